@@ -1,0 +1,124 @@
+/* What a backend does: compile a graph into a program, run passes, change the weights.
+ *
+ * A backend owns memory layout, fusion, workspaces, the memory plan and its threads; nobody else
+ * sees them. An operation that it lacks is an error of `program_open`, never a silent fallback.
+ * All functions of one `struct backend` are called from one thread at a time. The same calls give
+ * the same bits.
+ */
+#ifndef ENGINE_BACKEND_BACKEND_H
+#define ENGINE_BACKEND_BACKEND_H
+
+#include "graph/graph.h"
+#include "graph/layout.h"
+
+enum real_type { REAL_F32, REAL_F64 };
+
+struct backend; /* an open device */
+struct vector;  /* a flat array of reals in the device's memory */
+struct program; /* a compiled graph with its activations */
+
+/* How the weights that a pass computes with follow from the master weights w. */
+enum perturbation_kind {
+    PERTURB_NONE,
+    PERTURB_NOISE,    /* w + ε: filter i of a tensor ε = z·sigma·‖w_i‖/√(1 + eta·F_i);
+                         1-D: ε_j = z·sigma·(‖w‖ + 1e-16)/√(1 + eta·F_j); z ~ N(0,1) from Philox
+                         (random/philox.h), keyed by seed, update, term and tensor */
+    PERTURB_DIRECTION /* w + rho·d/(‖d‖₂ + 1e-12), one norm over all parameters: SAM's ascent */
+};
+
+struct perturbation {
+    enum perturbation_kind kind;
+    double sigma, eta;
+    const struct vector *fisher; /* of layout->fisher_size; needed when eta ≠ 0 */
+    uint64_t seed, update;
+    uint32_t term;
+    double rho;
+    const struct vector *direction;
+};
+
+/* One forward pass and, where the graph has them, the gradients of its parameters. */
+struct pass {
+    struct program *program;
+    const struct vector *weights; /* master, read-only */
+    struct perturbation perturbation;
+    struct vector *states;      /* running statistics: read by evaluation, moved when asked to */
+    bool move_statistics;       /* running ← (1 − m)·running + m·batch, variance unbiased */
+    double statistics_momentum; /* m: 0.1 in PyTorch */
+    const void *const *inputs;  /* one a graph input, host memory, dense: the backend's real type,
+                                   or int32_t for VALUE_INDEX */
+    void *const *outputs;       /* one a graph output, host memory, the backend's real type */
+    struct vector *gradient;    /* layout of the weights; NULL: not wanted */
+};
+
+struct gradient_term {
+    const struct vector *gradient;
+    double weight;     /* in the mix */
+    bool feeds_fisher; /* F ← beta·F + Σ g² (by filter, or by element for 1-D) */
+};
+
+/* d = Σ weight·g + weight_decay·w;  m ← momentum·m + d;  w ← w − lr·m  (PyTorch's SGD).
+ * `fisher` may be NULL when no term feeds it. Gaps of the layout stay zero. */
+struct step {
+    const struct layout *layout;
+    struct vector *weights, *momentum_vector, *fisher;
+    const struct gradient_term *terms;
+    int n_terms;
+    double lr, momentum, weight_decay, beta;
+};
+
+struct program_options {
+    bool exact; /* no Winograd or other algorithms of lower accuracy */
+    /* How many programs with gradients the caller runs in one `execute`; a backend may use it to
+     * share its threads among them. 1 if in doubt. */
+    int side_by_side;
+};
+
+struct backend_options {
+    int threads; /* ≥ 1 */
+};
+
+struct backend_class {
+    const char *name; /* "cpu", "reference" */
+    enum real_type real;
+
+    int (*open)(struct backend **out, const struct backend_options *options, struct err *err);
+    void (*close)(struct backend *backend);
+
+    /* n zeros. */
+    int (*vector_open)(struct backend *backend, size_t n, struct vector **out, struct err *err);
+    void (*vector_close)(struct vector *vector);
+    /* Host memory of the backend's real type. Waits until it is done. */
+    int (*vector_write)(struct vector *vector, size_t offset, size_t n, const void *from,
+                        struct err *err);
+    int (*vector_read)(const struct vector *vector, size_t offset, size_t n, void *to,
+                       struct err *err);
+
+    /* The program keeps what it needs of `graph`; `params` and `states` are the layouts of the
+     * vectors that its passes are given, and outlive it. */
+    int (*program_open)(struct backend *backend, const struct graph *graph,
+                        const struct layout *params, const struct layout *states,
+                        const struct program_options *options, struct program **out,
+                        struct err *err);
+    void (*program_close)(struct program *program);
+
+    /* Runs passes that do not depend on each other, side by side or one after the other, whichever
+     * is faster here; each has a program of its own. Host outputs are set when it returns. */
+    int (*execute)(struct backend *backend, const struct pass *passes, int n, struct err *err);
+
+    int (*step)(struct backend *backend, const struct step *step, struct err *err);
+};
+
+/* Every backend begins with this. */
+struct backend {
+    const struct backend_class *class;
+};
+
+extern const struct backend_class backend_cpu;       /* fp32, oneDNN */
+extern const struct backend_class backend_reference; /* float64, plain loops */
+
+static inline size_t real_bytes(enum real_type type)
+{
+    return type == REAL_F32 ? sizeof(float) : sizeof(double);
+}
+
+#endif

@@ -1,0 +1,163 @@
+/* A model is a graph of primitive operations, as data. Nodes are in topological order; each value
+ * is made by one node. Shapes are inferred and checked as a node is added.
+ *
+ * Builders return the new value's id. The first mistake is kept in the graph, later calls return
+ * -1 and do nothing; `graph_check` at the end tells. So a builder reads as the network does.
+ * Layouts named here (NCHW, …) say what dimensions mean, not how a backend stores them.
+ */
+#ifndef ENGINE_GRAPH_GRAPH_H
+#define ENGINE_GRAPH_GRAPH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/tensor.h"
+
+enum op {
+    /* sources */
+    OP_INPUT, /* → host data given with each pass; attr.index = number of the input */
+    OP_PARAM, /* → trainable weights; attr.index = number of the parameter */
+    OP_STATE, /* → running statistics; attr.index = number of the state */
+    /* forward */
+    OP_CONV,            /* x[N,C,H,W], w[K,C,R,S] → y[N,K,P,Q]; attr.stride, attr.pad */
+    OP_BATCH_NORM,      /* x, gamma[C], beta[C] → y, mean[C], var[C] (biased), of the batch */
+    OP_BATCH_NORM_EVAL, /* x, gamma, beta, mean[C], var[C] → y */
+    OP_RELU,            /* x → y */
+    OP_ADD,             /* a, b (same shape) → a + b */
+    OP_GLOBAL_AVG_POOL, /* x[N,C,H,W] → y[N,C] */
+    OP_LINEAR,          /* x[N,I], w[O,I], b[O] → y[N,O] = x·wᵀ + b */
+    OP_CROSS_ENTROPY,   /* logits[N,K], labels[N] → loss[1], mean over N */
+    OP_CORRECT,         /* logits[N,K], labels[N] → count[1] of samples whose label is among the
+                           attr.k highest logits (equal logits: the lower class first) */
+    /* gradients */
+    OP_CONV_GRAD_X,          /* dy[N,K,P,Q], w → dx (of attr.shape) */
+    OP_CONV_GRAD_W,          /* x, dy → dw (of attr.shape) */
+    OP_BATCH_NORM_GRAD,      /* dy, x, gamma, mean, var → dx, dgamma, dbeta */
+    OP_RELU_GRAD,            /* dy, y → dx = dy where y > 0 */
+    OP_GLOBAL_AVG_POOL_GRAD, /* dy[N,C] → dx (of attr.shape) */
+    OP_LINEAR_GRAD_X,        /* dy[N,O], w[O,I] → dx[N,I] */
+    OP_LINEAR_GRAD_W,        /* x[N,I], dy[N,O] → dw[O,I] */
+    OP_SUM_ROWS,             /* dy[N,O] → db[O] */
+    OP_CROSS_ENTROPY_GRAD,   /* logits, labels → dlogits = (softmax − onehot)/N */
+    OP_COUNT
+};
+
+const char *op_name(enum op op); /* "conv", "batch_norm_grad", … */
+
+struct shape {
+    int rank;
+    int64_t dim[TENSOR_RANK_MAX];
+};
+
+#define NODE_INPUTS_MAX  5
+#define NODE_OUTPUTS_MAX 3
+
+struct node {
+    enum op op;
+    int n_inputs, n_outputs;
+    int input[NODE_INPUTS_MAX];   /* value ids */
+    int output[NODE_OUTPUTS_MAX]; /* value ids */
+    struct {
+        int stride, pad;    /* CONV and its gradients */
+        int k;              /* CORRECT */
+        int index;          /* INPUT, PARAM, STATE */
+        double eps;         /* BATCH_NORM… */
+        struct shape shape; /* the result, where inputs alone do not say it */
+    } attr;
+};
+
+enum value_type { VALUE_REAL, VALUE_INDEX /* int32_t: labels */ };
+
+struct value {
+    struct shape shape;
+    enum value_type type;
+    int node, slot; /* who makes it: nodes[node].output[slot] */
+};
+
+/* How a parameter or state starts. */
+enum init_kind {
+    INIT_ZERO,
+    INIT_ONE,
+    INIT_UNIFORM /* U(−bound, bound) */
+};
+
+struct init {
+    enum init_kind kind;
+    double bound;
+};
+
+/* A parameter or a state. Names are those of the PyTorch model. */
+struct graph_tensor {
+    char name[TENSOR_NAME_MAX];
+    struct shape shape;
+    struct init init;
+    int value;    /* id of its value */
+    int gradient; /* parameters: id of the loss's derivative; -1 until `graph_gradient` */
+};
+
+/* A batch norm's batch statistics, to move its running statistics with. */
+struct graph_moments {
+    int mean, var;                 /* value ids, of the batch; var is biased */
+    int running_mean, running_var; /* numbers of the states */
+    int64_t count;                 /* values that each statistic was taken over */
+};
+
+struct graph {
+    bool training; /* batch norm uses the batch's statistics */
+    int n_nodes, n_values, n_inputs, n_params, n_states, n_moments, n_outputs;
+    struct node *nodes;
+    struct value *values;
+    struct graph_tensor *params, *states;
+    struct graph_moments *moments;
+    int *inputs;        /* value ids */
+    int *outputs;       /* value ids that a pass gives back to the host */
+    struct err mistake; /* the first one; code 0: none */
+};
+
+/* An empty graph; NULL when out of memory. */
+struct graph *graph_new(bool training);
+void graph_free(struct graph *graph);
+
+/* 0, or the first mistake that was made in building. */
+int graph_check(const struct graph *graph, struct err *err);
+
+struct shape shape_of(int rank, ...); /* int64_t dimensions */
+int64_t shape_elements(const struct shape *shape);
+bool shape_equal(const struct shape *a, const struct shape *b);
+
+int graph_input(struct graph *graph, struct shape shape, enum value_type type);
+int graph_param(struct graph *graph, struct shape shape, struct init init, const char *name, ...)
+    __attribute__((format(printf, 4, 5)));
+int graph_state(struct graph *graph, struct shape shape, struct init init, const char *name, ...)
+    __attribute__((format(printf, 4, 5)));
+
+int graph_conv(struct graph *graph, int x, int w, int stride, int pad);
+/* `name` "bn1" makes parameters bn1.weight, bn1.bias and states bn1.running_mean, bn1.running_var;
+ * in a training graph also an entry of `moments`. eps 1e-5. */
+int graph_batch_norm(struct graph *graph, int x, const char *name);
+int graph_relu(struct graph *graph, int x);
+int graph_add(struct graph *graph, int a, int b);
+int graph_global_avg_pool(struct graph *graph, int x);
+int graph_linear(struct graph *graph, int x, int w, int b);
+int graph_cross_entropy(struct graph *graph, int logits, int labels);
+int graph_correct(struct graph *graph, int logits, int labels, int k);
+
+/* Marks a value as given back to the host by each pass; returns its place among the outputs. */
+int graph_output(struct graph *graph, int value);
+
+/* Appends any node with checked inputs and inferred shapes: what the builders above and the
+ * transforms use. `attr` may be NULL. Returns the id of its first output. */
+int graph_node(struct graph *graph, enum op op, const int *inputs, int n_inputs,
+               const struct node *attr);
+
+/* Reverse mode: appends the nodes that compute d`loss`/d(each parameter) and sets each
+ * `params[i].gradient`. `loss` must be a value made by OP_CROSS_ENTROPY. For tests,
+ * `graph_gradient_from` starts at any value instead, with its derivative given as a value. */
+int graph_gradient(struct graph *graph, int loss);
+/* As above; also fills wrt_gradient[i] with the derivative by value wrt[i] (-1 if it has none). */
+int graph_gradient_from(struct graph *graph, int value, int derivative, const int *wrt, int n_wrt,
+                        int *wrt_gradient);
+
+#endif

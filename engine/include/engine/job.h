@@ -1,0 +1,137 @@
+/* A training job, as data: what to train, on what, how.
+ *
+ * The table that `engine_job_spec` returns describes each member (name, range, default, what it
+ * means); whoever fills the struct from outside does it through that table, so that its values
+ * are within their ranges. `engine_job_check` then says which combinations make no sense.
+ */
+#ifndef ENGINE_JOB_H
+#define ENGINE_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/spec.h"
+
+struct err;
+
+enum model_kind { MODEL_RESNET, MODEL_RESNET18, MODEL_RESNET34 };
+
+struct job_model {
+    int kind;                    /* enum model_kind */
+    int64_t width;               /* channels of the first stage; each stage doubles them */
+    struct spec_int_list blocks; /* residual blocks a stage */
+};
+
+enum dataset_kind { DATASET_DIGITS, DATASET_IDX };
+
+#define JOB_PATH_MAX 1023
+
+struct job_dataset {
+    int kind; /* enum dataset_kind */
+    char path[JOB_PATH_MAX + 1];
+    int64_t train_limit; /* only the first so many training samples; 0: all */
+    double label_noise;  /* share of the training labels that are made wrong, seeded */
+};
+
+enum method_kind { METHOD_SGD, METHOD_SAM, METHOD_RWP, METHOD_ARWP, METHOD_M_RWP, METHOD_M_ARWP };
+
+struct job_method {
+    int kind;      /* enum method_kind */
+    double rho;    /* SAM: radius */
+    double sigma;  /* strength of the noise */
+    double ramp;   /* sigma grows along a cosine from sigma to (1 + ramp)·sigma */
+    double lambda; /* weight of the perturbed gradient in the mix */
+    double eta;    /* strength of the adaptation; 0 for the methods without */
+    double beta;   /* memory of the Fisher accumulator */
+};
+
+enum optimizer_kind { OPTIMIZER_SGD };
+
+struct job_optimizer {
+    int kind; /* enum optimizer_kind */
+    double lr;
+    double momentum;
+    double weight_decay;
+};
+
+enum schedule_kind { SCHEDULE_COSINE, SCHEDULE_STEP, SCHEDULE_CONSTANT };
+enum schedule_step { SCHEDULE_PER_UPDATE, SCHEDULE_PER_EPOCH };
+
+struct job_schedule {
+    int kind;             /* enum schedule_kind */
+    int step;             /* cosine: enum schedule_step; PER_EPOCH: once a pass over the data */
+    int64_t every_epochs; /* step: epochs between two drops */
+    double gamma;         /* step: factor of a drop */
+};
+
+struct job_checkpoint {
+    int64_t every_epochs;  /* 0: not by epochs */
+    int64_t every_seconds; /* 0: not by time */
+    int64_t keep;          /* newest so many are kept; the last of a finished job always is */
+};
+
+struct job_evaluate {
+    int64_t every_epochs; /* on the whole test set; the last epoch always is */
+};
+
+enum device_kind { DEVICE_AUTO, DEVICE_CPU, DEVICE_REFERENCE };
+enum precision { PRECISION_AUTO, PRECISION_FP32, PRECISION_FP64 };
+
+#define JOB_NAME_MAX 200
+
+struct engine_job {
+    char name[JOB_NAME_MAX + 1];
+    struct job_model model;
+    struct job_dataset dataset;
+    struct job_method method;
+    struct job_optimizer optimizer;
+    struct job_schedule schedule;
+    int64_t epochs;
+    int64_t batch_size;
+    int64_t seed;     /* 0 … 2^53 − 1 */
+    int device;       /* enum device_kind */
+    int precision;    /* enum precision */
+    int64_t threads;  /* CPU threads; 0: the job's share of the cores */
+    int64_t priority; /* higher runs first; the queue's, not the engine's */
+    struct job_checkpoint checkpoint;
+    struct job_evaluate evaluate;
+};
+
+/* The root description. Static. */
+const struct spec_object *engine_job_spec(void);
+
+/* Calls `problem` for each combination of values that makes no sense (model too deep for the
+ * images, a dataset folder that cannot be read, a precision that the device lacks, …), with the
+ * RFC 6901 JSON pointer of the member to blame ("/dataset/path"). Opens and checks the dataset's
+ * files but trains nothing. Returns how many there were. */
+int engine_job_check(const struct engine_job *job,
+                     void (*problem)(void *context, const char *pointer, const char *message),
+                     void *context);
+
+/* What follows from a job without running it. */
+struct engine_job_facts {
+    int64_t parameters; /* trainable numbers of the model */
+    int64_t train_samples, test_samples;
+    int classes, channels, height, width; /* of the dataset */
+    int64_t updates_per_epoch, updates;
+    int gradients_per_update;
+    const char *device;    /* the device that will be used: "cpu", "reference" */
+    const char *precision; /* "fp32", "fp64" */
+};
+
+int engine_job_facts(const struct engine_job *job, struct engine_job_facts *out, struct err *err);
+
+/* A device of this machine. */
+struct engine_device {
+    const char *name; /* as in the job's "device" */
+    const char *doc;
+    const char *description; /* the processor's model name */
+    int cores;               /* usable by this process */
+    int64_t memory_bytes;
+    const char *precisions[4]; /* NULL-terminated */
+};
+
+/* The devices that can be asked for here, best first. Static; *n is their number. */
+const struct engine_device *engine_devices(int *n);
+
+#endif

@@ -1,0 +1,82 @@
+/* One training run: opened from a job, fed to its end or until it is told to stop, resumed from a
+ * checkpoint. All it says goes to the sink, from the thread that called `engine_run_train`.
+ *
+ * The same job, thread count and machine give the same bits, however often the run was stopped
+ * and resumed from a checkpoint on its way.
+ */
+#ifndef ENGINE_RUN_H
+#define ENGINE_RUN_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/tensor.h"
+#include "engine/job.h"
+
+struct err;
+struct engine_run;
+
+/* One update of the weights, just done. */
+struct engine_update {
+    uint64_t update; /* updates done, from 1 */
+    int64_t epoch;   /* the epoch that it belongs to, from 1 */
+    double loss;     /* mean over the clean batch; RWP and ARWP, which have none: the perturbed */
+    bool has_perturbed;
+    double perturbed_loss; /* mean over the perturbed batch, at the perturbed weights */
+    double lr, sigma;      /* as used in it; sigma 0 for methods without */
+    double seconds;        /* what it took */
+};
+
+/* One epoch, just done. */
+struct engine_epoch {
+    int64_t epoch;     /* from 1 */
+    uint64_t update;   /* updates done */
+    double train_loss; /* mean of `loss` over the epoch's samples */
+    double train_top1; /* share of the samples of those same passes that were classified right */
+    bool evaluated;    /* whether the rest is set */
+    double test_loss;  /* mean over the whole test set */
+    double test_top1, test_top5;  /* shares, 0 … 1 */
+    int64_t gradient_evaluations; /* so far, over the whole run */
+    double seconds;               /* that the evaluation took */
+};
+
+/* Each call may fail (the disk is full, say): the run then ends with that error. */
+struct engine_sink {
+    void *context;
+    int (*update)(void *context, const struct engine_update *update, struct err *err);
+    int (*epoch)(void *context, const struct engine_epoch *epoch, struct err *err);
+    /* `checkpoint` is the run's and valid during the call only. `final`: the run is finished. */
+    int (*checkpoint)(void *context, const struct checkpoint *checkpoint, bool final,
+                      struct err *err);
+    void (*message)(void *context, const char *text);
+};
+
+enum engine_request {
+    ENGINE_CONTINUE,
+    ENGINE_STOP,   /* write a checkpoint, then return */
+    ENGINE_ABANDON /* return at once */
+};
+
+enum engine_outcome { ENGINE_FINISHED, ENGINE_STOPPED, ENGINE_ABANDONED };
+
+/* `threads` ≥ 1 CPU threads. Copies *job and *sink. Errors: ERR_INVALID, ERR_NO_MEMORY,
+ * ERR_DEVICE, ERR_IO and ERR_CORRUPT (dataset files). */
+int engine_run_open(struct engine_run **out, const struct engine_job *job, int threads,
+                    const struct engine_sink *sink, struct err *err);
+
+void engine_run_close(struct engine_run *run);
+
+/* Replaces the initial state; before `engine_run_train`. Names, shapes and types must be those
+ * that this job's checkpoints have, else ERR_CORRUPT and the run is unchanged. */
+int engine_run_restore(struct engine_run *run, const struct checkpoint *checkpoint,
+                       struct err *err);
+
+/* Trains until the end or until `request` (read between two updates) says otherwise. The final
+ * checkpoint is written before it returns ENGINE_FINISHED. Returns 0 with *outcome set, or an
+ * error: ERR_DIVERGED when a loss is not finite (that update has been given to the sink),
+ * ERR_DEVICE, or what the sink returned. */
+int engine_run_train(struct engine_run *run, const atomic_int *request,
+                     enum engine_outcome *outcome, struct err *err);
+
+#endif

@@ -1,0 +1,33 @@
+/* A method is a recipe, as data: the gradient terms of one update. */
+#ifndef ENGINE_METHOD_RECIPE_H
+#define ENGINE_METHOD_RECIPE_H
+
+#include <stdbool.h>
+
+#include "backend/backend.h"
+#include "engine/job.h"
+
+#define RECIPE_TERMS_MAX 2
+
+struct recipe_term {
+    enum perturbation_kind perturbation;
+    int batch;            /* which of the update's batches */
+    double weight;        /* in the mix; 0: only other terms need its gradient */
+    bool move_statistics; /* moves batch norm's running statistics */
+    bool feeds_fisher;
+    int needs; /* term whose gradient is its direction, or -1 */
+};
+
+struct recipe {
+    int n_terms, n_batches; /* batches read by one update */
+    struct recipe_term term[RECIPE_TERMS_MAX];
+    int loss_term;      /* whose loss is reported as `loss` */
+    int perturbed_term; /* whose loss is `perturbed_loss`, or -1 */
+};
+
+void recipe_of(struct recipe *out, const struct job_method *method);
+
+/* sigma of update `u` (from 0) of `total`: sigma·[1 + ramp·(1 − cos(π u/total))/2]. */
+double recipe_sigma(const struct job_method *method, uint64_t u, uint64_t total);
+
+#endif
