@@ -1,0 +1,90 @@
+/* The HTTP API under /v1 and the dashboard's files. Reads through `db/`; changes jobs through the
+ * callbacks of `struct api_service`, so that it knows neither the queue nor the engine. */
+#ifndef API_API_H
+#define API_API_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/spec.h"
+#include "db/db.h"
+
+struct api;
+
+enum api_action { API_CANCEL, API_PAUSE, API_RESUME };
+
+struct api_submission {
+    const void *job;  /* the parsed struct, of job_bytes */
+    const char *spec; /* the same as normalised JSON, every default filled in */
+    const char *idempotency_key, *fingerprint; /* NULL: none */
+};
+
+/* A running job at this moment. */
+struct api_live {
+    double updates_per_second; /* 0: not known yet */
+    double eta_seconds;        /* negative: not known yet */
+};
+
+struct api_device {
+    const char *name, *doc, *description;
+    int cores;
+    int64_t memory_bytes;
+    const char *const *precisions; /* NULL-terminated */
+};
+
+/* What follows from a job without running it, shown with it. */
+struct api_facts {
+    int64_t train_samples, test_samples, updates_per_epoch, updates, parameters;
+    int gradients_per_update;
+    const char *device, *precision;
+};
+
+struct api_service {
+    void *context;
+    const struct spec_object *job_spec; /* describes a job; has members model, dataset, method, … */
+    size_t job_bytes;
+    /* Calls `problem` for each combination that makes no sense; returns their number. */
+    int (*check)(void *context, const void *job,
+                 void (*problem)(void *to, const char *pointer, const char *message), void *to);
+    int (*facts)(void *context, const void *job, struct api_facts *out, struct err *err);
+    int (*submit)(void *context, const struct api_submission *submission, int64_t *id,
+                  bool *existing, struct err *err);
+    /* *what: static text of what happened, "cancelled", "pausing", "queued", … */
+    int (*control)(void *context, int64_t id, enum api_action action, const char **what,
+                   struct err *err);
+    /* False if the job is not running. */
+    bool (*live)(void *context, int64_t id, struct api_live *out);
+    int n_devices;
+    const struct api_device *devices;
+    int workers;
+};
+
+struct api_asset {
+    const char *path; /* "/", "/app.js", … */
+    const char *type; /* "text/html; charset=utf-8" */
+    const void *bytes;
+    size_t n;
+};
+
+struct api_options {
+    const char *address;         /* numeric, "127.0.0.1", "::1", "0.0.0.0" */
+    int port;                    /* 0: a free one */
+    const char *token;           /* NULL: none; required for any address but the loopback */
+    size_t body_bytes;           /* most of a request's body; 0: 1 MiB */
+    int connections;             /* at most; 0: 256 */
+    int connections_per_address; /* 0: 64 */
+    int event_streams;           /* at most; 0: 128 */
+    const struct api_asset *assets;
+    int n_assets;
+};
+
+/* Listens at once. ERR_INVALID (address without token, …), ERR_IO (address in use, …). */
+int api_open(struct api **out, const struct api_options *options, const struct api_service *service,
+             struct db *db, struct err *err);
+int api_port(const struct api *api);
+/* Ends event streams, finishes requests under way, stops listening. */
+void api_close(struct api *api);
+
+#endif

@@ -1,0 +1,258 @@
+/* The database: everything that must survive. Two SQLite files in WAL mode in the state folder:
+ * `rwpd.db` (jobs, losses, epochs, events) and `checkpoints.db` (checkpoints, a row a tensor).
+ *
+ * Writing: one writer thread owns the writing connections and commits in groups. Functions that
+ * change something may be called from any thread. Those said to be *durable* return after the
+ * commit is on disk; the others only queue, and block while the bounded queue is full, so that
+ * nothing is dropped. What one thread queued is committed in that order, also across both files: a
+ * checkpoint is committed only after all losses that were queued before it.
+ *
+ * When the disk is full or another process holds a lock, the writer keeps what it has, retries
+ * each second and says so in `db_health`; callers of durable functions wait at most
+ * `durable_wait_ms` and then get ERR_FULL or ERR_BUSY with nothing changed, except checkpoints and
+ * queued rows, for which they wait until it goes through or the database is closing. A damaged file
+ * is ERR_CORRUPT, at opening or later, and names the file.
+ *
+ * Reading: `struct db_reader`, one a thread, sees committed rows only.
+ */
+#ifndef DB_DB_H
+#define DB_DB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/tensor.h"
+
+struct db;
+struct db_reader;
+
+enum job_state {
+    JOB_QUEUED,
+    JOB_RUNNING,
+    JOB_PAUSED,
+    JOB_SUCCEEDED,
+    JOB_FAILED,
+    JOB_CANCELLED,
+    JOB_STATES
+};
+
+/* "queued", "running", …; -1 for an unknown name. */
+const char *job_state_name(enum job_state state);
+int job_state_of(const char *name);
+
+/* What somebody asked of a running job and it has not done yet; kept, so that it outlives us. */
+enum job_wish { WISH_NONE, WISH_PAUSE, WISH_CANCEL };
+
+struct db_options {
+    int64_t durable_wait_ms; /* 0: 5000 */
+    size_t queue_rows;       /* 0: 65536 */
+};
+
+/* Opens, creates (folder too, mode 0700) or migrates; takes a lock on the folder, so that a second
+ * daemon is refused (ERR_BUSY). ERR_CORRUPT, ERR_FULL, ERR_IO as they come; ERR_UNSUPPORTED when
+ * the files were written by a newer version. */
+int db_open(struct db **out, const char *folder, const struct db_options *options, struct err *err);
+
+/* Commits what is queued (waiting at most ten seconds for a disk that is full) and closes. Readers
+ * must be closed before. */
+void db_close(struct db *db);
+
+struct db_health {
+    bool writing;          /* the last commit went through */
+    char problem[256];     /* what is wrong, "" if nothing */
+    int64_t since_ms;      /* since when */
+    size_t queued_rows;    /* waiting for the writer */
+    int64_t commits, rows; /* since opening */
+    int64_t bytes;         /* size of both files with their WALs */
+    int64_t free_bytes;    /* left on the file system */
+};
+
+void db_health(const struct db *db, struct db_health *out);
+
+/* `listener` is called by the writer thread after each commit that added events, with the highest
+ * sequence number. One listener; NULL to remove it (returns when no call is under way). */
+void db_listen(struct db *db, void (*listener)(void *context, int64_t sequence), void *context);
+
+/* ---- Jobs ---- */
+
+struct db_new_job {
+    const char *name;
+    const char *spec; /* the job as normalised JSON */
+    int64_t priority;
+    uint64_t updates; /* in all */
+    int64_t parameters;
+    const char *idempotency_key; /* NULL: none */
+    const char *fingerprint;     /* of the request's body, compared when a key comes again */
+    int64_t queue_limit;         /* most jobs that may be queued; ERR_LIMIT beyond */
+};
+
+/* Durable. With a known key and the same fingerprint *id is the first job's and *existing is set;
+ * with another fingerprint ERR_CONFLICT. */
+int db_job_insert(struct db *db, const struct db_new_job *job, int64_t *id, bool *existing,
+                  struct err *err);
+
+/* Durable. The one function that changes a state (see the machine over its body); ERR_CONFLICT for
+ * a change that the machine does not have, with the present state in the message, ERR_NOT_FOUND.
+ * `reason` (may be NULL) is kept and shown: why it failed, who cancelled. Clears the wish. */
+int db_job_set_state(struct db *db, int64_t id, enum job_state to, const char *reason,
+                     struct err *err);
+
+/* Durable. Takes the queued job of highest priority, oldest first, makes it running and resolves
+ * its thread count: the one that an earlier start chose, else `threads`, which is kept. Rows of its
+ * losses, epochs beyond its latest checkpoint are removed in the same transaction, so that there is
+ * one history. ERR_NOT_FOUND: none is queued. */
+struct db_claim {
+    int64_t id;
+    char *spec; /* the caller frees it */
+    int threads;
+    uint64_t from_update; /* of the latest checkpoint, 0: none */
+};
+int db_job_claim(struct db *db, int threads, struct db_claim *out, struct err *err);
+
+/* Durable. Records a wish for a running job; ERR_CONFLICT if it is not running. */
+int db_job_wish(struct db *db, int64_t id, enum job_wish wish, struct err *err);
+
+/* Durable; once at start, before any claim. Jobs that a dead process left running become paused or
+ * cancelled if that was wished, else queued again. *n: how many were running. */
+int db_recover(struct db *db, int *n, struct err *err);
+
+/* ---- What a run records ---- */
+
+struct db_loss {
+    uint64_t update; /* updates done, from 1 */
+    int64_t epoch;
+    double loss; /* may be NaN or infinite: stored and given back as such */
+    bool has_perturbed;
+    double perturbed_loss;
+    double lr, sigma, seconds;
+};
+
+struct db_epoch {
+    int64_t epoch;
+    uint64_t update;
+    double train_loss, train_top1;
+    bool evaluated;
+    double test_loss, test_top1, test_top5;
+    int64_t gradient_evaluations;
+    double seconds; /* of training so far, over all starts */
+    int64_t wall_ms;
+};
+
+/* Queued, see above. They also keep the job's summary (progress, last losses, best accuracy) true.
+ */
+int db_loss_add(struct db *db, int64_t job, const struct db_loss *loss, struct err *err);
+int db_epoch_add(struct db *db, int64_t job, const struct db_epoch *epoch, struct err *err);
+/* A message becomes an event; longer than 1,000 bytes is cut. */
+int db_message_add(struct db *db, int64_t job, const char *text, struct err *err);
+
+/* Durable, whole or not at all. Older ones beyond `keep` are removed with it. */
+int db_checkpoint_add(struct db *db, int64_t job, const struct checkpoint *checkpoint, bool final,
+                      int64_t keep, struct err *err);
+
+/* ---- Reading ---- */
+
+int db_reader_open(struct db_reader **out, const struct db *db, struct err *err);
+void db_reader_close(struct db_reader *reader);
+
+struct db_job {
+    int64_t id;
+    char name[201];
+    enum job_state state;
+    enum job_wish wish;
+    char *spec;   /* freed by db_job_free */
+    char *reason; /* NULL: none; freed by db_job_free */
+    int64_t priority, parameters;
+    int threads;                                 /* 0: not started yet */
+    int starts;                                  /* how often a worker took it */
+    int64_t created_ms, started_ms, finished_ms; /* 0: not yet */
+    uint64_t updates, updates_done;
+    double seconds; /* of training, over all starts */
+    int64_t gradient_evaluations;
+    bool has_loss, has_perturbed;
+    double loss, perturbed_loss;   /* of the last update */
+    int64_t epoch;                 /* last finished one, 0: none */
+    double train_loss, train_top1; /* of it */
+    bool has_test;
+    double test_loss, test_top1, test_top5; /* of the last evaluation */
+    double best_top1;
+    int64_t best_epoch;
+    uint64_t checkpoint_update; /* of the latest checkpoint, 0: none */
+};
+
+void db_job_free(struct db_job *job);
+int db_job_get(struct db_reader *reader, int64_t id, struct db_job *out, struct err *err);
+
+struct db_job_query {
+    int state;      /* enum job_state, or -1: any */
+    int64_t before; /* only ids below this; 0: from the newest */
+    int limit;
+};
+/* Newest first. Return non-zero from `each` to stop; what it is given is freed afterwards. */
+int db_jobs_each(struct db_reader *reader, const struct db_job_query *query,
+                 int (*each)(void *context, const struct db_job *job), void *context,
+                 struct err *err);
+
+/* Jobs by state, and the sum of recorded updates: for /metrics. */
+struct db_totals {
+    int64_t jobs[JOB_STATES];
+    int64_t losses, checkpoints;
+};
+int db_totals(struct db_reader *reader, struct db_totals *out, struct err *err);
+
+/* In order, from `after` + 1 on, at most `limit`. */
+int db_losses_each(struct db_reader *reader, int64_t job, uint64_t after, int64_t limit,
+                   int (*each)(void *context, const struct db_loss *loss), void *context,
+                   struct err *err);
+int db_epochs_each(struct db_reader *reader, int64_t job, int64_t after, int64_t limit,
+                   int (*each)(void *context, const struct db_epoch *epoch), void *context,
+                   struct err *err);
+
+/* Events: one sequence of numbers over all jobs, growing in the order of commits. */
+enum db_event_kind { EVENT_STATE, EVENT_LOSS, EVENT_EPOCH, EVENT_CHECKPOINT, EVENT_MESSAGE };
+
+struct db_event {
+    int64_t sequence, job, wall_ms; /* wall_ms 0 for losses */
+    enum db_event_kind kind;
+    enum job_state state;       /* STATE */
+    const char *text;           /* STATE: reason, MESSAGE; may be NULL */
+    struct db_loss loss;        /* LOSS */
+    struct db_epoch epoch;      /* EPOCH */
+    uint64_t checkpoint_update; /* CHECKPOINT */
+};
+
+/* Events after `sequence` in order, at most `limit`: of one job, or (job 0) of all jobs without
+ * their losses. Cheap when nothing is new, and when the reader is up to date with a job of many
+ * losses. */
+int db_events_each(struct db_reader *reader, int64_t job, int64_t sequence, int64_t limit,
+                   int (*each)(void *context, const struct db_event *event), void *context,
+                   struct err *err);
+/* The highest sequence number so far. */
+int db_events_last(struct db_reader *reader, int64_t *sequence, struct err *err);
+
+struct db_checkpoint {
+    int64_t id;
+    uint64_t update;
+    bool final;
+    int64_t wall_ms, bytes;
+};
+/* Oldest first. */
+int db_checkpoints_each(struct db_reader *reader, int64_t job,
+                        int (*each)(void *context, const struct db_checkpoint *checkpoint),
+                        void *context, struct err *err);
+int db_checkpoint_get(struct db_reader *reader, int64_t job, uint64_t update,
+                      struct db_checkpoint *out, struct err *err);
+/* Its tensors without their data (`data` is NULL), in order. The caller frees *tensors. */
+int db_checkpoint_tensors(struct db_reader *reader, int64_t checkpoint, struct tensor **tensors,
+                          int *n, struct err *err);
+/* Bytes of tensor `number` (its place in that order). ERR_NOT_FOUND when it was removed meanwhile.
+ */
+int db_checkpoint_read(struct db_reader *reader, int64_t checkpoint, int number, size_t offset,
+                       size_t n, void *out, struct err *err);
+/* A whole checkpoint in memory, to resume from; db_checkpoint_free frees it. */
+int db_checkpoint_load(struct db_reader *reader, int64_t job, uint64_t update,
+                       struct checkpoint **out, struct err *err);
+void db_checkpoint_free(struct checkpoint *checkpoint);
+
+#endif
