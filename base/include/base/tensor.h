@@ -11,7 +11,13 @@
 enum tensor_type { TENSOR_F32, TENSOR_F64, TENSOR_I64 };
 
 /* What a tensor of a checkpoint is for. Only the first two belong to the PyTorch model. */
-enum tensor_role { TENSOR_PARAMETER, TENSOR_BUFFER, TENSOR_MOMENTUM, TENSOR_FISHER };
+enum tensor_role {
+    TENSOR_PARAMETER,
+    TENSOR_BUFFER,
+    TENSOR_MOMENTUM,
+    TENSOR_FISHER,
+    TENSOR_PROGRESS, /* what the run has summed up of the epoch that it is in */
+};
 
 struct tensor {
     char name[TENSOR_NAME_MAX]; /* as in the PyTorch model's state_dict: "layer1.0.bn1.weight" */
