@@ -10,12 +10,12 @@
 #define RECIPE_TERMS_MAX 2
 
 struct recipe_term {
-    enum perturbation_kind perturbation;
-    int batch;            /* which of the update's batches */
-    double weight;        /* in the mix; 0: only other terms need its gradient */
-    bool move_statistics; /* moves batch norm's running statistics */
+    enum perturbation_kind perturbation; /* noise is drawn for the term's number in the recipe */
+    int batch;                           /* which of the update's batches */
+    double weight;                       /* in the mix; 0: only other terms need its gradient */
+    bool move_statistics;                /* moves batch norm's running statistics */
     bool feeds_fisher;
-    int needs; /* term whose gradient is its direction, or -1 */
+    int needs; /* earlier term whose gradient is its direction, or -1 */
 };
 
 struct recipe {
@@ -23,11 +23,20 @@ struct recipe {
     struct recipe_term term[RECIPE_TERMS_MAX];
     int loss_term;      /* whose loss is reported as `loss` */
     int perturbed_term; /* whose loss is `perturbed_loss`, or -1 */
+    bool has_fisher;    /* some term feeds it, and the noise is adapted by eta */
 };
 
 void recipe_of(struct recipe *out, const struct job_method *method);
 
-/* sigma of update `u` (from 0) of `total`: sigma·[1 + ramp·(1 − cos(π u/total))/2]. */
+/* Terms fall into waves: those of one wave need nothing of each other and may run side by side;
+ * a term's wave comes after the one that it needs. Waves count from 0. */
+int recipe_wave(const struct recipe *recipe, int term);
+int recipe_waves(const struct recipe *recipe);
+/* Most terms in one wave. */
+int recipe_width(const struct recipe *recipe);
+
+/* sigma of update `u` (from 0) of `total`: sigma·[1 + ramp·(1 − cos(π u/total))/2]. 0 for methods
+ * without noise. */
 double recipe_sigma(const struct job_method *method, uint64_t u, uint64_t total);
 
 #endif
