@@ -100,6 +100,10 @@ struct engine_job {
 /* The root description. Static. */
 const struct spec_object *engine_job_spec(void);
 
+/* A job of these kinds (enum model_kind, dataset_kind, method_kind) with every default; members
+ * that its kinds do not have are 0. */
+void engine_job_defaults(struct engine_job *out, int model, int dataset, int method);
+
 /* Calls `problem` for each combination of values that makes no sense (model too deep for the
  * images, a dataset folder that cannot be read, a precision that the device lacks, …), with the
  * RFC 6901 JSON pointer of the member to blame ("/dataset/path"). Opens and checks the dataset's

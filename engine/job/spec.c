@@ -1,0 +1,372 @@
+/* The tables that describe a job: name, meaning, range and default of each member. An enum's
+ * values are the places of its names here, so the order of the tables follows engine/job.h. */
+#include "base/cleanup.h"
+#include "engine/job.h"
+
+#define FIELDS(table) .fields = (table), .n_fields = ARRAY_LENGTH(table)
+#define KINDS(table)  .kinds = (table), .n_kinds = ARRAY_LENGTH(table)
+
+/* model */
+
+#define WIDTH                                                                                      \
+    {                                                                                              \
+        .name = "width", .type = SPEC_INT, .offset = offsetof(struct job_model, width), .min = 1,  \
+        .max = 1024, .number = 64,                                                                 \
+        .doc = "Channels of the first stage; each further stage doubles them.",                    \
+    }
+#define BLOCKS(...)                                                                                \
+    {                                                                                              \
+        .name = "blocks", .type = SPEC_INT_LIST, .offset = offsetof(struct job_model, blocks),     \
+        .min = 1, .max = 64, .max_length = 6, .list = {.n = 4, .item = {__VA_ARGS__}},             \
+        .doc = "Residual blocks a stage; each stage but the first halves the resolution.",         \
+    }
+
+static const struct spec_field resnet_fields[] = {WIDTH, BLOCKS(2, 2, 2, 2)};
+static const struct spec_field resnet34_fields[] = {WIDTH, BLOCKS(3, 4, 6, 3)};
+
+static const struct spec_object models[] = {
+    [MODEL_RESNET] = {.name = "resnet",
+                      .doc = "ResNet of basic blocks for small images: 3×3 stem, no pooling "
+                             "before the stages; stages as given.",
+                      FIELDS(resnet_fields)},
+    [MODEL_RESNET18] = {.name = "resnet18",
+                        .doc = "ResNet-18 for small images: 4 stages of 2 basic blocks.",
+                        FIELDS(resnet_fields)},
+    [MODEL_RESNET34] = {.name = "resnet34",
+                        .doc = "ResNet-34 for small images: stages of 3, 4, 6 and 3 basic "
+                               "blocks.",
+                        FIELDS(resnet34_fields)},
+};
+
+/* dataset */
+
+#define TRAIN_LIMIT                                                                                \
+    {                                                                                              \
+        .name = "train_limit", .type = SPEC_INT,                                                   \
+        .offset = offsetof(struct job_dataset, train_limit), .min = 0, .max = 1e9,                 \
+        .doc = "Only the first so many training samples are used; 0: all.",                        \
+    }
+#define LABEL_NOISE                                                                                \
+    {                                                                                              \
+        .name = "label_noise", .type = SPEC_REAL,                                                  \
+        .offset = offsetof(struct job_dataset, label_noise), .min = 0, .max = 1,                   \
+        .doc = "Share of the training labels that are made wrong, drawn by the seed.",             \
+    }
+
+static const struct spec_field digits_fields[] = {TRAIN_LIMIT, LABEL_NOISE};
+
+static const struct spec_field idx_fields[] = {
+    {.name = "path",
+     .type = SPEC_STRING,
+     .offset = offsetof(struct job_dataset, path),
+     .required = true,
+     .max_length = JOB_PATH_MAX,
+     .doc = "Absolute path of a folder on the server with train-images-idx3-ubyte, "
+            "train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, "
+            "unpacked."},
+    TRAIN_LIMIT,
+    LABEL_NOISE,
+};
+
+static const struct spec_object datasets[] = {
+    [DATASET_DIGITS] = {.name = "digits",
+                        .doc = "1,797 real handwritten digits of 8×8 grey pixels, 1,297 of them "
+                               "for training (UCI, Alpaydin and Kaynak, CC BY 4.0); built in.",
+                        FIELDS(digits_fields)},
+    [DATASET_IDX] = {.name = "idx",
+                     .doc = "Grey images in IDX files: MNIST and its kin.",
+                     FIELDS(idx_fields)},
+};
+
+/* method */
+
+#define RHO                                                                                        \
+    {                                                                                              \
+        .name = "rho", .type = SPEC_REAL, .offset = offsetof(struct job_method, rho), .min = 0,    \
+        .max = 100, .number = 0.05, .doc = "ρ: length of the step up along the gradient.",         \
+    }
+#define SIGMA(value)                                                                               \
+    {                                                                                              \
+        .name = "sigma", .type = SPEC_REAL, .offset = offsetof(struct job_method, sigma),          \
+        .min = 0, .max = 100, .number = (value),                                                   \
+        .doc = "σ: strength of the noise, relative to each filter's norm.",                        \
+    }
+#define RAMP(value)                                                                                \
+    {                                                                                              \
+        .name = "ramp", .type = SPEC_REAL, .offset = offsetof(struct job_method, ramp), .min = 0,  \
+        .max = 10000, .number = (value),                                                           \
+        .doc = "Sigma grows along a cosine from sigma to (1 + ramp)·sigma; 0: it is constant.",    \
+    }
+#define LAMBDA                                                                                     \
+    {                                                                                              \
+        .name = "lambda", .type = SPEC_REAL, .offset = offsetof(struct job_method, lambda),        \
+        .min = 0, .max = 1, .number = 0.5,                                                         \
+        .doc = "λ: weight of the perturbed gradient; the clean one has 1 − λ.",                    \
+    }
+#define ETA                                                                                        \
+    {                                                                                              \
+        .name = "eta", .type = SPEC_REAL, .offset = offsetof(struct job_method, eta), .min = 0,    \
+        .max = 1e9, .number = 0.1,                                                                 \
+        .doc = "η: how much the accumulated squared gradients (F) weaken a filter's noise.",       \
+    }
+#define BETA                                                                                       \
+    {                                                                                              \
+        .name = "beta", .type = SPEC_REAL, .offset = offsetof(struct job_method, beta), .min = 0,  \
+        .max = 1, .number = 0.99, .doc = "β: memory of F, which becomes β·F + g² each update.",    \
+    }
+
+static const struct spec_field sam_fields[] = {RHO};
+static const struct spec_field rwp_fields[] = {SIGMA(0.001), RAMP(10)};
+static const struct spec_field arwp_fields[] = {SIGMA(0.001), RAMP(10), ETA, BETA};
+static const struct spec_field m_rwp_fields[] = {SIGMA(0.015), LAMBDA, RAMP(0)};
+static const struct spec_field m_arwp_fields[] = {SIGMA(0.015), LAMBDA, RAMP(0), ETA, BETA};
+
+static const struct spec_object methods[] = {
+    [METHOD_SGD] = {.name = "sgd", .doc = "Plain stochastic gradient descent: one clean gradient."},
+    [METHOD_SAM] = {.name = "sam",
+                    .doc = "Sharpness-aware minimisation (Foret et al. 2021): the gradient a step "
+                           "up the slope, two passes one after the other.",
+                    FIELDS(sam_fields)},
+    [METHOD_RWP] = {.name = "rwp",
+                    .doc = "Random weight perturbation: one gradient, at noisy weights.",
+                    FIELDS(rwp_fields)},
+    [METHOD_ARWP] = {.name = "arwp",
+                     .doc = "RWP whose noise adapts to the accumulated squared gradients.",
+                     FIELDS(arwp_fields)},
+    [METHOD_M_RWP] = {.name = "m-rwp",
+                      .doc = "Mixed RWP (Li et al. 2024): a clean and a perturbed gradient on two "
+                             "batches, side by side.",
+                      FIELDS(m_rwp_fields)},
+    [METHOD_M_ARWP] = {.name = "m-arwp",
+                       .doc = "Mixed RWP with adaptive noise (Li et al. 2024).",
+                       FIELDS(m_arwp_fields)},
+};
+
+/* optimizer */
+
+static const struct spec_field sgd_fields[] = {
+    {.name = "lr",
+     .type = SPEC_REAL,
+     .offset = offsetof(struct job_optimizer, lr),
+     .min = 0,
+     .max = 1e10,
+     .above_min = true,
+     .number = 0.1,
+     .doc = "Learning rate that the schedule begins with."},
+    {.name = "momentum",
+     .type = SPEC_REAL,
+     .offset = offsetof(struct job_optimizer, momentum),
+     .min = 0,
+     .max = 1,
+     .below_max = true,
+     .number = 0.9,
+     .doc = "μ: m becomes μ·m + gradient, without dampening, as in PyTorch."},
+    {.name = "weight_decay",
+     .type = SPEC_REAL,
+     .offset = offsetof(struct job_optimizer, weight_decay),
+     .min = 0,
+     .max = 1,
+     .number = 0.001,
+     .doc = "Added to the gradient as weight_decay·w, for every parameter."},
+};
+
+static const struct spec_object optimizers[] = {
+    [OPTIMIZER_SGD] = {.name = "sgd",
+                       .doc = "Gradient descent with momentum and weight decay, as PyTorch's.",
+                       FIELDS(sgd_fields)},
+};
+
+/* schedule */
+
+static const char *const schedule_steps[] = {
+    [SCHEDULE_PER_UPDATE] = "update", [SCHEDULE_PER_EPOCH] = "epoch", NULL};
+
+static const struct spec_field cosine_fields[] = {
+    {.name = "step",
+     .type = SPEC_CHOICE,
+     .offset = offsetof(struct job_schedule, step),
+     .choices = schedule_steps,
+     .number = SCHEDULE_PER_UPDATE,
+     .doc = "When the rate changes: each update, or once a pass over the data (of which the "
+            "mixed methods make two an epoch)."},
+};
+
+static const struct spec_field step_fields[] = {
+    {.name = "every_epochs",
+     .type = SPEC_INT,
+     .offset = offsetof(struct job_schedule, every_epochs),
+     .min = 1,
+     .max = 100000,
+     .number = 30,
+     .doc = "Epochs between two drops."},
+    {.name = "gamma",
+     .type = SPEC_REAL,
+     .offset = offsetof(struct job_schedule, gamma),
+     .min = 0,
+     .max = 1,
+     .above_min = true,
+     .number = 0.1,
+     .doc = "Factor of a drop."},
+};
+
+static const struct spec_object schedules[] = {
+    [SCHEDULE_COSINE] = {.name = "cosine",
+                         .doc = "From lr to 0 along half a cosine.",
+                         FIELDS(cosine_fields)},
+    [SCHEDULE_STEP] = {.name = "step", .doc = "Drops by a factor.", FIELDS(step_fields)},
+    [SCHEDULE_CONSTANT] = {.name = "constant", .doc = "lr throughout."},
+};
+
+/* checkpoint, evaluate */
+
+static const struct spec_field checkpoint_fields[] = {
+    {.name = "every_epochs",
+     .type = SPEC_INT,
+     .offset = offsetof(struct job_checkpoint, every_epochs),
+     .min = 0,
+     .max = 100000,
+     .number = 1,
+     .doc = "Epochs between two checkpoints; 0: not by epochs."},
+    {.name = "every_seconds",
+     .type = SPEC_INT,
+     .offset = offsetof(struct job_checkpoint, every_seconds),
+     .min = 0,
+     .max = 2592000,
+     .number = 300,
+     .doc = "Seconds after which a checkpoint is written at the latest; 0: not by time."},
+    {.name = "keep",
+     .type = SPEC_INT,
+     .offset = offsetof(struct job_checkpoint, keep),
+     .min = 1,
+     .max = 100,
+     .number = 2,
+     .doc = "Newest checkpoints that are kept."},
+};
+
+static const struct spec_object checkpoint_object = {.doc = "When the state of the run is written.",
+                                                     FIELDS(checkpoint_fields)};
+
+static const struct spec_field evaluate_fields[] = {
+    {.name = "every_epochs",
+     .type = SPEC_INT,
+     .offset = offsetof(struct job_evaluate, every_epochs),
+     .min = 1,
+     .max = 100000,
+     .number = 1,
+     .doc = "Epochs between two evaluations; the last epoch is always evaluated."},
+};
+
+static const struct spec_object evaluate_object = {.doc = "When the whole test set is evaluated.",
+                                                   FIELDS(evaluate_fields)};
+
+/* the job */
+
+static const char *const devices[] = {
+    [DEVICE_AUTO] = "auto", [DEVICE_CPU] = "cpu", [DEVICE_REFERENCE] = "reference", NULL};
+
+static const char *const precisions[] = {
+    [PRECISION_AUTO] = "auto", [PRECISION_FP32] = "fp32", [PRECISION_FP64] = "fp64", NULL};
+
+static const struct spec_field job_fields[] = {
+    {.name = "name",
+     .type = SPEC_STRING,
+     .offset = offsetof(struct engine_job, name),
+     .max_length = JOB_NAME_MAX,
+     .doc = "For people; need not be unique."},
+    {.name = "model",
+     .type = SPEC_VARIANT,
+     .offset = offsetof(struct engine_job, model),
+     .required = true,
+     KINDS(models),
+     .default_kind = MODEL_RESNET18,
+     .doc = "What is trained."},
+    {.name = "dataset",
+     .type = SPEC_VARIANT,
+     .offset = offsetof(struct engine_job, dataset),
+     .required = true,
+     KINDS(datasets),
+     .default_kind = DATASET_DIGITS,
+     .doc = "What it is trained on."},
+    {.name = "method",
+     .type = SPEC_VARIANT,
+     .offset = offsetof(struct engine_job, method),
+     .required = true,
+     KINDS(methods),
+     .default_kind = METHOD_SGD,
+     .doc = "How an update's gradient is made."},
+    {.name = "optimizer",
+     .type = SPEC_VARIANT,
+     .offset = offsetof(struct engine_job, optimizer),
+     KINDS(optimizers),
+     .default_kind = OPTIMIZER_SGD,
+     .doc = "How the gradient changes the weights."},
+    {.name = "schedule",
+     .type = SPEC_VARIANT,
+     .offset = offsetof(struct engine_job, schedule),
+     KINDS(schedules),
+     .default_kind = SCHEDULE_COSINE,
+     .doc = "The learning rate over the run."},
+    {.name = "epochs",
+     .type = SPEC_INT,
+     .offset = offsetof(struct engine_job, epochs),
+     .min = 1,
+     .max = 100000,
+     .number = 30,
+     .doc = "An epoch is as many updates as the training data has batches, for every method."},
+    {.name = "batch_size",
+     .type = SPEC_INT,
+     .offset = offsetof(struct engine_job, batch_size),
+     .min = 1,
+     .max = 65536,
+     .number = 128,
+     .doc = "Samples in a batch; the last batch of a pass may be smaller."},
+    {.name = "seed",
+     .type = SPEC_INT,
+     .offset = offsetof(struct engine_job, seed),
+     .min = 0,
+     .max = 9007199254740991,
+     .number = 1,
+     .doc = "Of everything random: initial weights, order of the samples, wrong labels, noise."},
+    {.name = "device",
+     .type = SPEC_CHOICE,
+     .offset = offsetof(struct engine_job, device),
+     .choices = devices,
+     .number = DEVICE_AUTO,
+     .doc = "What computes; auto: the best one that has the precision."},
+    {.name = "precision",
+     .type = SPEC_CHOICE,
+     .offset = offsetof(struct engine_job, precision),
+     .choices = precisions,
+     .number = PRECISION_AUTO,
+     .doc = "Of weights and arithmetic; auto: the device's own (cpu fp32, reference fp64)."},
+    {.name = "threads",
+     .type = SPEC_INT,
+     .offset = offsetof(struct engine_job, threads),
+     .min = 0,
+     .max = 256,
+     .doc = "CPU threads; 0: the job's share of the cores."},
+    {.name = "priority",
+     .type = SPEC_INT,
+     .offset = offsetof(struct engine_job, priority),
+     .min = -100,
+     .max = 100,
+     .doc = "Higher runs first; equal ones run in the order of their arrival."},
+    {.name = "checkpoint",
+     .type = SPEC_OBJECT,
+     .offset = offsetof(struct engine_job, checkpoint),
+     .object = &checkpoint_object,
+     .doc = "When the state of the run is written."},
+    {.name = "evaluate",
+     .type = SPEC_OBJECT,
+     .offset = offsetof(struct engine_job, evaluate),
+     .object = &evaluate_object,
+     .doc = "When the whole test set is evaluated."},
+};
+
+static const struct spec_object job_object = {
+    .name = "job", .doc = "A training job.", FIELDS(job_fields)};
+
+const struct spec_object *engine_job_spec(void)
+{
+    return &job_object;
+}
