@@ -41,7 +41,8 @@ struct engine_epoch {
     double seconds;               /* that the evaluation took */
 };
 
-/* Each call may fail (the disk is full, say): the run then ends with that error. */
+/* Each call may fail (the disk is full, say): the run then ends with that error. One that nobody
+ * needs may be NULL. */
 struct engine_sink {
     void *context;
     int (*update)(void *context, const struct engine_update *update, struct err *err);
@@ -72,10 +73,12 @@ void engine_run_close(struct engine_run *run);
 int engine_run_restore(struct engine_run *run, const struct checkpoint *checkpoint,
                        struct err *err);
 
-/* Trains until the end or until `request` (read between two updates) says otherwise. The final
- * checkpoint is written before it returns ENGINE_FINISHED. Returns 0 with *outcome set, or an
- * error: ERR_DIVERGED when a loss is not finite (that update has been given to the sink),
- * ERR_DEVICE, or what the sink returned. */
+/* Trains until the end or until `request` (read between two updates, and between two batches of
+ * an evaluation) says otherwise. An epoch whose evaluation was interrupted is evaluated and
+ * reported when the run goes on. The final checkpoint is written, after the last epoch's report,
+ * before it returns ENGINE_FINISHED; a run that was restored from it writes it once more. Returns
+ * 0 with *outcome set, or an error: ERR_DIVERGED when a training or test loss is not finite (that
+ * update or epoch has been given to the sink), ERR_DEVICE, or what the sink returned. */
 int engine_run_train(struct engine_run *run, const atomic_int *request,
                      enum engine_outcome *outcome, struct err *err);
 

@@ -1,0 +1,62 @@
+/* The whole test set, with the running statistics, in batches; sums in double. */
+#include "base/clock.h"
+#include "run/state.h"
+
+struct totals {
+    double loss, top1, top5;
+};
+
+static int evaluate_batch(struct engine_run *run, int64_t first, int64_t n, struct totals *totals,
+                          struct err *err)
+{
+    struct run_batch *batch = &run->batch[0];
+    const void *inputs[MODEL_INPUTS] = {
+        [MODEL_INPUT_IMAGES] = batch->images, [MODEL_INPUT_LABELS] = batch->labels};
+    void *outputs[MODEL_OUTPUTS];
+    struct pass pass = {.program = program_of(&run->evaluation, n),
+                        .weights = run->weights,
+                        .states = run->states,
+                        .inputs = inputs,
+                        .outputs = outputs};
+    int rc;
+
+    for (int o = 0; o < MODEL_OUTPUTS; o++)
+        outputs[o] = &run->result[0][o];
+    for (int64_t i = 0; i < n; i++)
+        run->evaluation_index[i] = first + i;
+    run_gather(run, SPLIT_TEST, run->evaluation_index, n, batch);
+    rc = run->class->execute(run->backend, &pass, 1, err);
+    if (rc)
+        return rc;
+    totals->loss += run_real(run, outputs[MODEL_OUTPUT_LOSS]) * (double)n;
+    totals->top1 += run_real(run, outputs[MODEL_OUTPUT_TOP1]);
+    totals->top5 += run_real(run, outputs[MODEL_OUTPUT_TOP5]);
+    return 0;
+}
+
+int run_evaluate(struct engine_run *run, const atomic_int *request, struct engine_epoch *epoch,
+                 bool *interrupted, struct err *err)
+{
+    int64_t samples = run->dataset->split[SPLIT_TEST].n, batch = run->evaluation.batch;
+    double start = clock_seconds();
+    struct totals totals = {0};
+
+    *interrupted = false;
+    for (int64_t first = 0; first < samples; first += batch) {
+        int64_t n = samples - first < batch ? samples - first : batch;
+        int rc;
+
+        *interrupted = atomic_load(request) != ENGINE_CONTINUE;
+        if (*interrupted)
+            return 0;
+        rc = evaluate_batch(run, first, n, &totals, err);
+        if (rc)
+            return rc;
+    }
+    epoch->evaluated = true;
+    epoch->test_loss = totals.loss / (double)samples;
+    epoch->test_top1 = totals.top1 / (double)samples;
+    epoch->test_top5 = totals.top5 / (double)samples;
+    epoch->seconds = clock_seconds() - start;
+    return 0;
+}

@@ -1,0 +1,192 @@
+/* Opens a run: everything it will ever allocate. `engine_run_close` takes half-open ones. */
+#include <stdlib.h>
+
+#include "job/resolve.h"
+#include "run/state.h"
+
+/* Evaluation has no gradients to keep, so small training batches need not make it slow. */
+#define EVALUATION_BATCH_MIN 64
+
+struct first_problem {
+    struct err *err;
+    bool seen;
+};
+
+static void keep_first(void *context, const char *pointer, const char *message)
+{
+    struct first_problem *first = context;
+
+    if (!first->seen)
+        err_set(first->err, ERR_INVALID, "%s: %s", pointer, message);
+    first->seen = true;
+}
+
+static int check_job(const struct engine_job *job, struct err *err)
+{
+    struct first_problem first = {.err = err};
+    struct dataset_info info;
+    int rc = dataset_describe(&info, &job->dataset, err);
+
+    if (rc)
+        return rc;
+    return job_check_with(job, &info, keep_first, &first) ? ERR_INVALID : 0;
+}
+
+static int open_data(struct engine_run *run, struct err *err)
+{
+    const struct engine_job *job = &run->job;
+    int rc = dataset_open(&run->dataset, &job->dataset, (uint64_t)job->seed, err);
+    int64_t test;
+
+    if (rc)
+        return rc;
+    rc = sampler_open(&run->sampler, (uint64_t)job->seed, run->dataset->split[SPLIT_TRAIN].n,
+                      job->batch_size, err);
+    if (rc)
+        return rc;
+    recipe_of(&run->recipe, &job->method);
+    run->span = (struct schedule_span){.epochs = (uint64_t)job->epochs,
+                                       .updates_per_epoch = (uint64_t)sampler_batches(run->sampler),
+                                       .batches_per_update = (uint64_t)run->recipe.n_batches};
+    run->total = run->span.epochs * run->span.updates_per_epoch;
+    test = run->dataset->split[SPLIT_TEST].n;
+    run->evaluation.batch =
+        job->batch_size > EVALUATION_BATCH_MIN ? job->batch_size : EVALUATION_BATCH_MIN;
+    if (run->evaluation.batch > test)
+        run->evaluation.batch = test;
+    return 0;
+}
+
+static int open_batches(struct engine_run *run, struct err *err)
+{
+    const struct dataset *dataset = run->dataset;
+    size_t image = (size_t)dataset->channels * (size_t)dataset->height * (size_t)dataset->width *
+                   real_bytes(run->class->real);
+    int64_t evaluation = run->evaluation.batch;
+
+    for (int b = 0; b < run->recipe.n_batches; b++) {
+        int64_t n = run->job.batch_size;
+
+        if (b == 0 && n < evaluation)
+            n = evaluation;
+        run->batch[b].images = calloc((size_t)n, image);
+        run->batch[b].labels = calloc((size_t)n, sizeof *run->batch[b].labels);
+        if (!run->batch[b].images || !run->batch[b].labels)
+            return err_no_memory(err);
+    }
+    run->evaluation_index = calloc((size_t)evaluation, sizeof *run->evaluation_index);
+    return run->evaluation_index ? 0 : err_no_memory(err);
+}
+
+static int open_model(struct engine_run *run, struct err *err)
+{
+    const struct dataset *dataset = run->dataset;
+    struct model_input input = {.batch = run->job.batch_size,
+                                .channels = dataset->channels,
+                                .height = dataset->height,
+                                .width = dataset->width,
+                                .classes = dataset->classes};
+    int rc = model_forward_graph(&run->graph, &run->job.model, &input, true, err);
+
+    if (rc)
+        return rc;
+    rc = layout_open(&run->params, run->graph->params, run->graph->n_params, err);
+    if (rc)
+        return rc;
+    return layout_open(&run->states_layout, run->graph->states, run->graph->n_states, err);
+}
+
+static int open_vectors(struct engine_run *run, struct err *err)
+{
+    const struct backend_class *class = run->class;
+    size_t size = run->params->size;
+    int rc = class->vector_open(run->backend, size, &run->weights, err);
+
+    if (!rc)
+        rc = class->vector_open(run->backend, size, &run->momentum, err);
+    if (!rc)
+        rc = class->vector_open(run->backend, run->states_layout->size, &run->states, err);
+    if (!rc && run->recipe.has_fisher)
+        rc = class->vector_open(run->backend, run->params->fisher_size, &run->fisher, err);
+    for (int t = 0; t < run->recipe.n_terms && !rc; t++)
+        rc = class->vector_open(run->backend, size, &run->gradient[t], err);
+    return rc;
+}
+
+static int open_all(struct engine_run *run, struct err *err)
+{
+    struct backend_options options = {.threads = run->threads};
+    int rc = open_data(run, err);
+
+    if (!rc)
+        rc = open_batches(run, err);
+    if (!rc)
+        rc = open_model(run, err);
+    if (!rc)
+        rc = run->class->open(&run->backend, &options, err);
+    if (!rc)
+        rc = open_vectors(run, err);
+    if (!rc)
+        rc = run_programs_open(run, err);
+    if (!rc)
+        rc = snapshot_open(run, err);
+    return rc ? rc : run_initialise(run, err);
+}
+
+int engine_run_open(struct engine_run **out, const struct engine_job *job, int threads,
+                    const struct engine_sink *sink, struct err *err)
+{
+    struct engine_run *run;
+    int rc = check_job(job, err);
+
+    if (rc)
+        return rc;
+    run = calloc(1, sizeof *run);
+    if (!run)
+        return err_no_memory(err);
+    run->job = *job;
+    run->sink = *sink;
+    run->threads = threads;
+    run->class = job_backend(job);
+    rc = open_all(run, err);
+    if (rc) {
+        engine_run_close(run);
+        return rc;
+    }
+    *out = run;
+    return 0;
+}
+
+static void close_vectors(struct engine_run *run)
+{
+    struct vector *vectors[] = {run->weights, run->momentum, run->states, run->fisher};
+
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
+        if (vectors[i])
+            run->class->vector_close(vectors[i]);
+    for (int t = 0; t < RECIPE_TERMS_MAX; t++)
+        if (run->gradient[t])
+            run->class->vector_close(run->gradient[t]);
+}
+
+void engine_run_close(struct engine_run *run)
+{
+    if (!run)
+        return;
+    run_programs_close(run);
+    close_vectors(run);
+    if (run->backend)
+        run->class->close(run->backend);
+    snapshot_close(run);
+    layout_close(run->params);
+    layout_close(run->states_layout);
+    graph_free(run->graph);
+    for (int b = 0; b < RECIPE_TERMS_MAX; b++) {
+        free(run->batch[b].images);
+        free(run->batch[b].labels);
+    }
+    free(run->evaluation_index);
+    sampler_close(run->sampler);
+    dataset_close(run->dataset);
+    free(run);
+}

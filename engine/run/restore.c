@@ -1,0 +1,131 @@
+/* Takes a run's state over from a checkpoint, which came from outside: all of it is checked
+ * before anything changes. */
+#include <string.h>
+
+#include "run/state.h"
+
+static const char *role_name(enum tensor_role role)
+{
+    static const char *const names[] = {"parameter", "buffer", "momentum", "Fisher numbers",
+                                        "sums"};
+
+    return names[role];
+}
+
+/* Usually it stands where this run would have put it. */
+static const struct tensor *find(const struct checkpoint *in, const struct tensor *wanted,
+                                 int expected)
+{
+    for (int i = 0; i < in->n_tensors; i++) {
+        const struct tensor *tensor = &in->tensors[(expected + i) % in->n_tensors];
+
+        if (tensor->role == wanted->role && !strcmp(tensor->name, wanted->name))
+            return tensor;
+    }
+    return NULL;
+}
+
+static bool same_form(const struct tensor *a, const struct tensor *b)
+{
+    if (a->type != b->type || a->rank != b->rank)
+        return false;
+    for (int d = 0; d < a->rank; d++)
+        if (a->dim[d] != b->dim[d])
+            return false;
+    return true;
+}
+
+static int check_tensors(const struct engine_run *run, const struct checkpoint *in, struct err *err)
+{
+    const struct checkpoint *own = &run->snapshot.checkpoint;
+
+    if (in->n_tensors != own->n_tensors)
+        return err_set(err, ERR_CORRUPT, "the checkpoint has %d tensors, this job's have %d",
+                       in->n_tensors, own->n_tensors);
+    for (int i = 0; i < own->n_tensors; i++) {
+        const struct tensor *wanted = &own->tensors[i];
+        const struct tensor *tensor = find(in, wanted, i);
+
+        if (!tensor)
+            return err_set(err, ERR_CORRUPT, "the checkpoint lacks the %s %s",
+                           role_name(wanted->role), wanted->name);
+        if (!same_form(tensor, wanted))
+            return err_set(err, ERR_CORRUPT,
+                           "the checkpoint's %s %s has another shape or type than this job's",
+                           role_name(wanted->role), wanted->name);
+    }
+    return 0;
+}
+
+/* Samples that the reported passes of updates first … end − 1 have seen. */
+static int64_t samples_seen(const struct engine_run *run, uint64_t first, uint64_t end)
+{
+    const struct recipe *recipe = &run->recipe;
+    int64_t n = 0;
+
+    for (uint64_t u = first; u < end; u++)
+        n += sampler_batch_size(run->sampler, u * (uint64_t)recipe->n_batches +
+                                                  (uint64_t)recipe->term[recipe->loss_term].batch);
+    return n;
+}
+
+/* Between two epochs the sums are those of the whole epoch until it has been reported, then 0. */
+static bool progress_fits(const struct engine_run *run, uint64_t update,
+                          const struct run_progress *progress)
+{
+    uint64_t into = update % run->span.updates_per_epoch;
+    uint64_t first = update - into;
+
+    if (into == 0 && progress->samples == 0)
+        return progress->loss == 0 && progress->right == 0;
+    if (into == 0 && update > 0)
+        first = update - run->span.updates_per_epoch;
+    return progress->samples == (double)samples_seen(run, first, update) && progress->right >= 0 &&
+           progress->right <= progress->samples;
+}
+
+static int check_numbers(const struct engine_run *run, const struct checkpoint *in,
+                         struct run_progress *progress, struct err *err)
+{
+    const struct checkpoint *own = &run->snapshot.checkpoint;
+
+    if (in->update > run->total)
+        return err_set(err, ERR_CORRUPT, "the checkpoint is of update %llu, this job has %llu",
+                       (unsigned long long)in->update, (unsigned long long)run->total);
+    for (int i = 0; i < own->n_tensors; i++)
+        if (own->tensors[i].role == TENSOR_PROGRESS)
+            memcpy(progress, find(in, &own->tensors[i], i)->data, sizeof *progress);
+    if (!progress_fits(run, in->update, progress))
+        return err_set(err, ERR_CORRUPT, "the checkpoint's sums do not fit its update %llu",
+                       (unsigned long long)in->update);
+    return 0;
+}
+
+static void copy_tensors(struct engine_run *run, const struct checkpoint *in)
+{
+    const struct checkpoint *own = &run->snapshot.checkpoint;
+
+    for (int i = 0; i < own->n_tensors; i++) {
+        const struct tensor *from = find(in, &own->tensors[i], i);
+
+        memcpy(run->snapshot.at[i], from->data, tensor_bytes(from));
+    }
+}
+
+int engine_run_restore(struct engine_run *run, const struct checkpoint *checkpoint, struct err *err)
+{
+    struct run_progress progress = {0};
+    int rc = check_tensors(run, checkpoint, err);
+
+    if (!rc)
+        rc = check_numbers(run, checkpoint, &progress, err);
+    if (rc)
+        return rc;
+    copy_tensors(run, checkpoint);
+    rc = snapshot_load(run, err);
+    if (rc)
+        return rc;
+    run->update = checkpoint->update;
+    run->progress = progress;
+    return 0;
+}

@@ -1,0 +1,122 @@
+/* The loop of a run. Between two updates it is in one of these places, decided by `update` and
+ * `progress` alone, so that a resumed run goes on just as it would have:
+ *
+ *   within an epoch            → next update
+ *   epoch done, not reported   → evaluate, report, sums to 0; checkpoint if one is due
+ *   all done and reported      → final checkpoint, end
+ *
+ * An evaluation that is interrupted leaves the epoch unreported, sums and all. */
+#include <math.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "job/resolve.h"
+#include "run/state.h"
+
+static bool epoch_unreported(const struct engine_run *run)
+{
+    return run->update % run->span.updates_per_epoch == 0 && run->progress.samples > 0;
+}
+
+static bool due_by_time(const struct engine_run *run)
+{
+    int64_t every = run->job.checkpoint.every_seconds;
+
+    return every > 0 && clock_seconds() - run->checkpoint_seconds >= (double)every;
+}
+
+static bool due_by_epoch(const struct engine_run *run, int64_t epoch)
+{
+    int64_t every = run->job.checkpoint.every_epochs;
+
+    return every > 0 && epoch % every == 0;
+}
+
+static int tell_epoch(struct engine_run *run, const struct engine_epoch *epoch, struct err *err)
+{
+    int rc = 0;
+
+    if (run->sink.epoch)
+        rc = run->sink.epoch(run->sink.context, epoch, err);
+    if (!rc && epoch->evaluated && !isfinite(epoch->test_loss))
+        rc = err_set(err, ERR_DIVERGED, "the test loss after update %llu is %f",
+                     (unsigned long long)run->update, epoch->test_loss);
+    return rc;
+}
+
+static int finish_epoch(struct engine_run *run, const atomic_int *request, struct err *err)
+{
+    int64_t number = (int64_t)(run->update / run->span.updates_per_epoch);
+    struct engine_epoch epoch = {.epoch = number,
+                                 .update = run->update,
+                                 .train_loss = run->progress.loss / run->progress.samples,
+                                 .train_top1 = run->progress.right / run->progress.samples,
+                                 .gradient_evaluations =
+                                     (int64_t)run->update * run->recipe.n_terms};
+    bool interrupted = false;
+    int rc = 0;
+
+    if (number % run->job.evaluate.every_epochs == 0 || run->update == run->total)
+        rc = run_evaluate(run, request, &epoch, &interrupted, err);
+    if (rc || interrupted)
+        return rc;
+    rc = tell_epoch(run, &epoch, err);
+    if (rc)
+        return rc;
+    run->progress = (struct run_progress){0};
+    /* The final checkpoint comes after the last epoch anyway. */
+    if (run->update < run->total && (due_by_epoch(run, number) || due_by_time(run)))
+        return run_write_checkpoint(run, false, err);
+    return 0;
+}
+
+static void announce(const struct engine_run *run)
+{
+    char text[256];
+
+    snprintf(text, sizeof text, "%lld parameters on %s in %s with %d thread%s, update %llu of %llu",
+             (long long)model_parameters(run->graph), run->class->name,
+             job_precision_name(run->class->real), run->threads, run->threads == 1 ? "" : "s",
+             (unsigned long long)run->update, (unsigned long long)run->total);
+    if (run->sink.message)
+        run->sink.message(run->sink.context, text);
+}
+
+/* One move from the place that the run is in. */
+static int advance(struct engine_run *run, const atomic_int *request, struct err *err)
+{
+    int rc;
+
+    if (epoch_unreported(run))
+        return finish_epoch(run, request, err);
+    rc = run_update(run, err);
+    if (!rc && !epoch_unreported(run) && due_by_time(run))
+        rc = run_write_checkpoint(run, false, err);
+    return rc;
+}
+
+int engine_run_train(struct engine_run *run, const atomic_int *request,
+                     enum engine_outcome *outcome, struct err *err)
+{
+    announce(run);
+    run->checkpoint_seconds = clock_seconds();
+    for (;;) {
+        int wish = atomic_load(request), rc;
+
+        if (wish == ENGINE_ABANDON) {
+            *outcome = ENGINE_ABANDONED;
+            return 0;
+        }
+        if (run->update == run->total && !epoch_unreported(run)) {
+            *outcome = ENGINE_FINISHED;
+            return run_write_checkpoint(run, true, err);
+        }
+        if (wish == ENGINE_STOP) {
+            *outcome = ENGINE_STOPPED;
+            return run_write_checkpoint(run, false, err);
+        }
+        rc = advance(run, request, err);
+        if (rc)
+            return rc;
+    }
+}
