@@ -44,9 +44,9 @@ int graph_check(const struct graph *graph, struct err *err)
     return graph->mistake.code;
 }
 
-/* Makes room for one more item after `n` of them. Capacity is the next power of two, so that it
- * needs no field of its own. Returns the place of the new item, zeroed, or NULL with the mistake
- * noted. */
+/* Makes room for one more item after `n` of them. Capacity is n rounded up to a power of two, so
+ * that it needs no field of its own. Returns the place of the new item, zeroed, or NULL with the
+ * mistake noted. */
 static void *grow(struct graph *graph, void *items_at, int n, size_t item_bytes)
 {
     void **items = items_at;
@@ -60,6 +60,48 @@ static void *grow(struct graph *graph, void *items_at, int n, size_t item_bytes)
         *items = grown;
     }
     return memset((char *)*items + (size_t)n * item_bytes, 0, item_bytes);
+}
+
+/* The same items in memory of their own, with the capacity that `grow` expects. Clears *ok when
+ * out of memory. */
+static void *copy_items(const void *items, int n, size_t item_bytes, bool *ok)
+{
+    size_t capacity = 1;
+    void *copy;
+
+    if (n == 0)
+        return NULL;
+    while (capacity < (size_t)n)
+        capacity *= 2;
+    copy = malloc(capacity * item_bytes);
+    if (!copy) {
+        *ok = false;
+        return NULL;
+    }
+    return memcpy(copy, items, (size_t)n * item_bytes);
+}
+
+struct graph *graph_copy(const struct graph *graph)
+{
+    struct graph *copy = malloc(sizeof *copy);
+    bool ok = true;
+
+    if (!copy)
+        return NULL;
+    *copy = *graph;
+#define COPY(list, n) copy->list = copy_items(graph->list, graph->n, sizeof *graph->list, &ok)
+    COPY(nodes, n_nodes);
+    COPY(values, n_values);
+    COPY(params, n_params);
+    COPY(states, n_states);
+    COPY(moments, n_moments);
+    COPY(inputs, n_inputs);
+    COPY(outputs, n_outputs);
+#undef COPY
+    if (ok)
+        return copy;
+    graph_free(copy);
+    return NULL;
 }
 
 static int add_value(struct graph *graph, const struct shape *shape, int node, int slot)

@@ -120,6 +120,9 @@ struct graph {
 struct graph *graph_new(bool training);
 void graph_free(struct graph *graph);
 
+/* A copy that shares nothing with the original; NULL when out of memory. */
+struct graph *graph_copy(const struct graph *graph);
+
 /* 0, or the first mistake that was made in building. */
 int graph_check(const struct graph *graph, struct err *err);
 

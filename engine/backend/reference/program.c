@@ -1,0 +1,274 @@
+/* A compiled graph: a copy of it, a buffer a value, and the walk over its nodes.
+ *
+ * Invariant: `read[v]` is where value v is read from. For what a node computes it is the node's
+ * buffer, for good; for inputs, parameters and states it is set anew by each pass. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/reference/reference.h"
+
+struct program {
+    struct graph *graph;
+    const struct layout *params, *states;
+    double *memory;  /* the buffers of all computed values */
+    double **buffer; /* of each value; NULL for sources */
+    const void **read;
+    double *weights; /* perturbed weights, of params->size */
+    double *scratch;
+};
+
+static size_t buffer_elements(const struct graph *graph, int value)
+{
+    const struct node *node = &graph->nodes[graph->values[value].node];
+
+    return node->n_inputs ? (size_t)shape_elements(&graph->values[value].shape) : 0;
+}
+
+static int check_ops(const struct graph *graph, struct err *err)
+{
+    for (int i = 0; i < graph->n_nodes; i++)
+        if (graph->nodes[i].n_inputs && !reference_op_of(graph->nodes[i].op))
+            return err_set(err, ERR_UNSUPPORTED, "the reference backend has no operation %s",
+                           op_name(graph->nodes[i].op));
+    return 0;
+}
+
+static int check_layout(const struct layout *layout, const struct graph_tensor *tensors, int n,
+                        struct err *err)
+{
+    bool fits = layout->n == n;
+
+    for (int i = 0; fits && i < n; i++)
+        fits = layout->tensor[i].size == (size_t)shape_elements(&tensors[i].shape);
+    return fits ? 0 : err_set(err, ERR_INVALID, "program: the layout is another graph's");
+}
+
+static int allocate(struct program *p, struct err *err)
+{
+    const struct graph *graph = p->graph;
+    size_t n = (size_t)graph->n_values, elements = 0, scratch = 0;
+
+    for (int i = 0; i < graph->n_values; i++)
+        elements += buffer_elements(graph, i);
+    for (int i = 0; i < graph->n_nodes; i++) {
+        size_t needed = reference_scratch(graph, &graph->nodes[i]);
+        scratch = needed > scratch ? needed : scratch;
+    }
+    p->memory = malloc((elements + 1) * sizeof *p->memory);
+    p->scratch = malloc((scratch + 1) * sizeof *p->scratch);
+    p->weights = calloc(p->params->size + 1, sizeof *p->weights);
+    p->buffer = calloc(n + 1, sizeof *p->buffer);
+    p->read = calloc(n + 1, sizeof *p->read);
+    if (!p->memory || !p->scratch || !p->weights || !p->buffer || !p->read)
+        return err_no_memory(err);
+    elements = 0;
+    for (int i = 0; i < graph->n_values; i++) {
+        size_t size = buffer_elements(graph, i);
+        if (size > 0)
+            p->read[i] = p->buffer[i] = p->memory + elements;
+        elements += size;
+    }
+    return 0;
+}
+
+int reference_program_open(struct backend *backend, const struct graph *graph,
+                           const struct layout *params, const struct layout *states,
+                           const struct program_options *options, struct program **out,
+                           struct err *err)
+{
+    struct program *p;
+    int code = graph_check(graph, err);
+
+    (void)backend;
+    (void)options; /* always exact; one pass after the other */
+    if (code == 0)
+        code = check_ops(graph, err);
+    if (code == 0)
+        code = check_layout(params, graph->params, graph->n_params, err);
+    if (code == 0)
+        code = check_layout(states, graph->states, graph->n_states, err);
+    if (code)
+        return code;
+    p = calloc(1, sizeof *p);
+    if (!p)
+        return err_no_memory(err);
+    p->params = params;
+    p->states = states;
+    p->graph = graph_copy(graph);
+    code = p->graph ? allocate(p, err) : err_no_memory(err);
+    if (code)
+        reference_program_close(p);
+    else
+        *out = p;
+    return code;
+}
+
+void reference_program_close(struct program *p)
+{
+    if (!p)
+        return;
+    graph_free(p->graph);
+    free(p->memory);
+    free(p->scratch);
+    free(p->weights);
+    free(p->buffer);
+    free(p->read);
+    free(p);
+}
+
+static int check_vector(const struct vector *vector, size_t n, const char *what, struct err *err)
+{
+    if (vector && vector->n == n)
+        return 0;
+    return err_set(err, ERR_INVALID,
+                   vector ? "pass: %s of %zu elements instead of %zu" : "pass: %s are missing",
+                   what, vector ? vector->n : 0, n);
+}
+
+static int check_pass(const struct pass *pass, struct err *err)
+{
+    const struct program *p = pass->program;
+    const struct perturbation *perturbation = &pass->perturbation;
+    int code = check_vector(pass->weights, p->params->size, "weights", err);
+
+    if (code == 0 && p->graph->n_states > 0)
+        code = check_vector(pass->states, p->states->size, "states", err);
+    if (code == 0 && pass->gradient)
+        code = check_vector(pass->gradient, p->params->size, "gradients", err);
+    if (code == 0 && perturbation->kind == PERTURB_NOISE && perturbation->eta != 0)
+        code = check_vector(perturbation->fisher, p->params->fisher_size, "Fisher numbers", err);
+    if (code == 0 && perturbation->kind == PERTURB_DIRECTION)
+        code = check_vector(perturbation->direction, p->params->size, "directions", err);
+    return code;
+}
+
+/* Labels index rows of logits, so they are checked like any other input. */
+static int check_labels(const struct program *p, struct err *err)
+{
+    const struct graph *graph = p->graph;
+
+    for (int i = 0; i < graph->n_nodes; i++) {
+        const struct node *node = &graph->nodes[i];
+        const struct shape *logits;
+        const int32_t *labels;
+        if (node->n_inputs != 2 || graph->values[node->input[1]].type != VALUE_INDEX)
+            continue;
+        logits = &graph->values[node->input[0]].shape;
+        labels = p->read[node->input[1]];
+        for (int64_t n = 0; n < logits->dim[0]; n++)
+            if (labels[n] < 0 || labels[n] >= logits->dim[1])
+                return err_set(err, ERR_INVALID, "pass: label %d of sample %lld; %lld classes",
+                               labels[n], (long long)n, (long long)logits->dim[1]);
+    }
+    return 0;
+}
+
+static void set_sources(const struct pass *pass)
+{
+    struct program *p = pass->program;
+    const struct graph *graph = p->graph;
+    const double *weights = pass->weights->data;
+
+    if (pass->perturbation.kind != PERTURB_NONE) {
+        reference_materialise(p->params, pass->weights, &pass->perturbation, p->weights);
+        weights = p->weights;
+    }
+    for (int i = 0; i < graph->n_inputs; i++)
+        p->read[graph->inputs[i]] = pass->inputs[i];
+    for (int i = 0; i < graph->n_params; i++)
+        p->read[graph->params[i].value] = weights + p->params->tensor[i].offset;
+    for (int i = 0; i < graph->n_states; i++)
+        p->read[graph->states[i].value] = pass->states->data + p->states->tensor[i].offset;
+}
+
+static void run_node(const struct program *p, const struct node *node)
+{
+    const struct value *values = p->graph->values;
+    struct operands o = {.node = node, .scratch = p->scratch};
+
+    for (int i = 0; i < node->n_inputs; i++) {
+        o.in_shape[i] = &values[node->input[i]].shape;
+        if (values[node->input[i]].type == VALUE_INDEX)
+            o.labels = p->read[node->input[i]];
+        else
+            o.in[i] = p->read[node->input[i]];
+    }
+    for (int i = 0; i < node->n_outputs; i++) {
+        o.out_shape[i] = &values[node->output[i]].shape;
+        o.out[i] = p->buffer[node->output[i]];
+    }
+    reference_op_of(node->op)(&o);
+}
+
+/* running ← (1 − m)·running + m·batch, with the unbiased variance. */
+static void move_statistics(const struct pass *pass)
+{
+    const struct program *p = pass->program;
+    double m = pass->statistics_momentum;
+
+    for (int i = 0; i < p->graph->n_moments; i++) {
+        const struct graph_moments *moments = &p->graph->moments[i];
+        const double *mean = p->read[moments->mean], *var = p->read[moments->var];
+        const struct layout_tensor *to_mean = &p->states->tensor[moments->running_mean];
+        const struct layout_tensor *to_var = &p->states->tensor[moments->running_var];
+        double *running_mean = pass->states->data + to_mean->offset;
+        double *running_var = pass->states->data + to_var->offset;
+        double unbiased = (double)moments->count / (double)(moments->count - 1);
+        for (size_t c = 0; c < to_mean->size; c++) {
+            running_mean[c] = (1 - m) * running_mean[c] + m * mean[c];
+            running_var[c] = (1 - m) * running_var[c] + m * var[c] * unbiased;
+        }
+    }
+}
+
+/* A parameter that the graph has no derivative by gets zeros. */
+static void give_gradient(const struct pass *pass)
+{
+    const struct program *p = pass->program;
+
+    for (int i = 0; i < p->graph->n_params; i++) {
+        const struct layout_tensor *t = &p->params->tensor[i];
+        double *to = pass->gradient->data + t->offset;
+        if (p->graph->params[i].gradient < 0)
+            memset(to, 0, t->size * sizeof *to);
+        else
+            memcpy(to, p->read[p->graph->params[i].gradient], t->size * sizeof *to);
+    }
+}
+
+static int run_pass(const struct pass *pass, struct err *err)
+{
+    const struct program *p = pass->program;
+    const struct graph *graph = p->graph;
+    int code = check_pass(pass, err);
+
+    if (code)
+        return code;
+    set_sources(pass);
+    code = check_labels(p, err);
+    if (code)
+        return code;
+    for (int i = 0; i < graph->n_nodes; i++)
+        if (graph->nodes[i].n_inputs)
+            run_node(p, &graph->nodes[i]);
+    if (pass->gradient)
+        give_gradient(pass);
+    for (int i = 0; i < graph->n_outputs; i++) {
+        int value = graph->outputs[i];
+        memcpy(pass->outputs[i], p->read[value],
+               (size_t)shape_elements(&graph->values[value].shape) * sizeof(double));
+    }
+    if (pass->move_statistics)
+        move_statistics(pass);
+    return 0;
+}
+
+int reference_execute(struct backend *backend, const struct pass *passes, int n, struct err *err)
+{
+    int code = 0;
+
+    (void)backend;
+    for (int i = 0; i < n && code == 0; i++)
+        code = run_pass(&passes[i], err);
+    return code;
+}
