@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""Writes tests/golden/*.txt: what PyTorch in float64 makes of the demonstration on digits.
+
+Needs PyTorch and numpy (Debian: python3-torch). `--check` writes nothing and compares the files
+with a fresh run instead, number by number, to 1e-10.
+
+The files are lines of words, so that C reads them with sscanf. A run's file holds
+    setting NAME VALUE
+    update U LOSS PERTURBED_LOSS               U updates done, from 1
+    step U LR SIGMA                            every tenth update
+    epoch E TRAIN_LOSS TRAIN_TOP1 TEST_LOSS TEST_TOP1 TEST_TOP5
+    tensor U ROLE NAME N SUM SQUARES (AT VALUE)…  of the state after the first and last update;
+                                                  Fisher numbers are one a filter, and one an
+                                                  element for tensors of one dimension
+and draws.txt what the generator gives:
+    philox SEED BLOCK STREAM STEP W0 W1 W2 W3
+    normal SEED TENSOR TERM STEP (VALUE)…
+    order SEED PASS N (SAMPLE)…
+    labels SEED SHARE N (LABEL)…
+    init SEED TENSOR NAME N HASH (AT VALUE)…     FNV-1a of all the little-endian fp32 values
+"""
+
+import argparse
+import math
+import os
+import sys
+
+import numpy as np
+import torch
+
+import data
+import methods
+import model
+import philox
+
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden")
+SEED, TRAIN_LIMIT, LABEL_NOISE, WIDTH, BLOCKS = 1, 300, 0.2, 8, (1, 1, 1)
+TOLERANCE = 1e-10
+
+
+def number(value):
+    return repr(float(value)) if not isinstance(value, (int, np.integer)) else str(int(value))
+
+
+def line(*words):
+    return " ".join(w if isinstance(w, str) else number(w) for w in words)
+
+
+def places(n, count):
+    """`count` places of n, spread over the whole, the first and the last among them."""
+    return sorted({round(i * (n - 1) / (count - 1)) for i in range(count)})
+
+
+def fnv1a(data_):
+    value = 0xCBF29CE484222325
+    for byte in data_:
+        value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return f"0x{value:016x}"
+
+
+def fingerprint(update, role, name, values):
+    values = np.asarray(values, dtype=np.float64).reshape(-1)
+    picked = [word for at in places(len(values), 5) for word in (at, values[at])]
+    return line("tensor", update, role, name, len(values), math.fsum(values),
+                math.fsum(values * values), *picked)
+
+
+def new_model():
+    network = model.ResNet(1, data.Digits.classes, WIDTH, BLOCKS).double()
+    return model.draw_initial_weights(network, SEED)
+
+
+def state_lines(training):
+    network, done = training.model, training.done
+    names = [name for name, _ in network.named_parameters()]
+    for name, param in network.named_parameters():
+        yield fingerprint(done, "parameter", name, param.detach())
+    for name, buffer in network.named_buffers():
+        if buffer.dim() > 0:
+            yield fingerprint(done, "buffer", name, buffer)
+    for name, param in zip(names, training.params):
+        momentum = training.optimizer.state[param]["momentum_buffer"]
+        yield fingerprint(done, "momentum", name, momentum)
+    if training.settings.method in ("arwp", "m-arwp"):
+        for name, fisher in zip(names, training.fisher):
+            yield fingerprint(done, "fisher", name, fisher.reshape(len(fisher), -1).sum(1))
+
+
+def epoch_line(epoch, updates, network, digits):
+    samples = sum(u.samples for u in updates)
+    train_loss = sum(u.loss * u.samples for u in updates) / samples
+    train_top1 = sum(u.correct for u in updates) / samples
+    loss, top1, top5 = methods.evaluate(network, digits.test_images, digits.test_labels)
+    n = len(digits.test_labels)
+    return line("epoch", epoch, train_loss, train_top1, loss, top1 / n, top5 / n)
+
+
+def run_lines(method):
+    settings = methods.DEMONSTRATION[method]
+    digits = data.Digits(SEED, TRAIN_LIMIT, LABEL_NOISE)
+    batches = data.Batches(SEED, TRAIN_LIMIT, settings.batch_size)
+    training = methods.Training(new_model(), settings, digits.train_images, digits.train_labels,
+                                batches, SEED)
+    for name in ("rho", "sigma", "ramp", "lambda_", "eta", "beta", "lr", "momentum",
+                 "weight_decay", "batch_size", "epochs"):
+        yield line("setting", name.rstrip("_"), getattr(settings, name))
+    for name, value in (("seed", SEED), ("train_limit", TRAIN_LIMIT), ("width", WIDTH),
+                        ("label_noise", LABEL_NOISE)):
+        yield line("setting", name, value)
+    for epoch in range(1, settings.epochs + 1):
+        updates = []
+        for _ in range(batches.per_pass):
+            update = training.update()
+            updates.append(update)
+            yield line("update", training.done, update.loss, update.perturbed_loss)
+            if training.done % 10 == 1:
+                yield line("step", training.done, update.lr, update.sigma)
+            if training.done in (1, training.total):
+                yield from state_lines(training)
+        yield epoch_line(epoch, updates, training.model, digits)
+
+
+def draw_lines():
+    ones, pi = 2**64 - 1, 0x299F31D0A4093822
+    for seed, block, stream, step in ((0, 0, 0, 0), (ones, 2**32 - 1, 2**32 - 1, ones),
+                                      (pi, 0x243F6A88, 0x85A308D3, 0x0370734413198A2E),
+                                      (1, 3, philox.stream(philox.NOISE, 1, 7), 599)):
+        words = philox.philox(seed, [block], stream, step)[0]
+        yield line("philox", seed, block, stream, step, *words)
+    for seed, tensor, term, step in ((1, 0, 0, 0), (1, 19, 1, 599), (2**53 - 1, 5, 0, 123456)):
+        values = philox.noise(seed, step, term, tensor, (64,))
+        yield line("normal", seed, tensor, term, step, *values)
+    for seed, passes, n in ((1, 0, 300), (1, 119, 300), (2**53 - 1, 2**33, 100)):
+        yield line("order", seed, passes, n, *philox.shuffle(seed, passes, n))
+    for seed, share, limit in ((1, 0.2, 300), (2, 0.005, 300), (3, 1.0, 100)):
+        labels = data.Digits(seed, limit, share).train_labels.numpy()
+        yield line("labels", seed, share, limit, *labels)
+    for tensor, (name, param) in enumerate(new_model().named_parameters()):
+        values = param.detach().numpy().reshape(-1)
+        picked = [word for at in places(len(values), 8) for word in (at, values[at])]
+        yield line("init", SEED, tensor, name, len(values),
+                   fnv1a(values.astype("<f4").tobytes()), *picked)
+
+
+def differs(old, new):
+    """Whether two words differ: as numbers to the tolerance, else as text."""
+    try:
+        a, b = float(old), float(new)
+    except ValueError:
+        return old != new
+    if math.isnan(a) or math.isnan(b):
+        return math.isnan(a) != math.isnan(b)
+    return not abs(a - b) <= TOLERANCE * max(1.0, abs(a))
+
+
+def compare(path, lines):
+    """0 when the file at `path` says what `lines` say; else 1 and the first difference."""
+    with open(path, encoding="ascii") as file:
+        old_lines = file.read().splitlines()
+    if len(old_lines) != len(lines):
+        print(f"{path}: {len(old_lines)} lines, a fresh run has {len(lines)}")
+        return 1
+    for number_, (old, new) in enumerate(zip(old_lines, lines), 1):
+        a, b = old.split(), new.split()
+        if len(a) != len(b) or any(map(differs, a, b)):
+            print(f"{path}:{number_}: differs\n- {old[:300]}\n+ {new[:300]}")
+            return 1
+    print(f"{path}: as a fresh run has it")
+    return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    parser.add_argument("names", nargs="*", help="draws or a method's name; default: all")
+    options = parser.parse_args()
+    torch.set_num_threads(1)  # one order of summation, whatever the machine
+    failed = 0
+    for name in options.names or ["draws", *methods.DEMONSTRATION]:
+        lines = list(draw_lines() if name == "draws" else run_lines(name))
+        path = os.path.normpath(os.path.join(FOLDER, name + ".txt"))
+        if options.check:
+            failed += compare(path, lines)
+            continue
+        with open(path, "w", encoding="ascii") as file:
+            file.write("\n".join(lines) + "\n")
+        print(f"{path}: {len(lines)} lines")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
