@@ -1,0 +1,193 @@
+/* Recipes, sigma and learning rates against the paper's semantics, at points known by hand. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "close.h"
+#include "method/recipe.h"
+#include "method/schedule.h"
+
+#define CLOSE 1e-15
+
+static struct recipe recipe_of_kind(int kind)
+{
+    struct job_method method = {.kind = kind, .lambda = 0.25};
+    struct recipe recipe;
+
+    recipe_of(&recipe, &method);
+    return recipe;
+}
+
+static int statistics_moves(const struct recipe *recipe)
+{
+    int n = 0;
+
+    for (int t = 0; t < recipe->n_terms; t++)
+        n += recipe->term[t].move_statistics;
+    return n;
+}
+
+static void every_recipe_is_consistent(void **state)
+{
+    (void)state;
+    for (int kind = METHOD_SGD; kind <= METHOD_M_ARWP; kind++) {
+        struct recipe recipe = recipe_of_kind(kind);
+        bool adaptive = kind == METHOD_ARWP || kind == METHOD_M_ARWP, feeds = false;
+        double weights = 0;
+
+        assert_int_equal(statistics_moves(&recipe), 1);
+        for (int t = 0; t < recipe.n_terms; t++) {
+            assert_in_range(recipe.term[t].batch, 0, recipe.n_batches - 1);
+            assert_true(recipe.term[t].needs < t);
+            feeds = feeds || recipe.term[t].feeds_fisher;
+            weights += recipe.term[t].weight;
+        }
+        assert_close(weights, 1, CLOSE);
+        assert_int_equal(feeds, adaptive);
+        assert_int_equal(recipe.has_fisher, adaptive);
+    }
+}
+
+static void sgd_is_one_clean_term(void **state)
+{
+    struct recipe recipe = recipe_of_kind(METHOD_SGD);
+
+    (void)state;
+    assert_int_equal(recipe.n_terms, 1);
+    assert_int_equal(recipe.n_batches, 1);
+    assert_int_equal(recipe.term[0].perturbation, PERTURB_NONE);
+    assert_int_equal(recipe.perturbed_term, -1);
+    assert_int_equal(recipe_waves(&recipe), 1);
+}
+
+static void sam_runs_two_waves_on_one_batch(void **state)
+{
+    struct recipe recipe = recipe_of_kind(METHOD_SAM);
+
+    (void)state;
+    assert_int_equal(recipe.n_terms, 2);
+    assert_int_equal(recipe.n_batches, 1);
+    assert_int_equal(recipe.term[1].perturbation, PERTURB_DIRECTION);
+    assert_int_equal(recipe.term[1].needs, 0);
+    assert_true(recipe.term[0].move_statistics);
+    assert_close(recipe.term[0].weight, 0, 0);
+    assert_int_equal(recipe.loss_term, 0);
+    assert_int_equal(recipe.perturbed_term, 1);
+    assert_int_equal(recipe_waves(&recipe), 2);
+    assert_int_equal(recipe_width(&recipe), 1);
+    assert_int_equal(recipe_wave(&recipe, 1), 1);
+}
+
+static void rwp_moves_statistics_by_its_noisy_pass(void **state)
+{
+    struct recipe recipe = recipe_of_kind(METHOD_ARWP);
+
+    (void)state;
+    assert_int_equal(recipe.n_terms, 1);
+    assert_int_equal(recipe.term[0].perturbation, PERTURB_NOISE);
+    assert_true(recipe.term[0].move_statistics);
+    assert_int_equal(recipe.loss_term, 0);
+    assert_int_equal(recipe.perturbed_term, 0);
+}
+
+static void mixed_runs_side_by_side_on_two_batches(void **state)
+{
+    struct recipe recipe = recipe_of_kind(METHOD_M_ARWP);
+
+    (void)state;
+    assert_int_equal(recipe.n_terms, 2);
+    assert_int_equal(recipe.n_batches, 2);
+    assert_int_not_equal(recipe.term[0].batch, recipe.term[1].batch);
+    assert_int_equal(recipe.term[0].perturbation, PERTURB_NONE);
+    assert_int_equal(recipe.term[1].perturbation, PERTURB_NOISE);
+    assert_true(recipe.term[0].move_statistics);
+    /* lambda weighs the perturbed gradient */
+    assert_close(recipe.term[0].weight, 0.75, CLOSE);
+    assert_close(recipe.term[1].weight, 0.25, CLOSE);
+    assert_int_equal(recipe_waves(&recipe), 1);
+    assert_int_equal(recipe_width(&recipe), 2);
+}
+
+static void sigma_ramps_from_one_to_one_plus_ramp(void **state)
+{
+    struct job_method method = {.kind = METHOD_RWP, .sigma = 0.001, .ramp = 10};
+
+    (void)state;
+    assert_close(recipe_sigma(&method, 0, 600), 0.001, CLOSE);
+    assert_close(recipe_sigma(&method, 300, 600), 0.006, CLOSE);
+    assert_close(recipe_sigma(&method, 600, 600), 0.011, CLOSE);
+    method.ramp = 0;
+    assert_close(recipe_sigma(&method, 300, 600), 0.001, CLOSE);
+    method.kind = METHOD_SAM;
+    assert_close(recipe_sigma(&method, 300, 600), 0, 0);
+}
+
+static void cosine_falls_each_update(void **state)
+{
+    struct job_schedule cosine = {.kind = SCHEDULE_COSINE, .step = SCHEDULE_PER_UPDATE};
+    struct schedule_span span = {.epochs = 6, .updates_per_epoch = 10, .batches_per_update = 2};
+
+    (void)state;
+    assert_close(schedule_lr(&cosine, 0.1, &span, 0), 0.1, CLOSE);
+    assert_close(schedule_lr(&cosine, 0.1, &span, 20), 0.075, CLOSE); /* cos 60° */
+    assert_close(schedule_lr(&cosine, 0.1, &span, 30), 0.05, CLOSE);
+    assert_close(schedule_lr(&cosine, 0.1, &span, 40), 0.025, CLOSE);
+}
+
+static void cosine_by_epoch_falls_once_a_pass(void **state)
+{
+    struct job_schedule cosine = {.kind = SCHEDULE_COSINE, .step = SCHEDULE_PER_EPOCH};
+    struct schedule_span one = {.epochs = 6, .updates_per_epoch = 10, .batches_per_update = 1};
+    struct schedule_span two = {.epochs = 3, .updates_per_epoch = 10, .batches_per_update = 2};
+
+    (void)state;
+    assert_close(schedule_lr(&cosine, 0.1, &one, 9), 0.1, CLOSE);
+    assert_close(schedule_lr(&cosine, 0.1, &one, 20), 0.075, CLOSE);
+    assert_close(schedule_lr(&cosine, 0.1, &one, 29), 0.075, CLOSE);
+    /* Two passes an epoch: six of them, five updates each. */
+    assert_close(schedule_lr(&cosine, 0.1, &two, 4), 0.1, CLOSE);
+    assert_close(schedule_lr(&cosine, 0.1, &two, 10), 0.075, CLOSE);
+    assert_close(schedule_lr(&cosine, 0.1, &two, 14), 0.075, CLOSE);
+    assert_close(schedule_lr(&cosine, 0.1, &two, 15), 0.05, CLOSE);
+}
+
+static void step_drops_by_epochs(void **state)
+{
+    struct job_schedule step = {.kind = SCHEDULE_STEP, .every_epochs = 30, .gamma = 0.1};
+    struct schedule_span span = {.epochs = 90, .updates_per_epoch = 7, .batches_per_update = 2};
+
+    (void)state;
+    assert_close(schedule_lr(&step, 0.1, &span, 30 * 7 - 1), 0.1, CLOSE);
+    assert_close(schedule_lr(&step, 0.1, &span, 30 * 7), 0.01, CLOSE);
+    assert_close(schedule_lr(&step, 0.1, &span, 60 * 7), 0.001, CLOSE);
+}
+
+static void constant_is_constant(void **state)
+{
+    struct job_schedule constant = {.kind = SCHEDULE_CONSTANT};
+    struct schedule_span span = {.epochs = 2, .updates_per_epoch = 7, .batches_per_update = 1};
+
+    (void)state;
+    assert_close(schedule_lr(&constant, 0.3, &span, 13), 0.3, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_recipe_is_consistent),
+        cmocka_unit_test(sgd_is_one_clean_term),
+        cmocka_unit_test(sam_runs_two_waves_on_one_batch),
+        cmocka_unit_test(rwp_moves_statistics_by_its_noisy_pass),
+        cmocka_unit_test(mixed_runs_side_by_side_on_two_batches),
+        cmocka_unit_test(sigma_ramps_from_one_to_one_plus_ramp),
+        cmocka_unit_test(cosine_falls_each_update),
+        cmocka_unit_test(cosine_by_epoch_falls_once_a_pass),
+        cmocka_unit_test(step_drops_by_epochs),
+        cmocka_unit_test(constant_is_constant),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

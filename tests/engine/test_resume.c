@@ -1,0 +1,297 @@
+/* A run that was stopped anywhere and resumed ends with the same bits and has told the same
+ * history; a checkpoint that is not this job's is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "record.h"
+
+static const int devices[] = {DEVICE_REFERENCE, DEVICE_CPU};
+
+/* Updates after which the run is stopped, by a small generator of its own: the same each time. */
+static uint64_t next_stop(uint64_t done, unsigned *seed)
+{
+    *seed = *seed * 1103515245u + 12345u;
+    return done + 1 + (*seed >> 16) % 4;
+}
+
+static void assert_same_update(const struct engine_update *a, const struct engine_update *b)
+{
+    struct engine_update x = *a, y = *b;
+
+    x.seconds = y.seconds = 0;
+    assert_int_equal(x.update, y.update);
+    assert_int_equal(x.epoch, y.epoch);
+    assert_true(x.loss == y.loss && x.perturbed_loss == y.perturbed_loss);
+    assert_true(x.lr == y.lr && x.sigma == y.sigma);
+}
+
+static void assert_same_epoch(const struct engine_epoch *a, const struct engine_epoch *b)
+{
+    assert_int_equal(a->epoch, b->epoch);
+    assert_int_equal(a->update, b->update);
+    assert_true(a->train_loss == b->train_loss && a->train_top1 == b->train_top1);
+    assert_int_equal(a->evaluated, b->evaluated);
+    assert_true(a->test_loss == b->test_loss);
+    assert_true(a->test_top1 == b->test_top1 && a->test_top5 == b->test_top5);
+    assert_int_equal(a->gradient_evaluations, b->gradient_evaluations);
+}
+
+/* Runs in pieces, each in a new run; returns how many. `whole` is what one piece has told. */
+static int run_in_pieces(const struct engine_job *job, const struct record *whole,
+                         struct record *piece, unsigned seed)
+{
+    int pieces = 0, updates = 0, epochs = 0;
+    enum engine_outcome outcome;
+
+    do {
+        struct checkpoint from = piece->checkpoint;
+        struct checkpoint *start = pieces ? &from : NULL;
+
+        piece->checkpoint = (struct checkpoint){0};
+        record_rewind(piece);
+        piece->ask_at = next_stop(pieces ? from.update : 0, &seed);
+        piece->ask = ENGINE_STOP;
+        outcome = record_run_well(piece, job, start);
+        checkpoint_clear(&from);
+        for (int i = 0; i < piece->n_updates; i++)
+            assert_same_update(&piece->update[i], &whole->update[updates++]);
+        for (int i = 0; i < piece->n_epochs; i++)
+            assert_same_epoch(&piece->epoch[i], &whole->epoch[epochs++]);
+        pieces++;
+    } while (outcome == ENGINE_STOPPED);
+    assert_int_equal(updates, whole->n_updates);
+    assert_int_equal(epochs, whole->n_epochs);
+    return pieces;
+}
+
+static void a_run_in_pieces_ends_with_the_same_bits(void **state)
+{
+    (void)state;
+    for (size_t d = 0; d < ARRAY_LENGTH(devices); d++)
+        for (int method = METHOD_SGD; method <= METHOD_M_ARWP; method++) {
+            struct engine_job job = tiny_job(method, devices[d]);
+            struct record *whole = record_new(), *piece = record_new();
+
+            record_run_well(whole, &job, NULL);
+            for (unsigned seed = 0; seed < 3; seed++) {
+                assert_true(run_in_pieces(&job, whole, piece, seed + 10 * (unsigned)method) >= 3);
+                assert_true(piece->final);
+                assert_checkpoints_equal(&whole->checkpoint, &piece->checkpoint);
+            }
+            record_free(whole);
+            record_free(piece);
+        }
+}
+
+/* Stopped after the last update of an epoch: the epoch is evaluated and told when it goes on. */
+static void an_epoch_that_was_not_told_is_told_later(void **state)
+{
+    struct engine_job job = tiny_job(METHOD_M_ARWP, DEVICE_REFERENCE);
+    struct record *whole = record_new(), *piece = record_new();
+
+    (void)state;
+    record_run_well(whole, &job, NULL);
+    for (uint64_t stop = TINY_PER_EPOCH; stop <= TINY_UPDATES; stop += TINY_PER_EPOCH) {
+        struct checkpoint from;
+
+        record_rewind(piece);
+        piece->ask_at = stop;
+        piece->ask = ENGINE_STOP;
+        assert_int_equal(record_run_well(piece, &job, NULL), ENGINE_STOPPED);
+        assert_int_equal(piece->n_epochs, stop / TINY_PER_EPOCH - 1);
+        checkpoint_copy(&from, &piece->checkpoint);
+        record_rewind(piece);
+        assert_int_equal(record_run_well(piece, &job, &from), ENGINE_FINISHED);
+        assert_same_epoch(&piece->epoch[0], &whole->epoch[stop / TINY_PER_EPOCH - 1]);
+        assert_checkpoints_equal(&whole->checkpoint, &piece->checkpoint);
+        checkpoint_clear(&from);
+    }
+    record_free(whole);
+    record_free(piece);
+}
+
+static void a_finished_run_finishes_again(void **state)
+{
+    struct engine_job job = tiny_job(METHOD_SAM, DEVICE_REFERENCE);
+    struct record *first = record_new(), *again = record_new();
+
+    (void)state;
+    record_run_well(first, &job, NULL);
+    assert_int_equal(record_run_well(again, &job, &first->checkpoint), ENGINE_FINISHED);
+    assert_int_equal(again->n_updates, 0);
+    assert_int_equal(again->n_epochs, 0);
+    assert_true(again->final);
+    assert_checkpoints_equal(&first->checkpoint, &again->checkpoint);
+    record_free(first);
+    record_free(again);
+}
+
+/* One is due after each second; the only second that passes is the sink's, within epoch 2. */
+static void a_checkpoint_by_time_resumes_too(void **state)
+{
+    struct engine_job job = tiny_job(METHOD_M_RWP, DEVICE_REFERENCE);
+    struct record *whole = record_new(), *piece = record_new();
+    struct checkpoint from;
+
+    (void)state;
+    job.checkpoint.every_epochs = 0;
+    record_run_well(whole, &job, NULL);
+    job.checkpoint.every_seconds = 1;
+    piece->nap_at = 6;
+    piece->ask_at = 7;
+    piece->ask = ENGINE_ABANDON;
+    assert_int_equal(record_run_well(piece, &job, NULL), ENGINE_ABANDONED);
+    assert_int_equal(piece->n_checkpoints, 1);
+    assert_int_equal(piece->checkpoint.update, 6);
+    checkpoint_copy(&from, &piece->checkpoint);
+    record_rewind(piece);
+    assert_int_equal(record_run_well(piece, &job, &from), ENGINE_FINISHED);
+    assert_same_epoch(&piece->epoch[0], &whole->epoch[1]);
+    assert_checkpoints_equal(&whole->checkpoint, &piece->checkpoint);
+    checkpoint_clear(&from);
+    record_free(whole);
+    record_free(piece);
+}
+
+static void the_order_of_the_tensors_does_not_matter(void **state)
+{
+    struct engine_job job = tiny_job(METHOD_ARWP, DEVICE_REFERENCE);
+    struct record *whole = record_new(), *piece = record_new();
+    struct checkpoint from;
+
+    (void)state;
+    record_run_well(whole, &job, NULL);
+    piece->ask_at = 5;
+    piece->ask = ENGINE_STOP;
+    record_run_well(piece, &job, NULL);
+    checkpoint_copy(&from, &piece->checkpoint);
+    for (int i = 0, j = from.n_tensors - 1; i < j; i++, j--) {
+        struct tensor tensor = from.tensors[i];
+
+        from.tensors[i] = from.tensors[j];
+        from.tensors[j] = tensor;
+    }
+    record_rewind(piece);
+    record_run_well(piece, &job, &from);
+    assert_checkpoints_equal(&whole->checkpoint, &piece->checkpoint);
+    checkpoint_clear(&from);
+    record_free(whole);
+    record_free(piece);
+}
+
+/* --- what is refused -------------------------------------------------------------------------- */
+
+static void rename_one(struct checkpoint *c)
+{
+    strcpy(c->tensors[4].name, "layer9.0.conv1.weight");
+}
+
+static void drop_one(struct checkpoint *c)
+{
+    c->n_tensors--;
+}
+
+static void double_one(struct checkpoint *c)
+{
+    c->tensors[4] = c->tensors[5];
+}
+
+static void retype_one(struct checkpoint *c)
+{
+    c->tensors[3].type = TENSOR_F32;
+}
+
+static void reshape_one(struct checkpoint *c)
+{
+    int64_t dim = c->tensors[0].dim[0];
+
+    c->tensors[0].dim[0] = c->tensors[0].dim[1];
+    c->tensors[0].dim[1] = dim;
+}
+
+static void flatten_one(struct checkpoint *c)
+{
+    c->tensors[0].rank = 1;
+}
+
+static void overshoot(struct checkpoint *c)
+{
+    c->update = TINY_UPDATES + 1;
+}
+
+static void shift_update(struct checkpoint *c)
+{
+    c->update++;
+}
+
+static void spoil_sums(struct checkpoint *c)
+{
+    static const double sums[] = {1.0, 33.0, 32.0}; /* 33 right of 32 */
+
+    c->tensors[c->n_tensors - 1].data = sums;
+}
+
+static void forget_sums(struct checkpoint *c)
+{
+    static const double sums[3];
+
+    c->tensors[c->n_tensors - 1].data = sums;
+}
+
+static void foreign_checkpoints_are_refused(void **state)
+{
+    static void (*const spoil[])(struct checkpoint *) = {
+        rename_one,  drop_one,  double_one,   retype_one, reshape_one,
+        flatten_one, overshoot, shift_update, spoil_sums, forget_sums,
+    };
+    struct engine_job job = tiny_job(METHOD_SGD, DEVICE_REFERENCE);
+    struct record *whole = record_new(), *piece = record_new();
+    struct engine_sink sink = record_sink(piece);
+    enum engine_outcome outcome;
+    struct engine_run *run;
+    struct err err;
+
+    (void)state;
+    record_run_well(whole, &job, NULL);
+    piece->ask_at = 6;
+    piece->ask = ENGINE_STOP;
+    record_run_well(piece, &job, NULL);
+    assert_int_equal(engine_run_open(&run, &job, 2, &sink, &err), 0);
+    for (size_t i = 0; i < ARRAY_LENGTH(spoil); i++) {
+        struct checkpoint bad = piece->checkpoint;
+
+        bad.tensors = malloc(sizeof *bad.tensors * (size_t)bad.n_tensors);
+        assert_non_null(bad.tensors);
+        memcpy(bad.tensors, piece->checkpoint.tensors, sizeof *bad.tensors * (size_t)bad.n_tensors);
+        spoil[i](&bad);
+        assert_int_equal(engine_run_restore(run, &bad, &err), ERR_CORRUPT);
+        free(bad.tensors);
+    }
+    /* and the run is as if nothing had been tried */
+    record_rewind(piece);
+    assert_int_equal(engine_run_train(run, &piece->request, &outcome, &err), 0);
+    assert_checkpoints_equal(&whole->checkpoint, &piece->checkpoint);
+    engine_run_close(run);
+    record_free(whole);
+    record_free(piece);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_run_in_pieces_ends_with_the_same_bits),
+        cmocka_unit_test(an_epoch_that_was_not_told_is_told_later),
+        cmocka_unit_test(a_finished_run_finishes_again),
+        cmocka_unit_test(a_checkpoint_by_time_resumes_too),
+        cmocka_unit_test(the_order_of_the_tensors_does_not_matter),
+        cmocka_unit_test(foreign_checkpoints_are_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
