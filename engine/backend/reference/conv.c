@@ -124,6 +124,22 @@ static void swap_outer(int64_t a, int64_t b, int64_t size, const double *from, d
             memcpy(to + (j * a + i) * size, from + (i * b + j) * size, (size_t)size * sizeof *to);
 }
 
+/* out[n] += Σ_l factor[l]·in[l,·], rows of `in` lying `stride` apart, l < 4 */
+static void add_four(int64_t n, const double factor[4], const double *in, int64_t stride,
+                     double *restrict out)
+{
+    const double *in1 = in + stride, *in2 = in1 + stride, *in3 = in2 + stride;
+
+    for (int64_t j = 0; j < n; j++)
+        out[j] += factor[0] * in[j] + factor[1] * in1[j] + factor[2] * in2[j] + factor[3] * in3[j];
+}
+
+static void add_one(int64_t n, double factor, const double *in, double *restrict out)
+{
+    for (int64_t j = 0; j < n; j++)
+        out[j] += factor * in[j];
+}
+
 /* c[m,n] ← Σ_l a(i,l)·b[l,n], where a(i,l) = a[i·a_row + l·a_column], l < k */
 static void multiply(int64_t m, int64_t n, int64_t k, const double *a, int64_t a_row,
                      int64_t a_column, const double *b, double *c)
@@ -131,14 +147,18 @@ static void multiply(int64_t m, int64_t n, int64_t k, const double *a, int64_t a
     memset(c, 0, (size_t)(m * n) * sizeof *c);
     for (int64_t from = 0; from < n; from += BLOCK) {
         int64_t width = n - from < BLOCK ? n - from : BLOCK;
-        for (int64_t i = 0; i < m; i++)
-            for (int64_t l = 0; l < k; l++) {
-                double factor = a[i * a_row + l * a_column];
-                const double *restrict in = b + l * n + from;
-                double *restrict out = c + i * n + from;
-                for (int64_t j = 0; j < width; j++)
-                    out[j] += factor * in[j];
+        for (int64_t i = 0; i < m; i++) {
+            const double *factor = a + i * a_row;
+            double *out = c + i * n + from;
+            int64_t l = 0;
+            for (; l + 4 <= k; l += 4) {
+                const double *f = factor + l * a_column;
+                double four[4] = {f[0], f[a_column], f[2 * a_column], f[3 * a_column]};
+                add_four(width, four, b + l * n + from, n, out);
             }
+            for (; l < k; l++)
+                add_one(width, factor[l * a_column], b + l * n + from, out);
+        }
     }
 }
 
