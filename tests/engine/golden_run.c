@@ -1,0 +1,207 @@
+/* Reads a run's golden file, kind of line by kind of line. What a file has too little of, the
+ * counts at the end tell. */
+#include "golden_run.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "golden.h"
+
+static const char *const methods[] = {"sgd", "sam", "rwp", "arwp", "m-rwp", "m-arwp"};
+static const char *const roles[] = {"parameter", "buffer", "momentum", "fisher"};
+
+static int index_of(const char *const *names, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0)
+            return (int)i;
+    fail_msg("golden file: unknown name %s", name);
+    return -1;
+}
+
+/* Room for one more element; returns it zeroed. */
+static void *grown(void *array, int *n, size_t size)
+{
+    void **base = array;
+    char *element;
+
+    *base = realloc(*base, (size_t)(*n + 1) * size);
+    assert_non_null(*base);
+    element = (char *)*base + (size_t)*n * size;
+    memset(element, 0, size);
+    (*n)++;
+    return element;
+}
+
+int golden_places(char *line, size_t at[GOLDEN_PLACES], double value[GOLDEN_PLACES])
+{
+    int n = 0;
+
+    for (; *line; n++) {
+        assert_true(n < GOLDEN_PLACES);
+        at[n] = golden_integer(&line);
+        value[n] = golden_number(&line);
+    }
+    return n;
+}
+
+static void read_setting(struct golden_run *run, char *line)
+{
+    struct engine_job *job = &run->job;
+    const char *name = golden_word(&line);
+    double value = golden_number(&line);
+    struct {
+        const char *name;
+        double *real;
+        int64_t *whole;
+    } settings[] = {
+        {"rho", &job->method.rho, NULL},
+        {"sigma", &job->method.sigma, NULL},
+        {"ramp", &job->method.ramp, NULL},
+        {"lambda", &job->method.lambda, NULL},
+        {"eta", &job->method.eta, NULL},
+        {"beta", &job->method.beta, NULL},
+        {"lr", &job->optimizer.lr, NULL},
+        {"momentum", &job->optimizer.momentum, NULL},
+        {"weight_decay", &job->optimizer.weight_decay, NULL},
+        {"label_noise", &job->dataset.label_noise, NULL},
+        {"batch_size", NULL, &job->batch_size},
+        {"epochs", NULL, &job->epochs},
+        {"seed", NULL, &job->seed},
+        {"train_limit", NULL, &job->dataset.train_limit},
+        {"width", NULL, &job->model.width},
+    };
+
+    for (size_t i = 0; i < ARRAY_LENGTH(settings); i++) {
+        if (strcmp(settings[i].name, name) != 0)
+            continue;
+        if (settings[i].real)
+            *settings[i].real = value;
+        else
+            *settings[i].whole = (int64_t)value;
+        return;
+    }
+    fail_msg("golden file: unknown setting %s", name);
+}
+
+static void read_update(struct golden_run *run, char *line)
+{
+    struct golden_update *update = grown(&run->updates, &run->n_updates, sizeof *update);
+
+    assert_int_equal(golden_integer(&line), run->n_updates);
+    update->loss = golden_number(&line);
+    update->perturbed_loss = golden_number(&line);
+}
+
+static void read_step(struct golden_run *run, char *line)
+{
+    struct golden_step *step = grown(&run->steps, &run->n_steps, sizeof *step);
+
+    step->update = golden_integer(&line);
+    step->lr = golden_number(&line);
+    step->sigma = golden_number(&line);
+}
+
+static void read_epoch(struct golden_run *run, char *line)
+{
+    struct golden_epoch *epoch = grown(&run->epochs, &run->n_epochs, sizeof *epoch);
+
+    assert_int_equal(golden_integer(&line), run->n_epochs);
+    epoch->train_loss = golden_number(&line);
+    epoch->train_top1 = golden_number(&line);
+    epoch->test_loss = golden_number(&line);
+    epoch->test_top1 = golden_number(&line);
+    epoch->test_top5 = golden_number(&line);
+}
+
+static void read_tensor(struct golden_run *run, char *line)
+{
+    struct golden_tensor *tensor = grown(&run->tensors, &run->n_tensors, sizeof *tensor);
+
+    tensor->update = golden_integer(&line);
+    tensor->role = (enum tensor_role)index_of(roles, ARRAY_LENGTH(roles), golden_word(&line));
+    snprintf(tensor->name, sizeof tensor->name, "%s", golden_word(&line));
+    tensor->n = golden_integer(&line);
+    tensor->sum = golden_number(&line);
+    tensor->squares = golden_number(&line);
+    tensor->n_places = golden_places(line, tensor->at, tensor->value);
+    assert_true(tensor->n_places > 0);
+}
+
+struct golden_run *golden_run_open(const char *method)
+{
+    static const struct {
+        const char *kind;
+        void (*read)(struct golden_run *run, char *line);
+    } kinds[] = {{"setting", read_setting},
+                 {"update", read_update},
+                 {"step", read_step},
+                 {"epoch", read_epoch},
+                 {"tensor", read_tensor}};
+    struct golden_run *run = calloc(1, sizeof *run);
+    int method_kind = index_of(methods, ARRAY_LENGTH(methods), method);
+    char name[32];
+
+    assert_non_null(run);
+    engine_job_defaults(&run->job, MODEL_RESNET, DATASET_DIGITS, method_kind);
+    run->job.model.blocks = (struct spec_int_list){.n = 3, .item = {1, 1, 1}};
+    run->job.schedule = (struct job_schedule){.kind = SCHEDULE_COSINE, .step = SCHEDULE_PER_UPDATE};
+    run->job.evaluate.every_epochs = 1;
+    snprintf(name, sizeof name, "%s.txt", method);
+    for (size_t k = 0; k < ARRAY_LENGTH(kinds); k++) {
+        FILE *file = golden_open(name);
+        char *line;
+
+        while ((line = golden_next(file, kinds[k].kind)))
+            kinds[k].read(run, line);
+        fclose(file);
+    }
+    assert_int_equal(run->n_updates, 600);
+    assert_int_equal(run->n_epochs, 60);
+    assert_int_equal(run->n_steps, 60);
+    assert_true(run->n_tensors > 0);
+    return run;
+}
+
+void golden_run_close(struct golden_run *run)
+{
+    if (!run)
+        return;
+    free(run->updates);
+    free(run->steps);
+    free(run->epochs);
+    free(run->tensors);
+    free(run);
+}
+
+struct record *golden_train(const struct engine_job *job, uint64_t updates)
+{
+    struct record *record = record_new();
+
+    record->ask_at = updates;
+    record->ask = ENGINE_STOP;
+    if (updates == 0)
+        atomic_store(&record->request, ENGINE_STOP);
+    assert_int_not_equal(record_run_well(record, job, NULL), ENGINE_ABANDONED);
+    assert_int_equal(record->checkpoint.update, record->n_updates);
+    return record;
+}
+
+double tensor_element(const struct tensor *tensor, size_t i)
+{
+    switch (tensor->type) {
+    case TENSOR_F32:
+        return (double)((const float *)tensor->data)[i];
+    case TENSOR_F64:
+        return ((const double *)tensor->data)[i];
+    default:
+        return (double)((const int64_t *)tensor->data)[i];
+    }
+}
