@@ -357,7 +357,7 @@ static int expect_input(const struct graph *graph, const char *op, const char *i
     value = &graph->values[id];
     if ((value->type == VALUE_INDEX) != (rank == LABELS))
         return err_set(err, ERR_INVALID, "%s: %s must be %s", op, input,
-                       rank == LABELS ? "labels" : "real numbers");
+                       rank == LABELS ? "class numbers" : "real numbers");
     if (rank == LABELS)
         rank = 1;
     if (rank == RANK_ANY || value->shape.rank == rank)

@@ -1,0 +1,89 @@
+/* What several engine tests share. All of it fails the running cmocka test instead of returning
+ * an error. Numbers are double on this side, whatever the backend computes in; random ones are
+ * rounded to float, so that each backend is given the same. */
+#ifndef TESTS_ENGINE_SUPPORT_H
+#define TESTS_ENGINE_SUPPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/backend.h"
+
+/* Uniform in (low, high), the same on every machine. */
+void fill_uniform(uint64_t seed, double low, double high, double *out, size_t n);
+
+/* max |got − want| / max |want|; infinite if either has a NaN or the largest |want| is 0 and got's
+ * is not. */
+double relative_error(const double *got, const double *want, size_t n);
+
+/* relative_error ≤ tolerance; else says what, where and by how much. */
+void assert_close(const char *what, const double *got, const double *want, size_t n,
+                  double tolerance);
+
+/* A call that must succeed / must fail with `code` and a message that contains `text`. */
+#define assert_ok(call)                                                                            \
+    do {                                                                                           \
+        struct err assert_ok_err = {0};                                                            \
+        struct err *err = &assert_ok_err;                                                          \
+        if ((call) != 0)                                                                           \
+            fail_msg("%s: %s", #call, err->message);                                               \
+    } while (0)
+#define assert_refused(call, expected_code, text)                                                  \
+    do {                                                                                           \
+        struct err assert_refused_err = {0};                                                       \
+        struct err *err = &assert_refused_err;                                                     \
+        assert_int_equal((call), (expected_code));                                                 \
+        assert_int_equal(err->code, (expected_code));                                              \
+        if (!strstr(err->message, (text)))                                                         \
+            fail_msg("\"%s\" does not contain \"%s\"", err->message, (text));                      \
+    } while (0)
+
+struct support_options {
+    int threads; /* 0: 1 */
+    bool exact;
+};
+
+/* A graph on a backend of its own, with host memory for all that a pass takes and gives. Fill
+ * it, run it, look at the results; as often as wanted. */
+struct trial {
+    const struct graph *graph; /* the caller's; outlives the trial */
+    struct layout *params, *states;
+    const struct backend_class *class;
+    struct backend *backend;
+    struct program *program;
+    struct vector *device_weights, *device_states, *device_gradient;
+
+    /* Given to each pass */
+    double **input;          /* one a graph input; NULL for labels */
+    int32_t **labels;        /* one a graph input; NULL for reals */
+    double *weights, *state; /* flat, in the layouts; `state` is also read back */
+    struct perturbation perturbation;
+    bool move_statistics; /* with momentum 0.1 */
+
+    /* Results */
+    double **output;  /* one a graph output */
+    double *gradient; /* flat, in params' layout */
+};
+
+/* `options` may be NULL. The graph must be without a mistake. */
+struct trial *trial_open(const struct graph *graph, const struct backend_class *class,
+                         const struct support_options *options);
+void trial_close(struct trial *trial);
+
+/* Random inputs, labels and weights; running variances in (0.5, 1.5). The same seed gives the same
+ * on each backend. */
+void trial_fill(struct trial *trial, uint64_t seed);
+
+/* One pass. The gradient is read back where the graph has one. */
+void trial_run(struct trial *trial);
+
+size_t trial_output_size(const struct trial *trial, int output);
+
+/* Weights of a vector on the device, and back, converted. n is the vector's size. */
+void device_write(const struct backend_class *class, struct vector *vector, const double *from,
+                  size_t n);
+void device_read(const struct backend_class *class, const struct vector *vector, double *to,
+                 size_t n);
+
+#endif
