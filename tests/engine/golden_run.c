@@ -135,7 +135,38 @@ static void read_tensor(struct golden_run *run, char *line)
     assert_true(tensor->n_places > 0);
 }
 
-struct golden_run *golden_run_open(const char *method)
+/* The first two lines: they decide which job's defaults are the rest's. */
+static void read_kind(struct golden_run *run, const char *name)
+{
+    FILE *file = golden_open(name);
+    char *line = golden_next(file, "method");
+    struct spec_int_list blocks = {0};
+
+    assert_non_null(line);
+    engine_job_defaults(&run->job, MODEL_RESNET, DATASET_DIGITS,
+                        index_of(methods, ARRAY_LENGTH(methods), golden_word(&line)));
+    line = golden_next(file, "blocks");
+    assert_non_null(line);
+    while (*line)
+        blocks.item[blocks.n++] = (int64_t)golden_integer(&line);
+    run->job.model.blocks = blocks;
+    run->job.schedule = (struct job_schedule){.kind = SCHEDULE_COSINE, .step = SCHEDULE_PER_UPDATE};
+    run->job.evaluate.every_epochs = 1;
+    fclose(file);
+}
+
+static void check_counts(const struct golden_run *run)
+{
+    const struct engine_job *job = &run->job;
+    int64_t batches = (job->dataset.train_limit + job->batch_size - 1) / job->batch_size;
+
+    assert_int_equal(run->n_epochs, job->epochs);
+    assert_int_equal(run->n_updates, job->epochs * batches);
+    assert_int_equal(run->n_steps, (run->n_updates + 9) / 10);
+    assert_true(run->n_tensors > 0);
+}
+
+struct golden_run *golden_run_open(const char *name)
 {
     static const struct {
         const char *kind;
@@ -146,27 +177,20 @@ struct golden_run *golden_run_open(const char *method)
                  {"epoch", read_epoch},
                  {"tensor", read_tensor}};
     struct golden_run *run = calloc(1, sizeof *run);
-    int method_kind = index_of(methods, ARRAY_LENGTH(methods), method);
-    char name[32];
+    char path[32];
 
     assert_non_null(run);
-    engine_job_defaults(&run->job, MODEL_RESNET, DATASET_DIGITS, method_kind);
-    run->job.model.blocks = (struct spec_int_list){.n = 3, .item = {1, 1, 1}};
-    run->job.schedule = (struct job_schedule){.kind = SCHEDULE_COSINE, .step = SCHEDULE_PER_UPDATE};
-    run->job.evaluate.every_epochs = 1;
-    snprintf(name, sizeof name, "%s.txt", method);
+    snprintf(path, sizeof path, "%s.txt", name);
+    read_kind(run, path);
     for (size_t k = 0; k < ARRAY_LENGTH(kinds); k++) {
-        FILE *file = golden_open(name);
+        FILE *file = golden_open(path);
         char *line;
 
         while ((line = golden_next(file, kinds[k].kind)))
             kinds[k].read(run, line);
         fclose(file);
     }
-    assert_int_equal(run->n_updates, 600);
-    assert_int_equal(run->n_epochs, 60);
-    assert_int_equal(run->n_steps, 60);
-    assert_true(run->n_tensors > 0);
+    check_counts(run);
     return run;
 }
 

@@ -1,4 +1,4 @@
-/* A method's run on the demonstration as PyTorch in float64 makes it, from tests/golden. */
+/* A run as PyTorch in float64 makes it, from tests/golden. */
 #ifndef TESTS_ENGINE_GOLDEN_RUN_H
 #define TESTS_ENGINE_GOLDEN_RUN_H
 
@@ -42,8 +42,9 @@ struct golden_run {
     struct golden_tensor *tensors;
 };
 
-/* Of "sgd", …, "m-arwp". Fails the running cmocka test on any mistake. */
-struct golden_run *golden_run_open(const char *method);
+/* Of "sgd", …, "m-arwp": the demonstration; "uneven": a short run with a tail batch. Fails the
+ * running cmocka test on any mistake. */
+struct golden_run *golden_run_open(const char *name);
 void golden_run_close(struct golden_run *run);
 
 /* Reads the rest of a line, "AT VALUE AT VALUE …"; returns how many pairs there are. */

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/*.txt: what PyTorch in float64 makes of the demonstration on digits.
+"""Writes tests/golden/*.txt: what PyTorch in float64 makes of the demonstration on digits, and of
+a short run in which whatever the demonstration keeps symmetric or even is neither.
 
 Needs PyTorch and numpy (Debian: python3-torch). `--check` writes nothing and compares the files
 with a fresh run instead, number by number, to 1e-10.
 
 The files are lines of words, so that C reads them with sscanf. A run's file holds
+    method NAME
+    blocks COUNT…                              residual blocks of each stage
     setting NAME VALUE
     update U LOSS PERTURBED_LOSS               U updates done, from 1
     step U LR SIGMA                            every tenth update
@@ -24,6 +27,7 @@ import argparse
 import math
 import os
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -34,8 +38,24 @@ import model
 import philox
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden")
-SEED, TRAIN_LIMIT, LABEL_NOISE, WIDTH, BLOCKS = 1, 300, 0.2, 8, (1, 1, 1)
 TOLERANCE = 1e-10
+
+
+@dataclass
+class Run:
+    settings: methods.Settings
+    seed: int = 1
+    train_limit: int = 300
+    label_noise: float = 0.2
+    width: int = 8
+    blocks: tuple = (1, 1, 1)
+
+
+RUNS = {name: Run(settings) for name, settings in methods.DEMONSTRATION.items()}
+# A batch of 14 at the end of each pass, unequal weights in the mix, a ramp, a seed of two words.
+RUNS["uneven"] = Run(methods.Settings("m-arwp", sigma=0.05, ramp=3.0, lambda_=0.3, eta=0.7,
+                                      beta=0.9, batch_size=32, epochs=4),
+                     seed=2**53 - 1, train_limit=110, width=4, blocks=(2, 1))
 
 
 def number(value):
@@ -65,9 +85,9 @@ def fingerprint(update, role, name, values):
                 math.fsum(values * values), *picked)
 
 
-def new_model():
-    network = model.ResNet(1, data.Digits.classes, WIDTH, BLOCKS).double()
-    return model.draw_initial_weights(network, SEED)
+def new_model(run):
+    network = model.ResNet(1, data.Digits.classes, run.width, run.blocks).double()
+    return model.draw_initial_weights(network, run.seed)
 
 
 def state_lines(training):
@@ -95,18 +115,23 @@ def epoch_line(epoch, updates, network, digits):
     return line("epoch", epoch, train_loss, train_top1, loss, top1 / n, top5 / n)
 
 
-def run_lines(method):
-    settings = methods.DEMONSTRATION[method]
-    digits = data.Digits(SEED, TRAIN_LIMIT, LABEL_NOISE)
-    batches = data.Batches(SEED, TRAIN_LIMIT, settings.batch_size)
-    training = methods.Training(new_model(), settings, digits.train_images, digits.train_labels,
-                                batches, SEED)
+def setting_lines(run):
+    yield line("method", run.settings.method)
+    yield line("blocks", *run.blocks)
     for name in ("rho", "sigma", "ramp", "lambda_", "eta", "beta", "lr", "momentum",
                  "weight_decay", "batch_size", "epochs"):
-        yield line("setting", name.rstrip("_"), getattr(settings, name))
-    for name, value in (("seed", SEED), ("train_limit", TRAIN_LIMIT), ("width", WIDTH),
-                        ("label_noise", LABEL_NOISE)):
-        yield line("setting", name, value)
+        yield line("setting", name.rstrip("_"), getattr(run.settings, name))
+    for name in ("seed", "train_limit", "label_noise", "width"):
+        yield line("setting", name, getattr(run, name))
+
+
+def run_lines(run):
+    settings = run.settings
+    digits = data.Digits(run.seed, run.train_limit, run.label_noise)
+    batches = data.Batches(run.seed, run.train_limit, settings.batch_size)
+    training = methods.Training(new_model(run), settings, digits.train_images,
+                                digits.train_labels, batches, run.seed)
+    yield from setting_lines(run)
     for epoch in range(1, settings.epochs + 1):
         updates = []
         for _ in range(batches.per_pass):
@@ -135,10 +160,11 @@ def draw_lines():
     for seed, share, limit in ((1, 0.2, 300), (2, 0.005, 300), (3, 1.0, 100)):
         labels = data.Digits(seed, limit, share).train_labels.numpy()
         yield line("labels", seed, share, limit, *labels)
-    for tensor, (name, param) in enumerate(new_model().named_parameters()):
+    run = RUNS["sgd"]
+    for tensor, (name, param) in enumerate(new_model(run).named_parameters()):
         values = param.detach().numpy().reshape(-1)
         picked = [word for at in places(len(values), 8) for word in (at, values[at])]
-        yield line("init", SEED, tensor, name, len(values),
+        yield line("init", run.seed, tensor, name, len(values),
                    fnv1a(values.astype("<f4").tobytes()), *picked)
 
 
@@ -172,12 +198,12 @@ def compare(path, lines):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
-    parser.add_argument("names", nargs="*", help="draws or a method's name; default: all")
+    parser.add_argument("names", nargs="*", help="draws, a method or uneven; default: all")
     options = parser.parse_args()
     torch.set_num_threads(1)  # one order of summation, whatever the machine
     failed = 0
-    for name in options.names or ["draws", *methods.DEMONSTRATION]:
-        lines = list(draw_lines() if name == "draws" else run_lines(name))
+    for name in options.names or ["draws", *RUNS]:
+        lines = list(draw_lines() if name == "draws" else run_lines(RUNS[name]))
         path = os.path.normpath(os.path.join(FOLDER, name + ".txt"))
         if options.check:
             failed += compare(path, lines)
