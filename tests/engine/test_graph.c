@@ -15,9 +15,15 @@
 
 static const struct init uniform = {INIT_UNIFORM, 0.5};
 
-#define SHAPE(...)                                                                                 \
-    shape_of((int)ARRAY_LENGTH(((int64_t[]){__VA_ARGS__})), SHAPE_DIMS(__VA_ARGS__, 1, 1, 1))
-#define SHAPE_DIMS(a, b, c, d, ...) (int64_t)(a), (int64_t)(b), (int64_t)(c), (int64_t)(d)
+static struct shape shape_from(const int64_t *dims, size_t rank)
+{
+    struct shape shape = {.rank = (int)rank};
+
+    memcpy(shape.dim, dims, rank * sizeof *dims);
+    return shape;
+}
+
+#define SHAPE(...) shape_from((int64_t[]){__VA_ARGS__}, ARRAY_LENGTH(((int64_t[]){__VA_ARGS__})))
 
 static int real_input(struct graph *g, struct shape shape)
 {

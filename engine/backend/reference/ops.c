@@ -158,7 +158,7 @@ static void correct(const struct operands *o)
         const double *row = o->in[0] + n * classes;
         int64_t label = o->labels[n], before = 0;
         for (int64_t k = 0; k < classes; k++)
-            if (k != label && !(row[k] < row[label]) && !(row[k] == row[label] && k > label))
+            if (k != label && !(row[k] < row[label]) && !(k > label && row[k] == row[label]))
                 before++;
         if (!isnan(row[label]) && before < o->node->attr.k)
             count++;
