@@ -254,14 +254,13 @@ static void *to_backend(const struct trial *t, double *real, size_t n)
 }
 
 /* Undoes `to_backend`; with `read`, after bringing back what the backend wrote there. */
-static void from_backend(const struct trial *t, void *theirs, double *real, size_t n, bool read)
+static void from_backend(void *theirs, double *real, size_t n, bool read)
 {
     if (theirs == real)
         return;
     for (size_t i = 0; read && i < n; i++)
         real[i] = (double)((float *)theirs)[i];
     free(theirs);
-    (void)t;
 }
 
 static void execute(struct trial *t, const struct pass *pass)
@@ -294,9 +293,9 @@ void trial_run(struct trial *t)
     execute(t, &pass);
     for (int i = 0; i < graph->n_inputs; i++)
         if (!t->labels[i])
-            from_backend(t, inputs[i], t->input[i], 0, false);
+            from_backend(inputs[i], t->input[i], 0, false);
     for (int i = 0; i < graph->n_outputs; i++)
-        from_backend(t, outputs[i], t->output[i], trial_output_size(t, i), true);
+        from_backend(outputs[i], t->output[i], trial_output_size(t, i), true);
     device_read(t->class, t->device_gradient, t->gradient, t->params->size);
     device_read(t->class, t->device_states, t->state, t->states->size);
     free(inputs);
