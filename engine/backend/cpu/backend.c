@@ -1,0 +1,111 @@
+/* The backend as others see it: opening, closing, vectors. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/cpu/cpu.h"
+
+static void cpu_close(struct backend *backend)
+{
+    struct cpu_backend *cpu = (struct cpu_backend *)backend;
+
+    if (!cpu)
+        return;
+    cpu_team_close(cpu->second);
+    if (cpu->stream)
+        dnnl_stream_destroy(cpu->stream);
+    if (cpu->engine)
+        dnnl_engine_destroy(cpu->engine);
+    free(cpu);
+}
+
+static int cpu_open(struct backend **out, const struct backend_options *options, struct err *err)
+{
+    struct cpu_backend *cpu;
+    dnnl_status_t status;
+
+    if (options->threads < 1)
+        return err_set(err, ERR_INVALID, "%d threads", options->threads);
+    cpu = calloc(1, sizeof *cpu);
+    if (!cpu)
+        return err_no_memory(err);
+    cpu->base.class = &backend_cpu;
+    cpu->threads = options->threads;
+    cpu->kernels = cpu_kernels();
+    status = dnnl_engine_create(&cpu->engine, dnnl_cpu, 0);
+    if (status == dnnl_success)
+        status = dnnl_stream_create(&cpu->stream, cpu->engine, dnnl_stream_default_flags);
+    if (status != dnnl_success) {
+        cpu_close(&cpu->base);
+        return cpu_dnnl_error(err, status, "opening the CPU backend");
+    }
+    *out = &cpu->base;
+    return 0;
+}
+
+static int cpu_vector_open(struct backend *backend, size_t n, struct vector **out, struct err *err)
+{
+    struct vector *vector = calloc(1, sizeof *vector);
+
+    if (!vector)
+        return err_no_memory(err);
+    vector->backend = (struct cpu_backend *)backend;
+    vector->n = n;
+    vector->data = cpu_memory_open(n * sizeof *vector->data);
+    if (!vector->data) {
+        free(vector);
+        return err_no_memory(err);
+    }
+    *out = vector;
+    return 0;
+}
+
+static void cpu_vector_close(struct vector *vector)
+{
+    if (!vector)
+        return;
+    cpu_memory_close(vector->data);
+    free(vector);
+}
+
+static int check_range(const struct vector *vector, size_t offset, size_t n, struct err *err)
+{
+    if (offset > vector->n || n > vector->n - offset)
+        return err_set(err, ERR_INTERNAL, "elements %zu to %zu of a vector of %zu", offset,
+                       offset + n, vector->n);
+    return 0;
+}
+
+static int cpu_vector_write(struct vector *vector, size_t offset, size_t n, const void *from,
+                            struct err *err)
+{
+    int rc = check_range(vector, offset, n, err);
+
+    if (!rc && n)
+        memcpy(vector->data + offset, from, n * sizeof *vector->data);
+    return rc;
+}
+
+static int cpu_vector_read(const struct vector *vector, size_t offset, size_t n, void *to,
+                           struct err *err)
+{
+    int rc = check_range(vector, offset, n, err);
+
+    if (!rc && n)
+        memcpy(to, vector->data + offset, n * sizeof *vector->data);
+    return rc;
+}
+
+const struct backend_class backend_cpu = {
+    .name = "cpu",
+    .real = REAL_F32,
+    .open = cpu_open,
+    .close = cpu_close,
+    .vector_open = cpu_vector_open,
+    .vector_close = cpu_vector_close,
+    .vector_write = cpu_vector_write,
+    .vector_read = cpu_vector_read,
+    .program_open = cpu_program_open,
+    .program_close = cpu_program_close,
+    .execute = cpu_execute,
+    .step = cpu_step,
+};

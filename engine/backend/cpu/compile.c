@@ -1,0 +1,255 @@
+/* From a graph's nodes to commands, in the nodes' order. */
+#include "backend/cpu/compile.h"
+
+#include <stdlib.h>
+
+/* A command with slots of one form for inputs and result, and nothing else. */
+static void simple(struct compiler *c, const struct node *node, command_run *run, enum form form,
+                   struct command command)
+{
+    command.run = run;
+    command.what = op_name(node->op);
+    for (int i = 0; i < node->n_inputs; i++)
+        command.in[command.n_in++] = compile_read(c, node->input[i], form);
+    command.out[command.n_out++] = compile_write(c, node->output[0], form);
+    compile_emit(c, &command);
+}
+
+static void elementwise(struct compiler *c, const struct node *node, command_run *run)
+{
+    enum form form = compile_common_form(c, node->input, node->n_inputs);
+
+    simple(c, node, run, form, (struct command){.in_place = 0});
+}
+
+static void compile_relu(struct compiler *c, const struct node *node)
+{
+    int x = node->input[0];
+    const struct node *maker = compile_maker(c, x);
+
+    if (!compile_is_absorbed(c, x)) {
+        elementwise(c, node, cpu_run_relu);
+    } else if (maker->op == OP_ADD) {
+        int first = compile_is_absorbed(c, maker->input[0]) ? 0 : 1;
+        compile_norm_apply(c, node->output[0], maker->input[first], maker->input[1 - first], true);
+    } else {
+        compile_norm_apply(c, node->output[0], x, -1, true);
+    }
+}
+
+static void compile_add(struct compiler *c, const struct node *node)
+{
+    int a = node->input[0], b = node->input[1];
+
+    if (compile_is_absorbed(c, a))
+        compile_norm_apply(c, node->output[0], a, b, false);
+    else if (compile_is_absorbed(c, b))
+        compile_norm_apply(c, node->output[0], b, a, false);
+    else
+        elementwise(c, node, cpu_run_add);
+}
+
+static void compile_pool(struct compiler *c, const struct node *node)
+{
+    bool forward = node->op == OP_GLOBAL_AVG_POOL;
+    int image = forward ? node->input[0] : node->output[0];
+    struct command command = {.run = forward ? cpu_run_pool : cpu_run_pool_grad,
+                              .what = op_name(node->op),
+                              .in_place = -1,
+                              .shape = compile_activation(c, image),
+                              .channels = (size_t)c->graph->values[image].shape.dim[1]};
+
+    command.in[command.n_in++] =
+        compile_read(c, node->input[0], forward ? FORM_BLOCKED : FORM_DENSE);
+    command.out[command.n_out++] =
+        compile_write(c, node->output[0], forward ? FORM_DENSE : FORM_BLOCKED);
+    compile_emit(c, &command);
+}
+
+/* rows n, columns out, inner in: x [n][in], dy [n][out], w [out][in]. */
+static void compile_linear(struct compiler *c, const struct node *node)
+{
+    const struct shape *a = &c->graph->values[node->input[0]].shape;
+    const struct shape *b = &c->graph->values[node->input[1]].shape;
+    struct command command = {.in_place = -1, .rows = (size_t)a->dim[0]};
+
+    switch (node->op) {
+    case OP_LINEAR:
+        command.inner = (size_t)a->dim[1];
+        command.columns = (size_t)b->dim[0];
+        simple(c, node, cpu_run_linear, FORM_DENSE, command);
+        break;
+    case OP_LINEAR_GRAD_X:
+        command.inner = (size_t)b->dim[1];
+        command.columns = (size_t)a->dim[1];
+        simple(c, node, cpu_run_linear_grad_x, FORM_DENSE, command);
+        break;
+    default:
+        command.inner = (size_t)a->dim[1];
+        command.columns = (size_t)b->dim[1];
+        simple(c, node, cpu_run_linear_grad_w, FORM_DENSE, command);
+    }
+}
+
+/* Operations on a matrix [rows][columns]. */
+static void compile_rows(struct compiler *c, const struct node *node, command_run *run)
+{
+    const struct shape *x = &c->graph->values[node->input[0]].shape;
+
+    simple(c, node, run, FORM_DENSE,
+           (struct command){.in_place = -1,
+                            .rows = (size_t)x->dim[0],
+                            .columns = (size_t)x->dim[1],
+                            .k = (size_t)node->attr.k});
+}
+
+static void compile_node(struct compiler *c, const struct node *node)
+{
+    switch (node->op) {
+    case OP_CONV:
+    case OP_CONV_GRAD_X:
+    case OP_CONV_GRAD_W:
+        compile_conv(c, node);
+        break;
+    case OP_BATCH_NORM:
+    case OP_BATCH_NORM_EVAL:
+        compile_norm(c, node);
+        break;
+    case OP_BATCH_NORM_GRAD:
+        compile_norm_grad(c, node);
+        break;
+    case OP_RELU:
+        compile_relu(c, node);
+        break;
+    case OP_ADD:
+        compile_add(c, node);
+        break;
+    case OP_RELU_GRAD:
+        elementwise(c, node, cpu_run_relu_grad);
+        break;
+    case OP_GLOBAL_AVG_POOL:
+    case OP_GLOBAL_AVG_POOL_GRAD:
+        compile_pool(c, node);
+        break;
+    case OP_LINEAR:
+    case OP_LINEAR_GRAD_X:
+    case OP_LINEAR_GRAD_W:
+        compile_linear(c, node);
+        break;
+    case OP_SUM_ROWS:
+        compile_rows(c, node, cpu_run_sum_rows);
+        break;
+    case OP_CROSS_ENTROPY:
+        compile_rows(c, node, cpu_run_cross_entropy);
+        break;
+    case OP_CROSS_ENTROPY_GRAD:
+        compile_rows(c, node, cpu_run_cross_entropy_grad);
+        break;
+    case OP_CORRECT:
+        compile_rows(c, node, cpu_run_correct);
+        break;
+    default:
+        c->code = err_set(c->err, ERR_UNSUPPORTED, "the CPU backend has no operation %s",
+                          op_name(node->op));
+    }
+}
+
+/* Sources need no command. A batch norm's statistics are never left to others. */
+static void compile_nodes(struct compiler *c)
+{
+    for (c->node = 0; c->node < c->graph->n_nodes && !c->code; c->node++) {
+        const struct node *node = &c->graph->nodes[c->node];
+        bool norm = node->op == OP_BATCH_NORM || node->op == OP_BATCH_NORM_EVAL;
+
+        if (node->n_inputs > 0 && (norm || !c->absorbed[c->node]))
+            compile_node(c, node);
+    }
+    c->node = c->graph->n_nodes - 1;
+}
+
+/* A gradient that does not lie where it belongs by itself: it is a source, or two parameters'. */
+static void copy_gradients(struct compiler *c)
+{
+    for (int i = 0; i < c->graph->n_params && !c->code; i++) {
+        int value = c->graph->params[i].gradient, from, to;
+
+        if (value < 0)
+            continue;
+        from = compile_read(c, value, FORM_DENSE);
+        if (c->code ||
+            (c->program->slots[from].place == PLACE_GRADIENT && c->program->slots[from].index == i))
+            continue;
+        to = compile_scratch(c, c->program->slots[from].bytes);
+        if (c->code)
+            return;
+        c->program->slots[to].place = PLACE_GRADIENT;
+        c->program->slots[to].index = i;
+        compile_emit(c,
+                     &(struct command){.run = cpu_run_copy,
+                                       .what = "copy",
+                                       .n_in = 1,
+                                       .in = {from},
+                                       .n_out = 1,
+                                       .out = {to},
+                                       .in_place = -1,
+                                       .columns = c->program->slots[from].bytes / sizeof(float)});
+    }
+}
+
+static void read_results(struct compiler *c)
+{
+    const struct graph *g = c->graph;
+    struct program *p = c->program;
+
+    for (int i = 0; i < g->n_outputs; i++)
+        p->outputs[i] = compile_read(c, g->outputs[i], FORM_DENSE);
+    for (int i = 0; i < g->n_moments; i++) {
+        const struct graph_moments *m = &g->moments[i];
+        const struct layout_tensor *mean = &p->states->tensor[m->running_mean];
+
+        p->moments[i] = (struct moments){.mean = compile_read(c, m->mean, FORM_DENSE),
+                                         .var = compile_read(c, m->var, FORM_DENSE),
+                                         .running_mean = mean->offset,
+                                         .running_var = p->states->tensor[m->running_var].offset,
+                                         .channels = mean->size,
+                                         .unbiased = (double)m->count / (double)(m->count - 1)};
+    }
+}
+
+static int open_tables(struct compiler *c)
+{
+    const struct graph *g = c->graph;
+    struct program *p = c->program;
+    size_t values = (size_t)g->n_values + 1;
+
+    c->use = calloc(values, sizeof *c->use);
+    c->gradient_of = malloc(values * sizeof *c->gradient_of);
+    c->absorbed = calloc((size_t)g->n_nodes + 1, sizeof *c->absorbed);
+    p->moments = calloc((size_t)g->n_moments + 1, sizeof *p->moments);
+    p->outputs = calloc((size_t)g->n_outputs + 1, sizeof *p->outputs);
+    if (!c->use || !c->gradient_of || !c->absorbed || !p->moments || !p->outputs)
+        return err_no_memory(c->err);
+    for (int i = 0; i < g->n_values; i++)
+        c->gradient_of[i] = -1;
+    for (int i = g->n_params - 1; i >= 0; i--)
+        if (g->params[i].gradient >= 0)
+            c->gradient_of[g->params[i].gradient] = i;
+    return 0;
+}
+
+int cpu_compile(struct program *program, struct err *err)
+{
+    struct compiler c = {.program = program, .graph = program->graph, .err = err};
+
+    c.code = open_tables(&c);
+    if (!c.code) {
+        compile_fusions(&c);
+        compile_nodes(&c);
+        copy_gradients(&c);
+        read_results(&c);
+    }
+    free(c.use);
+    free(c.gradient_of);
+    free(c.absorbed);
+    return c.code;
+}

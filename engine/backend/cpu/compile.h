@@ -1,0 +1,65 @@
+/* Compiling a graph into commands: what the files that do it share.
+ *
+ * The first mistake is kept in `code` and `err`; after it, calls do nothing. */
+#ifndef ENGINE_BACKEND_CPU_COMPILE_H
+#define ENGINE_BACKEND_CPU_COMPILE_H
+
+#include "backend/cpu/program.h"
+
+struct use {
+    int count; /* by nodes, as an output, as a parameter's gradient */
+    int first; /* the first node that reads it; -1: none does */
+};
+
+struct compiler {
+    struct program *program;
+    const struct graph *graph;
+    struct use *use;  /* by value */
+    bool *absorbed;   /* by node: whether a later node's command does its work */
+    int *gradient_of; /* by value: the parameter whose gradient it is, or -1 */
+    int node;         /* being compiled */
+    int code;
+    struct err *err;
+};
+
+/* fusion.c: fills use and absorbed. */
+void compile_fusions(struct compiler *c);
+
+static inline const struct node *compile_maker(const struct compiler *c, int value)
+{
+    return &c->graph->nodes[c->graph->values[value].node];
+}
+
+/* Whether the value's maker leaves its work to the node that reads it. */
+static inline bool compile_is_absorbed(const struct compiler *c, int value)
+{
+    return c->absorbed[c->graph->values[value].node];
+}
+
+/* slots.c. Reading: the slot that holds `value` in a form, made from another form if need be. */
+int compile_read(struct compiler *c, int value, enum form form);
+int compile_read_packed(struct compiler *c, int value, const struct packing *packing);
+/* Writing: a new slot; the next command is to fill it. */
+int compile_write(struct compiler *c, int value, enum form form);
+int compile_write_packed(struct compiler *c, int value, const struct packing *packing);
+int compile_scratch(struct compiler *c, size_t bytes);
+/* The slot of a form that exists already, or -1. */
+int compile_find(const struct compiler *c, int value, enum form form);
+
+struct activation compile_activation(const struct compiler *c, int value);
+/* Where an elementwise operation on these values is done without conversions, if it can be. */
+enum form compile_common_form(const struct compiler *c, const int *values, int n);
+
+/* Appends a command for the node being compiled. */
+void compile_emit(struct compiler *c, const struct command *command);
+
+/* Each compiles node `c->node`. */
+void compile_norm(struct compiler *c, const struct node *node);
+void compile_norm_apply(struct compiler *c, int y, int normalised, int other, bool relu);
+void compile_norm_grad(struct compiler *c, const struct node *node);
+void compile_conv(struct compiler *c, const struct node *node);
+/* slots.c: two layouts that are the same are one packing. */
+const struct packing *compile_packing(struct compiler *c, const dnnl_memory_desc_t *md,
+                                      const struct shape *dense);
+
+#endif

@@ -1,0 +1,143 @@
+/* Convolutions: which layout each operand has, and the commands around them. */
+#include <stdlib.h>
+
+#include "backend/cpu/compile.h"
+
+static struct convolution_shape shape_of_conv(const struct node *node, const struct shape *x,
+                                              const struct shape *w, const struct shape *y)
+{
+    return (struct convolution_shape){.n = x->dim[0],
+                                      .c = x->dim[1],
+                                      .h = x->dim[2],
+                                      .w = x->dim[3],
+                                      .k = w->dim[0],
+                                      .r = w->dim[2],
+                                      .s = w->dim[3],
+                                      .p = y->dim[2],
+                                      .q = y->dim[3],
+                                      .stride = node->attr.stride,
+                                      .pad = node->attr.pad};
+}
+
+static bool keep(struct compiler *c, struct convolution *convolution)
+{
+    struct program *p = c->program;
+    struct convolution **larger =
+        realloc(p->convolutions, ((size_t)p->n_convolutions + 1) * sizeof(struct convolution *));
+
+    if (!larger) {
+        cpu_convolution_close(convolution);
+        c->code = err_no_memory(c->err);
+        return false;
+    }
+    p->convolutions = larger;
+    p->convolutions[p->n_convolutions++] = convolution;
+    return true;
+}
+
+static struct convolution *open_one(struct compiler *c, enum direction direction,
+                                    const struct convolution_shape *shape)
+{
+    struct convolution *convolution = NULL;
+
+    if (!c->code)
+        c->code = cpu_convolution_open(&convolution, c->program, direction, shape, c->err);
+    return c->code ? NULL : convolution;
+}
+
+/* Images with few channels are read as they come, where oneDNN has a kernel for it: padded to a
+ * whole block they would be mostly zeros. */
+static struct convolution *open_convolution(struct compiler *c, enum direction direction,
+                                            struct convolution_shape *shape, int x)
+{
+    struct convolution *v = NULL;
+
+    if (x >= 0 && compile_maker(c, x)->op == OP_INPUT && compile_find(c, x, FORM_BLOCKED) < 0 &&
+        shape->c < (int64_t)c->program->cpu->kernels->lanes) {
+        shape->dense_source = true;
+        v = open_one(c, direction, shape);
+        if (v && cpu_convolution_is_slow(v)) {
+            cpu_convolution_close(v);
+            v = NULL;
+        }
+    }
+    if (!v && !c->code) {
+        shape->dense_source = false;
+        v = open_one(c, direction, shape);
+    }
+    return v && keep(c, v) ? v : NULL;
+}
+
+static void compile_forward(struct compiler *c, const struct node *node)
+{
+    int x = node->input[0], w = node->input[1], y = node->output[0];
+    const struct value *values = c->graph->values;
+    struct convolution_shape shape =
+        shape_of_conv(node, &values[x].shape, &values[w].shape, &values[y].shape);
+    struct convolution *v = open_convolution(c, FORWARD, &shape, x);
+    struct command command = {.run = cpu_run_conv, .what = "conv", .in_place = -1};
+    const struct packing *packing;
+
+    if (!v)
+        return;
+    packing = compile_packing(c, cpu_convolution_weights(v), &values[w].shape);
+    command.convolution = v;
+    command.in[command.n_in++] = compile_read(c, x, shape.dense_source ? FORM_DENSE : FORM_BLOCKED);
+    command.in[command.n_in++] = compile_read_packed(c, w, packing);
+    command.out[command.n_out++] = compile_write(c, y, FORM_BLOCKED);
+    command.out[command.n_out++] = compile_scratch(c, cpu_convolution_scratch_bytes(v));
+    compile_emit(c, &command);
+}
+
+static void compile_grad_x(struct compiler *c, const struct node *node)
+{
+    int dy = node->input[0], w = node->input[1], dx = node->output[0];
+    const struct value *values = c->graph->values;
+    struct convolution_shape shape =
+        shape_of_conv(node, &values[dx].shape, &values[w].shape, &values[dy].shape);
+    struct convolution *v = open_convolution(c, GRAD_X, &shape, -1);
+    struct command command = {.run = cpu_run_conv_grad_x, .what = "conv_grad_x", .in_place = -1};
+    const struct packing *packing;
+
+    if (!v)
+        return;
+    packing = compile_packing(c, cpu_convolution_weights(v), &values[w].shape);
+    command.convolution = v;
+    command.in[command.n_in++] = compile_read(c, dy, FORM_BLOCKED);
+    command.in[command.n_in++] = compile_read_packed(c, w, packing);
+    command.out[command.n_out++] = compile_write(c, dx, FORM_BLOCKED);
+    command.out[command.n_out++] = compile_scratch(c, cpu_convolution_scratch_bytes(v));
+    compile_emit(c, &command);
+}
+
+static void compile_grad_w(struct compiler *c, const struct node *node)
+{
+    int x = node->input[0], dy = node->input[1], dw = node->output[0];
+    const struct value *values = c->graph->values;
+    struct convolution_shape shape =
+        shape_of_conv(node, &values[x].shape, &values[dw].shape, &values[dy].shape);
+    struct convolution *v = open_convolution(c, GRAD_W, &shape, x);
+    struct command command = {.run = cpu_run_conv_grad_w, .what = "conv_grad_w", .in_place = -1};
+    const struct packing *packing;
+
+    if (!v)
+        return;
+    packing = compile_packing(c, cpu_convolution_weights(v), &values[dw].shape);
+    command.convolution = v;
+    command.in[command.n_in++] = compile_read(c, x, shape.dense_source ? FORM_DENSE : FORM_BLOCKED);
+    command.in[command.n_in++] = compile_read(c, dy, FORM_BLOCKED);
+    command.out[command.n_out++] = compile_write_packed(c, dw, packing);
+    command.out[command.n_out++] = compile_scratch(c, cpu_convolution_scratch_bytes(v));
+    compile_emit(c, &command);
+    compile_read(c, dw, FORM_DENSE); /* at once, while it is in the cache */
+}
+
+void compile_conv(struct compiler *c, const struct node *node)
+{
+    if (node->op == OP_CONV)
+        compile_forward(c, node);
+    else if (node->op == OP_CONV_GRAD_X)
+        compile_grad_x(c, node);
+    else
+        compile_grad_w(c, node);
+}

@@ -1,0 +1,83 @@
+/* Inside the CPU backend: what its files share.
+ *
+ * A graph is compiled into commands over slots. A slot is a value of the graph in one form, or a
+ * command's scratch memory; commands run one after the other, each on the program's threads.
+ * Everything that decides a bit of the result (layouts, algorithms, threads, order) is fixed when
+ * the program is compiled, from the graph, the processor and the number of threads; never by time.
+ */
+#ifndef ENGINE_BACKEND_CPU_CPU_H
+#define ENGINE_BACKEND_CPU_CPU_H
+
+#include <oneapi/dnnl/dnnl.h>
+
+#include "backend/backend.h"
+#include "backend/cpu/kernels/kernels.h"
+
+struct team;
+
+struct cpu_backend {
+    struct backend base;
+    int threads;
+    const struct kernels *kernels;
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    struct team *second; /* a thread for the second of two programs; NULL until needed */
+};
+
+struct vector {
+    struct cpu_backend *backend;
+    size_t n;
+    float *data;
+};
+
+/* memory.c: 64-byte aligned, in huge pages where that helps; zeroed. NULL when out of memory. */
+void *cpu_memory_open(size_t bytes);
+void cpu_memory_close(void *memory);
+
+/* isa.c: the kernels for this processor, as oneDNN sees it (ONEDNN_MAX_CPU_ISA counts). */
+const struct kernels *cpu_kernels(void);
+
+/* threads.c: runs a kernel on `threads` threads, in parts of about equal size. */
+void cpu_run_kernel(int threads, kernel *run, const void *arguments, size_t work);
+
+/* team.c: runs `work(context)` on a second thread, started at the first call. */
+int cpu_team_open(struct team **out, struct err *err);
+void cpu_team_close(struct team *team);
+void cpu_team_start(struct team *team, void (*work)(void *context), void *context);
+void cpu_team_wait(struct team *team);
+
+/* dnnl.c: an error of oneDNN's as one of ours. */
+int cpu_dnnl_error(struct err *err, dnnl_status_t status, const char *what);
+
+/* Scratch memory of `cpu_materialise`. */
+struct noise_room {
+    double *squares;
+    float *scale;
+};
+
+int cpu_noise_room_open(struct noise_room *room, const struct layout *layout, struct err *err);
+void cpu_noise_room_close(struct noise_room *room);
+
+/* weights.c: writes w ⊕ perturbation to `to`, of layout->size, whose gaps are zero already. The
+ * result does not depend on `threads`. */
+struct materialise {
+    const struct kernels *kernels;
+    int threads;
+    const struct layout *layout;
+    const float *weights;
+    const struct perturbation *perturbation;
+    const struct noise_room *room;
+    float *to;
+};
+
+void cpu_materialise(const struct materialise *m);
+int cpu_step(struct backend *backend, const struct step *step, struct err *err);
+
+/* program.c, pass.c: members of `backend_cpu`. */
+int cpu_program_open(struct backend *backend, const struct graph *graph,
+                     const struct layout *params, const struct layout *states,
+                     const struct program_options *options, struct program **out, struct err *err);
+void cpu_program_close(struct program *program);
+int cpu_execute(struct backend *backend, const struct pass *passes, int n, struct err *err);
+
+#endif

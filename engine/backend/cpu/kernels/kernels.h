@@ -1,0 +1,226 @@
+/* The loops that this backend does itself: everything but convolutions.
+ *
+ * The files of this folder are compiled once for each instruction set and never call the system or
+ * OpenMP: each kernel does the part [begin, end) of its work and is threaded by its caller. No
+ * result depends on how the work was divided: sums are taken tile by tile, and the tiles' sums
+ * are merged in one fixed order in double. Fused multiply-add is never used, so that only LANES
+ * could tell two instruction sets apart.
+ *
+ * Activations are stored [images][blocks][pixels][LANES]: channel c is lane c mod LANES of block
+ * c / LANES (oneDNN's nChw16c or nChw8c); lanes past the last channel hold zeros.
+ */
+#ifndef ENGINE_BACKEND_CPU_KERNELS_KERNELS_H
+#define ENGINE_BACKEND_CPU_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct activation {
+    size_t images, blocks, pixels;
+};
+
+/* A tile is what one sum is first taken over: some pixels of an image, or some whole images. */
+#define TILE_VECTORS 256
+
+static inline size_t tile_images(const struct activation *a)
+{
+    return a->pixels >= TILE_VECTORS ? 1 : TILE_VECTORS / a->pixels;
+}
+
+static inline size_t tile_columns(const struct activation *a)
+{
+    return a->pixels >= TILE_VECTORS ? (a->pixels + TILE_VECTORS - 1) / TILE_VECTORS : 1;
+}
+
+static inline size_t tile_count(const struct activation *a)
+{
+    return (a->images + tile_images(a) - 1) / tile_images(a) * tile_columns(a);
+}
+
+/* Work: (tile, block), number tile·blocks + block. partial[work][2][LANES] = mean, Σ(x − mean)². */
+struct norm_statistics {
+    struct activation shape;
+    const float *x;
+    float *partial;
+};
+
+/* Coefficients of a normalisation, by block: [blocks][3][LANES] = mean, scale, shift:
+ * y = (x − mean)·scale + shift, scale = gamma/√(var + eps), shift = beta. */
+enum { COEF_MEAN, COEF_SCALE, COEF_SHIFT, COEFS };
+
+/* Work: block. mean, var: made from `partial`, [blocks·LANES], or given if that is NULL. */
+struct norm_coefficients {
+    struct activation shape;
+    size_t channels;
+    double eps;
+    const float *partial;
+    const float *gamma, *beta; /* [channels]; beta may be NULL: zeros */
+    float *mean, *var;
+    float *coef;
+};
+
+enum norm_residual { RESIDUAL_NONE, RESIDUAL_PLAIN, RESIDUAL_NORM };
+
+/* y = norm(x) [+ other | + norm(other)], then ReLU if asked. Work: (image, block). */
+struct norm_apply {
+    struct activation shape;
+    const float *x, *coef;
+    enum norm_residual residual;
+    const float *other, *other_coef;
+    bool relu;
+    float *y;
+};
+
+enum norm_mask {
+    MASK_NONE,
+    MASK_Y, /* d where y > 0 */
+    MASK_X  /* the same, y taken from x and coef anew */
+};
+
+/* The derivative that comes into a normalisation: d = (dy [+ more]), masked. */
+struct norm_derivative {
+    const float *dy, *more; /* more may be NULL */
+    enum norm_mask mask;
+    const float *y;    /* MASK_Y */
+    const float *coef; /* of the normalisation, as its forward pass made it */
+};
+
+/* Work: (tile, block). partial[work][2][LANES] = Σ d, Σ d·(x − mean). Writes d if `store`. */
+struct norm_grad_sums {
+    struct activation shape;
+    struct norm_derivative d;
+    const float *x;
+    float *store;
+    float *partial;
+};
+
+/* dx = d·scale − c1 − (x − mean)·c2; by block [blocks][4][LANES]. */
+enum { GRAD_MEAN, GRAD_SCALE, GRAD_C1, GRAD_C2, GRADS };
+
+/* Work: block. */
+struct norm_grad_coefficients {
+    struct activation shape;
+    size_t channels;
+    double eps;
+    const float *partial;
+    const float *gamma;      /* [channels] */
+    const float *mean, *var; /* [channels] */
+    float *dgamma, *dbeta;   /* [channels] */
+    float *coef;
+};
+
+/* Work: (image, block). dx may be dy, more or x. */
+struct norm_grad_apply {
+    struct activation shape;
+    struct norm_derivative d;
+    const float *x, *grad_coef;
+    float *dx;
+};
+
+/* Elementwise; work: elements. y may be a or b. */
+struct elementwise {
+    const float *a, *b;
+    float *y;
+};
+
+/* Work: (image, block). Dense side [images][channels][pixels], or [images][channels] for pools. */
+struct rearrange {
+    struct activation shape;
+    size_t channels;
+    const float *from;
+    float *to;
+};
+
+/* A weight tensor [k][c][taps] between row-major and a blocked layout, in which element (k, c, t)
+ * lies at k_at[k] + c_at[c] + tap_at[t]. Work: (16 of k) · ⌈c/16⌉ + (16 of c). */
+#define WEIGHT_TILE 16
+struct weights_pack {
+    size_t k, c, taps;
+    const size_t *k_at, *c_at, *tap_at;
+    const float *from;
+    float *to;
+};
+
+/* y[n][o] = x·wᵀ + b and its derivatives. Work: forward and grad_x: n; grad_w: o. */
+struct linear {
+    size_t n, in, out;
+    const float *x, *w, *b, *dy;
+    float *result;
+};
+
+/* Sums over the rows of dy [n][out]. Work: columns. */
+struct sum_rows {
+    size_t n, out;
+    const float *dy;
+    float *result;
+};
+
+/* Squares of x in double, one number a row of `columns`. Work: rows. */
+struct row_squares {
+    const float *x;
+    size_t columns;
+    double *sum;
+};
+
+/* F ← beta·F + Σ g², one number a row of `columns`. Work: rows. */
+struct feed_fisher {
+    const float *gradient;
+    size_t columns;
+    double beta;
+    float *fisher;
+};
+
+/* Normal numbers for elements 4·first_block + i. Work: i; begin is a multiple of 4. */
+struct random_normal {
+    uint64_t seed, step, first_block;
+    uint32_t stream;
+    float *out;
+};
+
+/* to = w + z·scale, z from Philox; scale by row or by element. Work: elements. */
+struct add_noise {
+    const float *w;
+    float *to;
+    size_t columns; /* elements that share one scale */
+    const float *scale;
+    uint64_t seed, step;
+    uint32_t stream;
+};
+
+/* to = w + factor·d. Work: elements. */
+struct add_scaled {
+    const float *w, *d;
+    float *to;
+    float factor;
+};
+
+#define STEP_TERMS_MAX 4
+
+/* d = Σ weight·g + decay·w; m ← momentum·m + d; w ← w − lr·m. Work: elements. */
+struct sgd_step {
+    int n_terms;
+    const float *gradient[STEP_TERMS_MAX];
+    float weight[STEP_TERMS_MAX];
+    float *w, *m;
+    float lr, momentum, decay;
+};
+
+/* [begin, end) of the work that `arguments` (one of the structs above) describes. */
+typedef void kernel(const void *arguments, size_t begin, size_t end);
+
+/* All kernels, for the table and for their declarations. */
+#define KERNEL_LIST(do)                                                                                                                                                                     \
+    do                                                                                                                                                                                      \
+    (norm_statistics) do(norm_coefficients) do(norm_apply) do(norm_grad_sums) do(norm_grad_coefficients) do(norm_grad_apply) do(relu) do(relu_grad) do(add) do(to_blocked) do(to_dense) do( \
+        pool) do(pool_grad) do(weights_pack) do(weights_unpack) do(linear) do(linear_grad_x) do(linear_grad_w) do(sum_rows) do(row_squares) do(feed_fisher) do(random_normal) do(add_noise) do(add_scaled) do(sgd_step)
+
+#define KERNEL_MEMBER(name) kernel *name;
+
+struct kernels {
+    const char *isa;
+    size_t lanes;
+    KERNEL_LIST(KERNEL_MEMBER)
+};
+
+#endif

@@ -1,0 +1,77 @@
+/* Vectors of LANES floats. The build gives LANES, KERNEL_ISA and the compiler's flags. */
+#ifndef ENGINE_BACKEND_CPU_KERNELS_LANES_H
+#define ENGINE_BACKEND_CPU_KERNELS_LANES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/cpu/kernels/kernels.h"
+
+#define KERNEL_PASTE_(name, isa) name##_##isa
+#define KERNEL_PASTE(name, isa)  KERNEL_PASTE_(name, isa)
+#define KERNEL(name)             KERNEL_PASTE(kernel_##name, KERNEL_ISA)
+
+#define KERNEL_TEXT_(x) #x
+#define KERNEL_TEXT(x)  KERNEL_TEXT_(x)
+
+#define KERNEL_DECLARE(name) kernel KERNEL(name);
+KERNEL_LIST(KERNEL_DECLARE)
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float lanes __attribute__((vector_size(LANES * 4), may_alias));
+typedef int32_t lanes_mask __attribute__((vector_size(LANES * 4), may_alias));
+typedef double wide __attribute__((vector_size(LANES * 8)));
+typedef float loose __attribute__((vector_size(LANES * 4), may_alias, aligned(4)));
+
+/* `at` is aligned to a whole vector. */
+INLINE lanes load(const float *at)
+{
+    return *(const lanes *)at;
+}
+
+INLINE void store(float *at, lanes value)
+{
+    *(lanes *)at = value;
+}
+
+INLINE lanes load_loose(const float *at)
+{
+    return *(const loose *)at;
+}
+
+INLINE void store_loose(float *at, lanes value)
+{
+    *(loose *)at = value;
+}
+
+/* x where the mask is set, else 0. */
+INLINE lanes keep(lanes x, lanes_mask mask)
+{
+    return (lanes)((lanes_mask)x & mask);
+}
+
+/* 0 only where x ≤ 0: a NaN stays one, so that a diverged pass is seen. */
+INLINE lanes rectify(lanes x)
+{
+    return keep(x, ~(lanes_mask)(x <= 0.0f));
+}
+
+INLINE wide widen(lanes x)
+{
+    return __builtin_convertvector(x, wide);
+}
+
+/* Lanes in a fixed order. */
+INLINE float lanes_sum(lanes x)
+{
+    float part[LANES];
+
+    *(loose *)part = x;
+    for (int step = LANES / 2; step > 0; step /= 2)
+        for (int i = 0; i < step; i++)
+            part[i] += part[i + step];
+    return part[0];
+}
+
+#endif

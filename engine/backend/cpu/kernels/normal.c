@@ -1,0 +1,172 @@
+/* Normal numbers from Philox, sixteen counters at a time.
+ *
+ * Plain IEEE operations in one order whatever the vectors' width, no fused multiply-add, so the
+ * same bits everywhere. The logarithm and the sines are polynomials, fitted to be as good as
+ * possible over their ranges in the largest error: 6e-9, 1e-9 and 5e-11 before rounding. */
+#include "random/philox.h"
+
+#include "backend/cpu/kernels/lanes.h"
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+#define WIDTH 16 /* counters at a time; two vectors of eight 64-bit lanes */
+
+typedef uint64_t words __attribute__((vector_size(64))); /* a 32-bit number in each low half */
+typedef uint32_t half_words __attribute__((vector_size(64)));
+typedef int32_t ints __attribute__((vector_size(64)));
+typedef float floats __attribute__((vector_size(64)));
+typedef float loose_floats __attribute__((vector_size(64), may_alias, aligned(4)));
+
+/* The products of the low halves. */
+INLINE words multiply(words a, uint32_t factor)
+{
+#if defined(__AVX512F__)
+    return (words)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(factor));
+#elif defined(__AVX2__)
+    union {
+        words whole;
+        __m256i part[2];
+    } u = {a};
+    for (int i = 0; i < 2; i++)
+        u.part[i] = _mm256_mul_epu32(u.part[i], _mm256_set1_epi64x(factor));
+    return u.whole;
+#elif defined(__SSE2__)
+    union {
+        words whole;
+        __m128i part[4];
+    } u = {a};
+    for (int i = 0; i < 4; i++)
+        u.part[i] = _mm_mul_epu32(u.part[i], _mm_set1_epi64x(factor));
+    return u.whole;
+#else
+    return (a & 0xffffffffu) * factor;
+#endif
+}
+
+INLINE floats root(floats x)
+{
+#if defined(__AVX512F__)
+    return (floats)_mm512_sqrt_ps((__m512)x);
+#else
+    for (int i = 0; i < WIDTH; i++)
+        x[i] = __builtin_sqrtf(x[i]);
+    return x;
+#endif
+}
+
+struct counters {
+    words word[4];
+};
+
+/* `philox` for eight consecutive blocks. Upper halves of the lanes hold rubbish. */
+INLINE struct counters draw(uint64_t seed, uint32_t block, uint32_t stream, uint64_t step)
+{
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    words c0, c1, c2, c3, none = {0};
+
+    for (uint32_t i = 0; i < 8; i++)
+        c0[i] = (uint32_t)(block + i);
+    c1 = none + stream;
+    c2 = none + (uint32_t)step;
+    c3 = none + (uint32_t)(step >> 32);
+    for (int round = 0; round < 10; round++) {
+        words a = multiply(c0, 0xD2511F53u), b = multiply(c2, 0xCD9E8D57u);
+        c0 = (b >> 32) ^ c1 ^ k0;
+        c1 = b;
+        c2 = (a >> 32) ^ c3 ^ k1;
+        c3 = a;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    return (struct counters){{c0, c1, c2, c3}};
+}
+
+/* The low halves of two vectors, as one. */
+INLINE ints low_halves(words a, words b)
+{
+    const half_words even = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30};
+
+    return (ints)__builtin_shuffle((half_words)a, (half_words)b, even);
+}
+
+/* √(−2 ln u) for u = (24 bits + 1)/2²⁴. ln(2^e·(1 + f)) = e·ln 2 + f − f²/2 + f³·P(f), with
+ * 1 + f from √½ to √2. */
+INLINE floats radius(ints bits)
+{
+    floats u = __builtin_convertvector(bits + 1, floats) * 0x1p-24f;
+    ints shifted = (ints)u - 0x3f3504f3; /* √½ */
+    floats e = __builtin_convertvector(shifted >> 23, floats);
+    floats f = (floats)((shifted & 0x7fffff) + 0x3f3504f3) - 1.0f;
+    floats p = f * -0x1.41f444p-4f + 0x1.07cfa8p-3f;
+
+    p = p * f - 0x1.0cdea6p-3f;
+    p = p * f + 0x1.226e68p-3f;
+    p = p * f - 0x1.5478c4p-3f;
+    p = p * f + 0x1.99a596p-3f;
+    p = p * f - 0x1.00021ep-2f;
+    p = p * f + 0x1.55554ap-2f;
+    p = f * f * f * p + e * -0x1.bd0106p-13f; /* ln 2 less its leading bits below */
+    p = p - f * f * 0.5f;
+    return root((p + f + e * 0x1.63p-1f) * -2.0f);
+}
+
+/* cos and sin of 2π·bits/2²⁴: a quarter turn and the rest f in [−½, ½] quarters. */
+INLINE void turn(ints bits, floats *cosine, floats *sine)
+{
+    ints quarter = (bits + (1 << 21)) >> 22, odd = -(quarter & 1);
+    floats f = __builtin_convertvector(bits - (quarter << 22), floats) * 0x1p-22f, z = f * f;
+    floats s = z * -0x1.2cf5d4p-8f + 0x1.465a3ep-4f, c = z * 0x1.d9c364p-11f - 0x1.55c57cp-6f;
+    ints flip_cosine = (quarter + 1) << 30 & INT32_MIN, flip_sine = quarter << 30 & INT32_MIN;
+
+    s = (s * z - 0x1.4abba8p-1f) * z + 0x1.921fb4p+0f;
+    s = s * f;
+    c = (c * z + 0x1.03c1dcp-2f) * z - 0x1.3bd3ccp+0f;
+    c = c * z + 1.0f;
+    *cosine = (floats)((((ints)c & ~odd) | ((ints)s & odd)) ^ flip_cosine);
+    *sine = (floats)((((ints)s & ~odd) | ((ints)c & odd)) ^ flip_sine);
+}
+
+/* 64 normal numbers in the order of their elements. */
+INLINE void normals(uint64_t seed, uint32_t block, uint32_t stream, uint64_t step, float *out)
+{
+    const ints low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+    const ints pair_low = {0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23};
+    const ints up = {8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8};
+    struct counters a = draw(seed, block, stream, step), b = draw(seed, block + 8, stream, step);
+    floats pairs[2][2];
+
+    for (int i = 0; i < 2; i++) {
+        half_words w0 = (half_words)low_halves(a.word[2 * i], b.word[2 * i]);
+        half_words w1 = (half_words)low_halves(a.word[2 * i + 1], b.word[2 * i + 1]);
+        floats r = radius((ints)(w0 >> 8)), cosine, sine;
+
+        turn((ints)(w1 >> 8), &cosine, &sine);
+        cosine *= r;
+        sine *= r;
+        pairs[i][0] = __builtin_shuffle(cosine, sine, low);
+        pairs[i][1] = __builtin_shuffle(cosine, sine, low + up);
+    }
+    for (int i = 0; i < 2; i++) {
+        *(loose_floats *)(out + 32 * i) = __builtin_shuffle(pairs[0][i], pairs[1][i], pair_low);
+        *(loose_floats *)(out + 32 * i + 16) =
+            __builtin_shuffle(pairs[0][i], pairs[1][i], pair_low + up);
+    }
+}
+
+void KERNEL(random_normal)(const void *arguments, size_t begin, size_t end)
+{
+    const struct random_normal *r = arguments;
+    size_t i = begin;
+
+    for (; i + 4 * WIDTH <= end; i += 4 * WIDTH)
+        normals(r->seed, (uint32_t)(r->first_block + i / 4), r->stream, r->step, r->out + i);
+    if (i < end) {
+        float rest[4 * WIDTH];
+
+        normals(r->seed, (uint32_t)(r->first_block + i / 4), r->stream, r->step, rest);
+        for (size_t j = 0; i < end; i++, j++)
+            r->out[i] = rest[j];
+    }
+}

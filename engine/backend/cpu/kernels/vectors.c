@@ -1,0 +1,105 @@
+/* Perturbing and changing the weights. Nothing here depends on LANES but the order in which
+ * squares are summed. */
+#include "backend/cpu/kernels/lanes.h"
+
+INLINE double squares(const float *x, size_t n)
+{
+    wide sum = {0};
+    double rest = 0, total = 0;
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES) {
+        wide v = widen(load_loose(x + i));
+        sum += v * v;
+    }
+    for (; i < n; i++)
+        rest += (double)x[i] * x[i];
+    for (i = 0; i < LANES; i++)
+        total += sum[i];
+    return total + rest;
+}
+
+void KERNEL(row_squares)(const void *arguments, size_t begin, size_t end)
+{
+    const struct row_squares *r = arguments;
+
+    for (size_t row = begin; row < end; row++)
+        r->sum[row] = squares(r->x + row * r->columns, r->columns);
+}
+
+void KERNEL(feed_fisher)(const void *arguments, size_t begin, size_t end)
+{
+    const struct feed_fisher *f = arguments;
+
+    for (size_t row = begin; row < end; row++) {
+        double sum = squares(f->gradient + row * f->columns, f->columns);
+        f->fisher[row] = (float)(f->beta * f->fisher[row] + sum);
+    }
+}
+
+#define NOISE_CHUNK 1024
+
+/* w + z·scale on [begin, end), which lies within one chunk of noise that starts at `first`. */
+INLINE void add_chunk(const struct add_noise *a, const float *z, size_t first, size_t begin,
+                      size_t end)
+{
+    for (size_t i = begin; i < end;) {
+        size_t row = i / a->columns, stop = (row + 1) * a->columns;
+        float scale = a->scale[row];
+
+        for (stop = stop < end ? stop : end; i < stop; i++)
+            a->to[i] = a->w[i] + z[i - first] * scale;
+    }
+}
+
+void KERNEL(add_noise)(const void *arguments, size_t begin, size_t end)
+{
+    const struct add_noise *a = arguments;
+    float z[NOISE_CHUNK];
+
+    for (size_t first = begin / 4 * 4; first < end; first += NOISE_CHUNK) {
+        size_t stop = first + NOISE_CHUNK < end ? first + NOISE_CHUNK : end;
+
+        struct random_normal draw = {.seed = a->seed,
+                                     .step = a->step,
+                                     .first_block = first / 4,
+                                     .stream = a->stream,
+                                     .out = z};
+
+        KERNEL(random_normal)(&draw, 0, stop - first);
+        add_chunk(a, z, first, first < begin ? begin : first, stop);
+    }
+}
+
+void KERNEL(add_scaled)(const void *arguments, size_t begin, size_t end)
+{
+    const struct add_scaled *a = arguments;
+
+    for (size_t i = begin; i < end; i++)
+        a->to[i] = a->w[i] + a->d[i] * a->factor;
+}
+
+void KERNEL(sgd_step)(const void *arguments, size_t begin, size_t end)
+{
+    const struct sgd_step *s = arguments;
+    size_t i = begin;
+
+    for (; i + LANES <= end; i += LANES) {
+        lanes w = load_loose(s->w + i), d = {0};
+        for (int t = 0; t < s->n_terms; t++)
+            d += load_loose(s->gradient[t] + i) * s->weight[t];
+        d += w * s->decay;
+        d += load_loose(s->m + i) * s->momentum;
+        store_loose(s->m + i, d);
+        store_loose(s->w + i, w - d * s->lr);
+    }
+    for (; i < end; i++) {
+        float d = 0;
+        for (int t = 0; t < s->n_terms; t++)
+            d += s->gradient[t][i] * s->weight[t];
+        d += s->w[i] * s->decay;
+        d += s->m[i] * s->momentum;
+        s->m[i] = d;
+        s->w[i] -= d * s->lr;
+    }
+}

@@ -1,0 +1,277 @@
+/* Running passes: one after the other on all of the backend's threads, or two side by side. */
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/cpu/profile.h"
+#include "backend/cpu/program.h"
+#include "base/clock.h"
+
+static int check_vector(const struct vector *vector, size_t n, const char *what, struct err *err)
+{
+    if (vector && vector->n == n)
+        return 0;
+    return err_set(err, ERR_INVALID,
+                   vector ? "pass: %s of %zu elements instead of %zu" : "pass: %s are missing",
+                   what, vector ? vector->n : 0, n);
+}
+
+static int check_vectors(const struct pass *pass, struct err *err)
+{
+    const struct program *p = pass->program;
+    const struct perturbation *perturbation = &pass->perturbation;
+    int code = check_vector(pass->weights, p->params->size, "weights", err);
+
+    if (code == 0 && p->graph->n_states > 0)
+        code = check_vector(pass->states, p->states->size, "states", err);
+    if (code == 0 && pass->gradient)
+        code = check_vector(pass->gradient, p->params->size, "gradients", err);
+    if (code == 0 && perturbation->kind == PERTURB_NOISE && perturbation->eta != 0)
+        code = check_vector(perturbation->fisher, p->params->fisher_size, "Fisher numbers", err);
+    if (code == 0 && perturbation->kind == PERTURB_DIRECTION)
+        code = check_vector(perturbation->direction, p->params->size, "directions", err);
+    return code;
+}
+
+/* Labels index rows of logits. */
+static int check_labels(const struct program *p, struct err *err)
+{
+    const struct graph *graph = p->graph;
+
+    for (int i = 0; i < p->n_commands; i++) {
+        const struct command *c = &p->commands[i];
+        const struct node *node = &graph->nodes[c->node];
+        const int32_t *labels;
+
+        if (c->n_in != 2 || node->n_inputs != 2 ||
+            graph->values[node->input[1]].type != VALUE_INDEX)
+            continue;
+        labels = (const int32_t *)(const void *)cpu_data(p, c->in[1]);
+        for (size_t n = 0; n < c->rows; n++)
+            if (labels[n] < 0 || (size_t)labels[n] >= c->columns)
+                return err_set(err, ERR_INVALID, "pass: label %d of sample %zu; %zu classes",
+                               labels[n], n, c->columns);
+    }
+    return 0;
+}
+
+/* Room that only some passes need: allocated by the first of them. */
+static int need(float **room, size_t n, struct err *err)
+{
+    if (!*room)
+        *room = cpu_memory_open(n * sizeof **room);
+    return *room ? 0 : err_no_memory(err);
+}
+
+static int set_weights(const struct pass *pass, float **weights, struct err *err)
+{
+    struct program *p = pass->program;
+    int rc;
+
+    *weights = pass->weights->data;
+    if (pass->perturbation.kind == PERTURB_NONE)
+        return 0;
+    rc = need(&p->weights, p->params->size, err);
+    if (!rc && !p->noise.scale)
+        rc = cpu_noise_room_open(&p->noise, p->params, err);
+    if (rc)
+        return rc;
+    cpu_materialise(&(struct materialise){.kernels = p->cpu->kernels,
+                                          .threads = p->threads,
+                                          .layout = p->params,
+                                          .weights = pass->weights->data,
+                                          .perturbation = &pass->perturbation,
+                                          .room = &p->noise,
+                                          .to = p->weights});
+    *weights = p->weights;
+    return 0;
+}
+
+/* A host array that commands only read. */
+static float *borrow(const void *host)
+{
+    union {
+        const void *from;
+        float *to;
+    } u = {.from = host};
+
+    return u.to;
+}
+
+static int bind_slots(const struct pass *pass, struct err *err)
+{
+    struct program *p = pass->program;
+    float *weights, *gradient;
+    int rc = set_weights(pass, &weights, err);
+
+    if (!rc && !pass->gradient)
+        rc = need(&p->spare, p->params->size, err);
+    if (rc)
+        return rc;
+    gradient = pass->gradient ? pass->gradient->data : p->spare;
+    for (int i = 0; i < p->n_slots; i++) {
+        struct slot *s = &p->slots[i];
+
+        if (s->place == PLACE_INPUT)
+            s->data = borrow(pass->inputs[s->index]);
+        else if (s->place == PLACE_WEIGHTS)
+            s->data = weights + p->params->tensor[s->index].offset;
+        else if (s->place == PLACE_STATES)
+            s->data = pass->states->data + p->states->tensor[s->index].offset;
+        else if (s->place == PLACE_GRADIENT)
+            s->data = gradient + p->params->tensor[s->index].offset;
+    }
+    return check_labels(p, err);
+}
+
+static int run_commands(const struct pass *pass, struct err *err)
+{
+    const struct program *p = pass->program;
+    int rc = 0;
+
+    for (int i = 0; i < p->n_commands && !rc; i++) {
+        const struct command *c = &p->commands[i];
+        double start;
+
+        if (c->gradient_only && !pass->gradient)
+            continue;
+        start = p->seconds ? clock_seconds() : 0;
+        rc = c->run(p, c, err);
+        if (p->seconds)
+            p->seconds[i] += clock_seconds() - start;
+    }
+    return rc;
+}
+
+/* running ← (1 − m)·running + m·batch, with the unbiased variance. */
+static void move_statistics(const struct pass *pass)
+{
+    const struct program *p = pass->program;
+    float m = (float)pass->statistics_momentum, kept = (float)(1 - pass->statistics_momentum);
+
+    for (int i = 0; i < p->graph->n_moments; i++) {
+        const struct moments *moments = &p->moments[i];
+        const float *mean = cpu_data(p, moments->mean), *var = cpu_data(p, moments->var);
+        float *running_mean = pass->states->data + moments->running_mean;
+        float *running_var = pass->states->data + moments->running_var;
+
+        for (size_t c = 0; c < moments->channels; c++) {
+            running_mean[c] = kept * running_mean[c] + m * mean[c];
+            running_var[c] = kept * running_var[c] + m * (float)(var[c] * moments->unbiased);
+        }
+    }
+}
+
+/* A parameter that the graph has no derivative by gets zeros. */
+static void clear_missing(const struct pass *pass)
+{
+    const struct program *p = pass->program;
+
+    for (int i = 0; i < p->graph->n_params; i++)
+        if (p->graph->params[i].gradient < 0)
+            memset(pass->gradient->data + p->params->tensor[i].offset, 0,
+                   p->params->tensor[i].size * sizeof(float));
+}
+
+static int run_pass(const struct pass *pass, struct err *err)
+{
+    const struct program *p = pass->program;
+    int rc = check_vectors(pass, err);
+
+    if (!rc)
+        rc = bind_slots(pass, err);
+    if (!rc)
+        rc = run_commands(pass, err);
+    if (rc)
+        return rc;
+    if (pass->gradient)
+        clear_missing(pass);
+    for (int i = 0; i < p->graph->n_outputs; i++)
+        memcpy(pass->outputs[i], cpu_data(p, p->outputs[i]), p->slots[p->outputs[i]].bytes);
+    if (pass->move_statistics)
+        move_statistics(pass);
+    return 0;
+}
+
+/* A pass with its outcome, for another thread to run. */
+struct job {
+    const struct pass *pass;
+    struct err err;
+    int rc;
+};
+
+static void run_job(void *context)
+{
+    struct job *job = context;
+    int threads = omp_get_max_threads();
+
+    omp_set_num_threads(job->pass->program->threads);
+    job->rc = run_pass(job->pass, &job->err);
+    omp_set_num_threads(threads);
+}
+
+static int outcome(const struct job *job, struct err *err)
+{
+    if (job->rc && err)
+        *err = job->err;
+    return job->rc;
+}
+
+static int run_beside(struct cpu_backend *cpu, const struct pass *passes, struct err *err)
+{
+    struct job first = {.pass = &passes[0]}, second = {.pass = &passes[1]};
+    int rc = cpu->second ? 0 : cpu_team_open(&cpu->second, err);
+
+    if (rc)
+        return rc;
+    cpu_team_start(cpu->second, run_job, &second);
+    run_job(&first);
+    cpu_team_wait(cpu->second);
+    rc = outcome(&first, err);
+    return rc ? rc : outcome(&second, err);
+}
+
+int cpu_execute(struct backend *backend, const struct pass *passes, int n, struct err *err)
+{
+    struct cpu_backend *cpu = (struct cpu_backend *)backend;
+
+    for (int i = 0; i < n;) {
+        bool two = i + 1 < n && passes[i].program->beside && passes[i + 1].program->beside;
+        struct job job = {.pass = &passes[i]};
+        int rc;
+
+        if (two) {
+            rc = run_beside(cpu, &passes[i], err);
+        } else {
+            run_job(&job);
+            rc = outcome(&job, err);
+        }
+        if (rc)
+            return rc;
+        i += two ? 2 : 1;
+    }
+    return 0;
+}
+
+int cpu_profile_start(struct program *p, struct err *err)
+{
+    free(p->seconds);
+    p->seconds = calloc((size_t)p->n_commands + 1, sizeof *p->seconds);
+    return p->seconds ? 0 : err_no_memory(err);
+}
+
+bool cpu_profile_row(const struct program *p, int i, struct cpu_profile_row *out)
+{
+    const struct command *c;
+
+    if (i < 0 || i >= p->n_commands || !p->seconds)
+        return false;
+    c = &p->commands[i];
+    *out = (struct cpu_profile_row){
+        .what = c->what,
+        .algorithm = c->convolution ? cpu_convolution_name(c->convolution) : NULL,
+        .seconds = p->seconds[i]};
+    if (c->node >= 0)
+        out->shape = p->graph->values[p->graph->nodes[c->node].output[0]].shape;
+    return true;
+}

@@ -1,0 +1,174 @@
+/* Which slots live when, and where. Slots that are never alive together share memory: the largest
+ * are placed first, each at the lowest address that is free for its whole life. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/cpu/program.h"
+
+#define ALIGN 64
+
+static void find_lifetimes(struct program *p)
+{
+    for (int i = 0; i < p->n_slots; i++)
+        p->slots[i].first = p->slots[i].last = -1;
+    for (int i = 0; i < p->n_commands; i++) {
+        const struct command *command = &p->commands[i];
+        for (int k = 0; k < command->n_out; k++)
+            if (command->out[k] >= 0) {
+                struct slot *slot = &p->slots[command->out[k]];
+                slot->first = slot->first < 0 ? i : slot->first;
+                slot->last = i;
+            }
+        for (int k = 0; k < command->n_in; k++)
+            if (command->in[k] >= 0)
+                p->slots[command->in[k]].last = i;
+    }
+    for (int i = 0; i < p->graph->n_outputs; i++)
+        p->slots[p->outputs[i]].last = p->n_commands;
+    for (int i = 0; i < p->graph->n_moments; i++) {
+        p->slots[p->moments[i].mean].last = p->n_commands;
+        p->slots[p->moments[i].var].last = p->n_commands;
+    }
+}
+
+/* A result takes over the memory of an operand that nobody reads afterwards. */
+static void share_in_place(struct program *p)
+{
+    for (int i = 0; i < p->n_commands; i++) {
+        const struct command *command = &p->commands[i];
+        int out = command->in_place < 0 ? -1 : command->out[command->in_place];
+
+        if (out < 0 || p->slots[out].place != PLACE_ARENA)
+            continue;
+        for (int k = 0; k < command->n_in; k++) {
+            const struct slot *in = command->in[k] < 0 ? NULL : &p->slots[command->in[k]];
+            struct slot *owner;
+
+            if (!in || in->place != PLACE_ARENA || in->last != i ||
+                in->form != p->slots[out].form || in->bytes != p->slots[out].bytes)
+                continue;
+            owner = &p->slots[in->storage];
+            p->slots[out].storage = in->storage;
+            owner->last = owner->last > p->slots[out].last ? owner->last : p->slots[out].last;
+            break;
+        }
+    }
+}
+
+static bool owns_memory(const struct program *p, int slot)
+{
+    return p->slots[slot].place == PLACE_ARENA && p->slots[slot].storage == slot;
+}
+
+static size_t aligned_bytes(const struct slot *slot)
+{
+    return (slot->bytes + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+/* The lowest offset at which `slot` overlaps none of the `n` placed ones that live with it.
+ * `placed` is in the order of offsets. */
+static size_t free_offset(const struct program *p, const struct slot *slot, const int *placed,
+                          int n)
+{
+    size_t at = 0;
+
+    for (int i = 0; i < n; i++) {
+        const struct slot *other = &p->slots[placed[i]];
+        if (other->last < slot->first || other->first > slot->last)
+            continue;
+        if (other->offset >= at + aligned_bytes(slot))
+            break;
+        if (other->offset + aligned_bytes(other) > at)
+            at = other->offset + aligned_bytes(other);
+    }
+    return at;
+}
+
+static void insert_by_offset(const struct program *p, int *placed, int n, int slot)
+{
+    int i = n;
+
+    for (; i > 0 && p->slots[placed[i - 1]].offset > p->slots[slot].offset; i--)
+        placed[i] = placed[i - 1];
+    placed[i] = slot;
+}
+
+/* The largest slot that has no place yet, or -1; the first of several. */
+static int next_to_place(const struct program *p, const bool *done)
+{
+    int best = -1;
+
+    for (int i = 0; i < p->n_slots; i++)
+        if (!done[i] && owns_memory(p, i) && (best < 0 || p->slots[i].bytes > p->slots[best].bytes))
+            best = i;
+    return best;
+}
+
+static int place_slots(struct program *p, struct err *err)
+{
+    int *placed = malloc(((size_t)p->n_slots + 1) * sizeof *placed);
+    bool *done = calloc((size_t)p->n_slots + 1, sizeof *done);
+    int rc = 0, n = 0, slot;
+
+    if (!placed || !done)
+        rc = err_no_memory(err);
+    while (!rc && (slot = next_to_place(p, done)) >= 0) {
+        struct slot *s = &p->slots[slot];
+        size_t end;
+
+        s->offset = free_offset(p, s, placed, n);
+        insert_by_offset(p, placed, n++, slot);
+        done[slot] = true;
+        end = s->offset + aligned_bytes(s);
+        p->arena_bytes = end > p->arena_bytes ? end : p->arena_bytes;
+    }
+    free(placed);
+    free(done);
+    return rc;
+}
+
+/* Marks what neither an output nor a statistic depends on. */
+static int find_gradient_only(struct program *p, struct err *err)
+{
+    bool *needed = calloc((size_t)p->n_slots + 1, sizeof *needed);
+
+    if (!needed)
+        return err_no_memory(err);
+    for (int i = 0; i < p->graph->n_outputs; i++)
+        needed[p->outputs[i]] = true;
+    for (int i = 0; i < p->graph->n_moments; i++)
+        needed[p->moments[i].mean] = needed[p->moments[i].var] = true;
+    for (int i = p->n_commands - 1; i >= 0; i--) {
+        struct command *command = &p->commands[i];
+
+        command->gradient_only = true;
+        for (int k = 0; k < command->n_out; k++)
+            if (command->out[k] >= 0 && needed[command->out[k]])
+                command->gradient_only = false;
+        for (int k = 0; k < command->n_in && !command->gradient_only; k++)
+            if (command->in[k] >= 0)
+                needed[command->in[k]] = true;
+    }
+    free(needed);
+    return 0;
+}
+
+int cpu_plan(struct program *p, struct err *err)
+{
+    int rc;
+
+    find_lifetimes(p);
+    share_in_place(p);
+    rc = place_slots(p, err);
+    if (!rc)
+        rc = find_gradient_only(p, err);
+    if (rc)
+        return rc;
+    p->arena = cpu_memory_open(p->arena_bytes);
+    if (!p->arena)
+        return err_no_memory(err);
+    for (int i = 0; i < p->n_slots; i++)
+        if (p->slots[i].place == PLACE_ARENA)
+            p->slots[i].data = (float *)(p->arena + p->slots[p->slots[i].storage].offset);
+    return 0;
+}

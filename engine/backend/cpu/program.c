@@ -1,0 +1,86 @@
+/* Opening and closing a program. */
+#include "backend/cpu/program.h"
+
+#include <omp.h>
+#include <stdlib.h>
+
+#include "backend/cpu/algorithm.h"
+
+static int check_layout(const struct layout *layout, const struct graph_tensor *tensors, int n,
+                        struct err *err)
+{
+    bool fits = layout->n == n;
+
+    for (int i = 0; fits && i < n; i++)
+        fits = layout->tensor[i].size == (size_t)shape_elements(&tensors[i].shape);
+    return fits ? 0 : err_set(err, ERR_INVALID, "program: the layout is another graph's");
+}
+
+/* oneDNN divides a primitive's work when it is created, among as many threads as the calling
+ * thread's teams have: so that number is the program's while it is compiled. */
+static int compile(struct program *p, struct err *err)
+{
+    int threads = omp_get_max_threads(), rc;
+
+    omp_set_num_threads(p->threads);
+    rc = cpu_compile(p, err);
+    omp_set_num_threads(threads);
+    return rc ? rc : cpu_plan(p, err);
+}
+
+int cpu_program_open(struct backend *backend, const struct graph *graph,
+                     const struct layout *params, const struct layout *states,
+                     const struct program_options *options, struct program **out, struct err *err)
+{
+    struct program *p;
+    int rc = graph_check(graph, err);
+
+    if (!rc)
+        rc = check_layout(params, graph->params, graph->n_params, err);
+    if (!rc)
+        rc = check_layout(states, graph->states, graph->n_states, err);
+    if (rc)
+        return rc;
+    p = calloc(1, sizeof *p);
+    if (!p)
+        return err_no_memory(err);
+    p->cpu = (struct cpu_backend *)backend;
+    p->params = params;
+    p->states = states;
+    p->exact = options->exact;
+    p->graph = graph_copy(graph);
+    if (!p->graph) {
+        rc = err_no_memory(err);
+    } else {
+        cpu_share_threads(p, options->side_by_side);
+        rc = compile(p, err);
+    }
+    if (rc)
+        cpu_program_close(p);
+    else
+        *out = p;
+    return rc;
+}
+
+void cpu_program_close(struct program *p)
+{
+    if (!p)
+        return;
+    for (int i = 0; i < p->n_convolutions; i++)
+        cpu_convolution_close(p->convolutions[i]);
+    for (int i = 0; i < p->n_packings; i++)
+        cpu_packing_close(p->packings[i]);
+    free(p->convolutions);
+    free(p->packings);
+    cpu_noise_room_close(&p->noise);
+    cpu_memory_close(p->arena);
+    cpu_memory_close(p->weights);
+    cpu_memory_close(p->spare);
+    free(p->slots);
+    free(p->commands);
+    free(p->moments);
+    free(p->outputs);
+    free(p->seconds);
+    graph_free(p->graph);
+    free(p);
+}

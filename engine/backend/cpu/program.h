@@ -1,0 +1,163 @@
+/* A compiled graph: slots, commands over them, and where the slots lie.
+ *
+ * A slot is a value of the graph in one form, or a command's scratch memory. Most lie in the
+ * program's arena, where slots that are never alive at the same time share their place; sources
+ * and parameter gradients lie where each pass says. A command reads `in` and writes `out`; -1 is
+ * an operand that is not there. Commands are in an order in which each reads what earlier ones
+ * wrote.
+ */
+#ifndef ENGINE_BACKEND_CPU_PROGRAM_H
+#define ENGINE_BACKEND_CPU_PROGRAM_H
+
+#include "backend/cpu/cpu.h"
+
+enum form {
+    FORM_DENSE,   /* row-major */
+    FORM_BLOCKED, /* activations: kernels/kernels.h */
+    FORM_PACKED,  /* weights, as a convolution wants them: `packing` */
+    FORM_COEF,    /* the coefficients of the normalisation that makes the value */
+    FORM_SCRATCH
+};
+
+enum place {
+    PLACE_ARENA,
+    PLACE_INPUT,    /* index: number of the graph's input */
+    PLACE_WEIGHTS,  /* index: number of the parameter, in the weights that a pass computes with */
+    PLACE_STATES,   /* index: number of the state */
+    PLACE_GRADIENT, /* index: number of the parameter */
+};
+
+struct slot {
+    int value; /* of the graph; -1: none */
+    enum form form;
+    enum place place;
+    int index;
+    size_t bytes;
+    const struct packing *packing;
+    int first, last; /* commands from and to which its contents matter */
+    int storage;     /* the slot whose memory this one takes over, or itself */
+    size_t offset;   /* bytes in the arena */
+    float *data;     /* set when the program is planned, or anew by each pass */
+};
+
+enum { COMMAND_IN_MAX = 8, COMMAND_OUT_MAX = 5 };
+
+struct command {
+    int (*run)(const struct program *program, const struct command *command, struct err *err);
+    const char *what; /* for profiles: the operation, or what was fused */
+    int node;         /* of the graph: whose work this is */
+    int n_in, n_out;
+    int in[COMMAND_IN_MAX], out[COMMAND_OUT_MAX];
+    int in_place;       /* the `out` that may take over the memory of an `in` of its size; -1 */
+    bool gradient_only; /* not needed by a pass that wants no gradient */
+
+    /* What `run` needs beside the slots; each uses some. */
+    struct activation shape;
+    size_t channels;
+    double eps;
+    bool relu;
+    enum norm_residual residual;
+    enum norm_mask mask;
+    const struct convolution *convolution;
+    const struct packing *packing;
+    size_t rows, columns, inner, k;
+};
+
+/* What a pass moves the running statistics with. */
+struct moments {
+    int mean, var;                    /* slots */
+    size_t running_mean, running_var; /* elements in the states */
+    size_t channels;
+    double unbiased; /* n/(n − 1) */
+};
+
+struct program {
+    struct cpu_backend *cpu;
+    const struct layout *params, *states;
+    struct graph *graph;
+    int threads;
+    bool exact;
+    bool beside; /* may run at the same time as another program */
+
+    struct slot *slots;
+    int n_slots, slots_room;
+    struct command *commands;
+    int n_commands, commands_room;
+    struct moments *moments; /* graph->n_moments */
+    int *outputs;            /* slots; graph->n_outputs */
+
+    unsigned char *arena;
+    size_t arena_bytes;
+    float *weights; /* perturbed, of params->size; NULL until a pass needs them */
+    float *spare;   /* where gradients go that nobody wants; NULL until a pass needs it */
+    struct noise_room noise;
+
+    struct packing **packings;
+    int n_packings;
+    struct convolution **convolutions;
+    int n_convolutions;
+
+    double *seconds; /* by command, while it is profiled; NULL otherwise */
+};
+
+/* compile.c: fills commands and slots. */
+int cpu_compile(struct program *program, struct err *err);
+
+/* plan.c: lifetimes, memory, and which commands a pass without gradient leaves out. */
+int cpu_plan(struct program *program, struct err *err);
+
+/* `slot` may be -1: NULL. */
+static inline float *cpu_data(const struct program *program, int slot)
+{
+    return slot < 0 ? NULL : program->slots[slot].data;
+}
+
+/* Elements of row-major weights [k][c][taps] in a convolution's layout. */
+struct packing {
+    dnnl_memory_desc_t md;
+    size_t k, c, taps;
+    size_t bytes;
+    bool padded; /* it has room for channels that are none; they must be zero */
+    size_t *at;  /* k_at[k], c_at[c], tap_at[taps] */
+};
+
+struct convolution;
+enum direction { FORWARD, GRAD_X, GRAD_W };
+
+struct convolution_shape {
+    int64_t n, c, h, w, k, r, s, p, q;
+    int stride, pad;
+    bool dense_source; /* x is the graph's input as it is, with few channels */
+};
+
+/* convolution.c */
+int cpu_convolution_open(struct convolution **out, const struct program *program,
+                         enum direction direction, const struct convolution_shape *shape,
+                         struct err *err);
+void cpu_convolution_close(struct convolution *convolution);
+const dnnl_memory_desc_t *cpu_convolution_weights(const struct convolution *convolution);
+size_t cpu_convolution_scratch_bytes(const struct convolution *convolution);
+const char *cpu_convolution_name(const struct convolution *convolution); /* oneDNN's name */
+/* Whether oneDNN found nothing better than its plain loops. */
+bool cpu_convolution_is_slow(const struct convolution *convolution);
+/* Operands by role: x, w, y (or their derivatives). */
+int cpu_convolution_run(const struct convolution *convolution, float *x, float *w, float *y,
+                        float *scratch, struct err *err);
+
+/* packing.c */
+int cpu_packing_open(struct packing **out, const dnnl_memory_desc_t *md, const struct shape *dense,
+                     struct err *err);
+void cpu_packing_close(struct packing *packing);
+
+/* run_*.c: `run` of the commands. */
+typedef int command_run(const struct program *program, const struct command *command,
+                        struct err *err);
+command_run cpu_run_norm_statistics, cpu_run_norm_eval, cpu_run_norm_apply, cpu_run_norm_grad_sums,
+    cpu_run_norm_grad_apply;
+command_run cpu_run_conv, cpu_run_conv_grad_x, cpu_run_conv_grad_w, cpu_run_pack, cpu_run_unpack;
+command_run cpu_run_to_blocked, cpu_run_to_dense, cpu_run_copy, cpu_run_relu, cpu_run_relu_grad,
+    cpu_run_add, cpu_run_pool, cpu_run_pool_grad;
+command_run cpu_run_linear, cpu_run_linear_grad_x, cpu_run_linear_grad_w, cpu_run_sum_rows,
+    cpu_run_cross_entropy, cpu_run_cross_entropy_grad, cpu_run_correct;
+
+#endif

@@ -1,0 +1,128 @@
+/* Commands of a network's end: the linear layer, the loss, the count of right answers. */
+#include <math.h>
+
+#include "backend/cpu/program.h"
+
+static struct linear sizes(const struct command *c)
+{
+    return (struct linear){.n = c->rows, .in = c->inner, .out = c->columns};
+}
+
+int cpu_run_linear(const struct program *p, const struct command *c, struct err *err)
+{
+    struct linear args = sizes(c);
+
+    (void)err;
+    args.x = cpu_data(p, c->in[0]);
+    args.w = cpu_data(p, c->in[1]);
+    args.b = cpu_data(p, c->in[2]);
+    args.result = cpu_data(p, c->out[0]);
+    cpu_run_kernel(p->threads, p->cpu->kernels->linear, &args, args.n);
+    return 0;
+}
+
+int cpu_run_linear_grad_x(const struct program *p, const struct command *c, struct err *err)
+{
+    struct linear args = sizes(c);
+
+    (void)err;
+    args.dy = cpu_data(p, c->in[0]);
+    args.w = cpu_data(p, c->in[1]);
+    args.result = cpu_data(p, c->out[0]);
+    cpu_run_kernel(p->threads, p->cpu->kernels->linear_grad_x, &args, args.n);
+    return 0;
+}
+
+int cpu_run_linear_grad_w(const struct program *p, const struct command *c, struct err *err)
+{
+    struct linear args = sizes(c);
+
+    (void)err;
+    args.x = cpu_data(p, c->in[0]);
+    args.dy = cpu_data(p, c->in[1]);
+    args.result = cpu_data(p, c->out[0]);
+    cpu_run_kernel(p->threads, p->cpu->kernels->linear_grad_w, &args, args.out);
+    return 0;
+}
+
+int cpu_run_sum_rows(const struct program *p, const struct command *c, struct err *err)
+{
+    struct sum_rows args = {.n = c->rows,
+                            .out = c->columns,
+                            .dy = cpu_data(p, c->in[0]),
+                            .result = cpu_data(p, c->out[0])};
+
+    (void)err;
+    p->cpu->kernels->sum_rows(&args, 0, args.out);
+    return 0;
+}
+
+/* ln Σ exp of a row. With a NaN or +∞ in the row: NaN. */
+static double log_sum_exp(const float *row, size_t n, double *largest)
+{
+    double top = row[0], sum = 0;
+
+    for (size_t i = 1; i < n; i++)
+        top = row[i] > top ? row[i] : top;
+    for (size_t i = 0; i < n; i++)
+        sum += exp(row[i] - top);
+    *largest = top;
+    return top + log(sum);
+}
+
+static const int32_t *labels_of(const struct program *p, const struct command *c)
+{
+    return (const int32_t *)(const void *)cpu_data(p, c->in[1]);
+}
+
+int cpu_run_cross_entropy(const struct program *p, const struct command *c, struct err *err)
+{
+    const float *logits = cpu_data(p, c->in[0]);
+    const int32_t *labels = labels_of(p, c);
+    double sum = 0, top;
+
+    (void)err;
+    for (size_t n = 0; n < c->rows; n++, logits += c->columns)
+        sum += log_sum_exp(logits, c->columns, &top) - logits[labels[n]];
+    cpu_data(p, c->out[0])[0] = (float)(sum / (double)c->rows);
+    return 0;
+}
+
+int cpu_run_cross_entropy_grad(const struct program *p, const struct command *c, struct err *err)
+{
+    const float *logits = cpu_data(p, c->in[0]);
+    const int32_t *labels = labels_of(p, c);
+    float *d = cpu_data(p, c->out[0]);
+
+    (void)err;
+    for (size_t n = 0; n < c->rows; n++, logits += c->columns, d += c->columns) {
+        double top, log_sum = log_sum_exp(logits, c->columns, &top);
+
+        for (size_t i = 0; i < c->columns; i++)
+            d[i] = (float)((exp(logits[i] - log_sum) - (i == (size_t)labels[n])) / (double)c->rows);
+    }
+    return 0;
+}
+
+/* A NaN is above nothing, and nothing is above it, as everywhere in C. */
+static size_t rank_of_label(const float *row, size_t n, size_t label)
+{
+    size_t above = 0;
+
+    for (size_t i = 0; i < n; i++)
+        above += row[i] > row[label] || (row[i] == row[label] && i < label);
+    return above;
+}
+
+int cpu_run_correct(const struct program *p, const struct command *c, struct err *err)
+{
+    const float *logits = cpu_data(p, c->in[0]);
+    const int32_t *labels = labels_of(p, c);
+    size_t count = 0;
+
+    (void)err;
+    for (size_t n = 0; n < c->rows; n++)
+        count += rank_of_label(logits + n * c->columns, c->columns, (size_t)labels[n]) < c->k;
+    cpu_data(p, c->out[0])[0] = (float)count;
+    return 0;
+}

@@ -1,0 +1,20 @@
+/* Dividing a kernel's work among threads. The division never shows in the results. */
+#include <omp.h>
+
+#include "backend/cpu/cpu.h"
+
+void cpu_run_kernel(int threads, kernel *run, const void *arguments, size_t work)
+{
+    if (threads == 1 || work <= 1) {
+        run(arguments, 0, work);
+        return;
+    }
+#pragma omp parallel num_threads(threads)
+    {
+        size_t n = (size_t)omp_get_num_threads(), i = (size_t)omp_get_thread_num();
+        size_t begin = work * i / n, end = work * (i + 1) / n;
+
+        if (begin < end)
+            run(arguments, begin, end);
+    }
+}

@@ -1,0 +1,62 @@
+#include "cpu_compare.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define INPUTS_MAX 4
+
+void add_derivatives(struct graph *g)
+{
+    int n = g->n_inputs, wrt[INPUTS_MAX], gradient[INPUTS_MAX];
+    int y = g->outputs[0], dy = graph_input(g, g->values[y].shape, VALUE_REAL);
+
+    assert_true(n <= INPUTS_MAX);
+    memcpy(wrt, g->inputs, (size_t)n * sizeof *wrt);
+    assert_ok((graph_gradient_from(g, y, dy, wrt, n, gradient), graph_check(g, err)));
+    for (int i = 0; i < n; i++)
+        if (gradient[i] >= 0)
+            graph_output(g, gradient[i]);
+}
+
+static void compare_tensors(const char *what, const char *kind, const struct layout *layout,
+                            const struct graph_tensor *tensors, const double *got,
+                            const double *want, double tolerance)
+{
+    char name[400];
+
+    for (int i = 0; i < layout->n; i++) {
+        const struct layout_tensor *t = &layout->tensor[i];
+
+        snprintf(name, sizeof name, "%s: %s %s", what, kind, tensors[i].name);
+        assert_close(name, got + t->offset, want + t->offset, t->size, tolerance);
+    }
+}
+
+void compare_backends(const char *what, const struct graph *g,
+                      const struct support_options *options, uint64_t seed, double tolerance)
+{
+    struct trial *want = trial_open(g, &backend_reference, NULL);
+    struct trial *got = trial_open(g, &backend_cpu, options);
+    char name[400];
+
+    want->move_statistics = got->move_statistics = g->n_moments > 0;
+    trial_fill(want, seed);
+    trial_fill(got, seed);
+    trial_run(want);
+    trial_run(got);
+    for (int i = 0; i < g->n_outputs; i++) {
+        snprintf(name, sizeof name, "%s: output %d (%s)", what, i,
+                 op_name(g->nodes[g->values[g->outputs[i]].node].op));
+        assert_close(name, got->output[i], want->output[i], trial_output_size(got, i), tolerance);
+    }
+    compare_tensors(what, "gradient of", got->params, g->params, got->gradient, want->gradient,
+                    tolerance);
+    compare_tensors(what, "state", got->states, g->states, got->state, want->state, tolerance);
+    trial_close(want);
+    trial_close(got);
+}

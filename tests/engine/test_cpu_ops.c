@@ -1,0 +1,181 @@
+/* Every operation of the CPU backend, and its derivative, against the reference backend: the small
+ * odd sizes that all backends are tried with, and sizes that reach each path of this one: whole and
+ * broken blocks of channels, several tiles of a normalisation, Winograd and direct convolutions,
+ * one thread and two. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "cpu_compare.h"
+#include "op_cases.h"
+
+#define TOLERANCE          1e-5
+#define WINOGRAD_TOLERANCE 2e-4
+
+static const struct init uniform = {INIT_UNIFORM, 1};
+
+static const struct support_options ways[] = {{.threads = 1}, {.threads = 2, .exact = true}};
+
+static void compare_case(const struct op_case *op_case, bool gradient, uint64_t seed)
+{
+    char name[100];
+
+    for (size_t i = 0; i < ARRAY_LENGTH(ways); i++) {
+        struct graph *g = op_case_graph(op_case);
+
+        if (gradient)
+            add_derivatives(g);
+        compare_backends(op_case_name(op_case, name), g, &ways[i], seed, TOLERANCE);
+        graph_free(g);
+    }
+}
+
+static void every_operation(void **state)
+{
+    struct op_case op_case;
+
+    (void)state;
+    for (int i = 0; op_case_at(i, &op_case); i++)
+        compare_case(&op_case, false, (uint64_t)i + 1);
+}
+
+static void every_derivative(void **state)
+{
+    static const bool differentiable[OP_COUNT] = {
+        [OP_CONV] = true, [OP_BATCH_NORM] = true,      [OP_RELU] = true,
+        [OP_ADD] = true,  [OP_GLOBAL_AVG_POOL] = true, [OP_LINEAR] = true,
+    };
+    struct op_case op_case;
+
+    (void)state;
+    for (int i = 0; op_case_at(i, &op_case); i++)
+        if (differentiable[op_case.op])
+            compare_case(&op_case, true, (uint64_t)i + 7);
+}
+
+struct conv_size {
+    int64_t n, c, h, w, k, r;
+    int stride, pad;
+};
+
+static struct graph *conv_graph(const struct conv_size *s)
+{
+    struct graph *g = graph_new(true);
+    int x = graph_input(g, shape_of(4, s->n, s->c, s->h, s->w), VALUE_REAL);
+    int w = graph_param(g, shape_of(4, s->k, s->c, s->r, s->r), uniform, "w");
+
+    graph_output(g, graph_conv(g, x, w, s->stride, s->pad));
+    add_derivatives(g);
+    return g;
+}
+
+static void convolutions_of_nets(void **state)
+{
+    static const struct conv_size sizes[] = {
+        {4, 3, 32, 32, 64, 3, 1, 1},   {2, 1, 28, 28, 20, 3, 1, 1},   {4, 64, 32, 32, 64, 3, 1, 1},
+        {4, 64, 16, 16, 128, 3, 2, 1}, {4, 64, 16, 16, 128, 1, 2, 0}, {3, 128, 8, 8, 128, 3, 1, 1},
+        {3, 256, 4, 4, 256, 3, 1, 1},  {2, 40, 9, 7, 72, 3, 1, 1},    {2, 24, 15, 13, 40, 3, 2, 1},
+        {2, 17, 8, 8, 33, 3, 1, 1},    {3, 48, 6, 6, 32, 5, 1, 2},    {5, 32, 7, 7, 32, 3, 1, 1},
+        {2, 4, 12, 12, 48, 3, 1, 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
+        for (size_t way = 0; way < ARRAY_LENGTH(ways); way++) {
+            struct graph *g = conv_graph(&sizes[i]);
+            char name[80];
+
+            snprintf(name, sizeof name, "convolution %zu, way %zu", i, way);
+            compare_backends(name, g, &ways[way], i + 1,
+                             ways[way].exact ? TOLERANCE : WINOGRAD_TOLERANCE);
+            graph_free(g);
+        }
+}
+
+/* Several tiles an image, several images a tile, broken tiles. */
+static void normalisations_of_nets(void **state)
+{
+    static const int64_t sizes[][4] = {
+        {4, 64, 32, 32}, {3, 20, 17, 19}, {70, 16, 3, 3}, {9, 33, 2, 2}, {2, 8, 23, 23}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
+        for (size_t way = 0; way < ARRAY_LENGTH(ways); way++) {
+            struct graph *g = graph_new(true);
+            const int64_t *s = sizes[i];
+            int x = graph_input(g, shape_of(4, s[0], s[1], s[2], s[3]), VALUE_REAL);
+            char name[80];
+
+            graph_output(g, graph_batch_norm(g, x, "bn"));
+            add_derivatives(g);
+            snprintf(name, sizeof name, "normalisation %zu, way %zu", i, way);
+            compare_backends(name, g, &ways[way], i + 1, TOLERANCE);
+            graph_free(g);
+        }
+}
+
+/* Far from zero, where Σx² − (Σx)²/n would have lost all digits. */
+static void statistics_survive_an_offset(void **state)
+{
+    struct graph *g = graph_new(true);
+    struct trial *trials[2];
+    int x =
+        graph_input(g, shape_of(4, (int64_t)8, (int64_t)16, (int64_t)20, (int64_t)20), VALUE_REAL);
+    int y = graph_batch_norm(g, x, "bn");
+
+    (void)state;
+    graph_output(g, g->nodes[g->values[y].node].output[2]);
+    trials[0] = trial_open(g, &backend_reference, NULL);
+    trials[1] = trial_open(g, &backend_cpu, &ways[1]);
+    for (size_t i = 0; i < 2; i++) {
+        trial_fill(trials[i], 3);
+        for (size_t k = 0; k < (size_t)8 * 16 * 20 * 20; k++)
+            trials[i]->input[0][k] = (double)(float)(trials[i]->input[0][k] + 1000);
+        trial_run(trials[i]);
+    }
+    assert_close("variance", trials[1]->output[0], trials[0]->output[0], 16, 1e-5);
+    trial_close(trials[0]);
+    trial_close(trials[1]);
+    graph_free(g);
+}
+
+/* A diverged pass must be seen: NaN goes through every fused path to the loss. */
+static void nan_comes_through(void **state)
+{
+    struct graph *g = graph_new(true);
+    int x = graph_input(g, shape_of(4, (int64_t)2, (int64_t)3, (int64_t)8, (int64_t)8), VALUE_REAL);
+    int w =
+        graph_param(g, shape_of(4, (int64_t)20, (int64_t)3, (int64_t)3, (int64_t)3), uniform, "w");
+    int y = graph_relu(g, graph_batch_norm(g, graph_conv(g, x, w, 1, 1), "bn"));
+    struct trial *t;
+
+    (void)state;
+    graph_output(g, graph_global_avg_pool(g, graph_relu(g, graph_add(g, y, y))));
+    t = trial_open(g, &backend_cpu, NULL);
+    trial_fill(t, 1);
+    t->input[0][5] = NAN;
+    trial_run(t);
+    for (size_t i = 0; i < trial_output_size(t, 0); i++)
+        assert_true(isnan(t->output[0][i]));
+    trial_close(t);
+    graph_free(g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_operation),
+        cmocka_unit_test(every_derivative),
+        cmocka_unit_test(convolutions_of_nets),
+        cmocka_unit_test(normalisations_of_nets),
+        cmocka_unit_test(statistics_survive_an_offset),
+        cmocka_unit_test(nan_comes_through),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
