@@ -1,0 +1,36 @@
+/* A run of updates for a stopwatch: a model with random images, the recipe of a method, a backend.
+ * What engine/run does around an update (reading data, telling the sink) is left out. */
+#ifndef TESTS_BENCH_BENCH_H
+#define TESTS_BENCH_BENCH_H
+
+#include "backend/backend.h"
+#include "method/recipe.h"
+#include "model/model.h"
+
+struct bench_options {
+    struct engine_job job; /* model, method, optimizer, batch size */
+    struct model_input input;
+    const struct backend_class *class;
+    int threads;
+    bool exact;
+    int updates; /* that are timed, a round */
+    int warm;    /* that come first, once */
+    bool rounds; /* one round for each line read from standard input, until its end */
+    bool profile;
+};
+
+/* From the command line; 0, or an error that says what is wrong with it. */
+int bench_options_read(struct bench_options *out, int argc, char **argv, struct err *err);
+extern const char bench_usage[];
+
+struct bench;
+
+int bench_open(struct bench **out, const struct bench_options *options, struct err *err);
+void bench_close(struct bench *bench);
+int bench_update(struct bench *bench, struct err *err);
+/* The programs of an update's passes; false past the last one. */
+bool bench_program(const struct bench *bench, int i, struct program **out);
+/* The last update's loss: it must go down, or what was timed is no training. */
+double bench_loss(const struct bench *bench);
+
+#endif
