@@ -27,13 +27,13 @@ static void compile_relu(struct compiler *c, const struct node *node)
     int x = node->input[0];
     const struct node *maker = compile_maker(c, x);
 
-    if (!compile_is_absorbed(c, x)) {
-        elementwise(c, node, cpu_run_relu);
-    } else if (maker->op == OP_ADD) {
-        int first = compile_is_absorbed(c, maker->input[0]) ? 0 : 1;
+    if (compile_is_pending_norm(c, x)) {
+        compile_norm_apply(c, node->output[0], x, -1, true);
+    } else if (maker->op == OP_ADD && compile_is_absorbed(c, x)) {
+        int first = compile_is_pending_norm(c, maker->input[0]) ? 0 : 1;
         compile_norm_apply(c, node->output[0], maker->input[first], maker->input[1 - first], true);
     } else {
-        compile_norm_apply(c, node->output[0], x, -1, true);
+        elementwise(c, node, cpu_run_relu);
     }
 }
 
@@ -41,9 +41,9 @@ static void compile_add(struct compiler *c, const struct node *node)
 {
     int a = node->input[0], b = node->input[1];
 
-    if (compile_is_absorbed(c, a))
+    if (compile_is_pending_norm(c, a))
         compile_norm_apply(c, node->output[0], a, b, false);
-    else if (compile_is_absorbed(c, b))
+    else if (compile_is_pending_norm(c, b))
         compile_norm_apply(c, node->output[0], b, a, false);
     else
         elementwise(c, node, cpu_run_add);

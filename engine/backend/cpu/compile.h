@@ -36,6 +36,14 @@ static inline bool compile_is_absorbed(const struct compiler *c, int value)
     return c->absorbed[c->graph->values[value].node];
 }
 
+/* Whether the value is a normalisation's result that its reader has yet to compute. */
+static inline bool compile_is_pending_norm(const struct compiler *c, int value)
+{
+    enum op op = compile_maker(c, value)->op;
+
+    return (op == OP_BATCH_NORM || op == OP_BATCH_NORM_EVAL) && compile_is_absorbed(c, value);
+}
+
 /* slots.c. Reading: the slot that holds `value` in a form, made from another form if need be. */
 int compile_read(struct compiler *c, int value, enum form form);
 int compile_read_packed(struct compiler *c, int value, const struct packing *packing);

@@ -46,7 +46,7 @@ void compile_norm_apply(struct compiler *c, int y, int normalised, int other, bo
 
     command.in[command.n_in++] = compile_read(c, x, FORM_BLOCKED);
     command.in[command.n_in++] = compile_read(c, normalised, FORM_COEF);
-    if (other >= 0 && compile_is_absorbed(c, other)) {
+    if (other >= 0 && compile_is_pending_norm(c, other)) {
         command.residual = RESIDUAL_NORM;
         command.what = "norm+norm+relu";
         command.in[command.n_in++] =

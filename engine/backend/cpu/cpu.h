@@ -36,6 +36,8 @@ void cpu_memory_close(void *memory);
 
 /* isa.c: the kernels for this processor, as oneDNN sees it (ONEDNN_MAX_CPU_ISA counts). */
 const struct kernels *cpu_kernels(void);
+/* All that it can run, from the plainest on; returns how many. */
+int cpu_kernel_sets(const struct kernels *const **out);
 
 /* threads.c: runs a kernel on `threads` threads, in parts of about equal size. */
 void cpu_run_kernel(int threads, kernel *run, const void *arguments, size_t work);

@@ -51,7 +51,7 @@ static bool norm_absorbed(const struct compiler *c, const struct node *node)
 static bool adds_norm(const struct compiler *c, const struct node *add)
 {
     for (int i = 0; i < 2; i++)
-        if (is_norm(compile_maker(c, add->input[i])) && compile_is_absorbed(c, add->input[i]))
+        if (compile_is_pending_norm(c, add->input[i]))
             return true;
     return false;
 }

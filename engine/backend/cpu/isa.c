@@ -27,3 +27,21 @@ const struct kernels *cpu_kernels(void)
     return &kernels_base;
 #endif
 }
+
+int cpu_kernel_sets(const struct kernels *const **out)
+{
+    static const struct kernels *const all[] = {
+        &kernels_base,
+#ifdef __x86_64__
+        &kernels_avx2,
+        &kernels_avx512,
+#endif
+    };
+    const struct kernels *best = cpu_kernels();
+    int n = 1;
+
+    while (all[n - 1] != best)
+        n++;
+    *out = all;
+    return n;
+}

@@ -1,0 +1,199 @@
+/* Operations that the CPU backend does together, as whole blocks: each pattern that it looks for,
+ * those that look like one and are none, and whole nets, forward and backward, against the
+ * reference backend. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "cpu_compare.h"
+#include "model/model.h"
+
+#define TOLERANCE 2e-5
+
+static const struct init uniform = {INIT_UNIFORM, 1};
+static const struct support_options ways[] = {{.threads = 1}, {.threads = 2, .exact = true}};
+
+static int images(struct graph *g, int64_t c)
+{
+    return graph_input(g, shape_of(4, (int64_t)5, c, (int64_t)9, (int64_t)7), VALUE_REAL);
+}
+
+static int conv(struct graph *g, int x, int64_t out, int64_t size, int stride, const char *name)
+{
+    int64_t in = x < 0 ? 1 : g->values[x].shape.dim[1];
+    int w = graph_param(g, shape_of(4, out, in, size, size), uniform, "%s", name);
+
+    return graph_conv(g, x, w, stride, (int)size / 2);
+}
+
+static void compare(const char *what, struct graph *g)
+{
+    char name[160];
+
+    for (size_t i = 0; i < ARRAY_LENGTH(ways); i++) {
+        snprintf(name, sizeof name, "%.100s, way %d", what, (int)i);
+        compare_backends(name, g, &ways[i], 3, TOLERANCE);
+    }
+    graph_free(g);
+}
+
+static void compare_with_derivatives(const char *what, struct graph *g, int y)
+{
+    graph_output(g, y);
+    add_derivatives(g);
+    compare(what, g);
+}
+
+static void norm_relu(void **state)
+{
+    (void)state;
+    for (int64_t c = 8; c <= 40; c += 16) {
+        struct graph *g = graph_new(true);
+        int y = graph_relu(g, graph_batch_norm(g, conv(g, images(g, 3), c, 3, 1, "w"), "bn"));
+
+        compare_with_derivatives("norm, relu", g, y);
+    }
+}
+
+static void norm_add_relu(void **state)
+{
+    (void)state;
+    for (int swapped = 0; swapped < 2; swapped++) {
+        struct graph *g = graph_new(true);
+        int x = images(g, 20), y = graph_batch_norm(g, conv(g, x, 20, 3, 1, "w"), "bn");
+
+        y = graph_relu(g, swapped ? graph_add(g, x, y) : graph_add(g, y, x));
+        compare_with_derivatives("norm, add, relu", g, y);
+    }
+}
+
+static void two_norms_add_relu(void **state)
+{
+    struct graph *g = graph_new(true);
+    int x = images(g, 12), a = graph_batch_norm(g, conv(g, x, 20, 3, 2, "w1"), "bn1");
+    int b = graph_batch_norm(g, conv(g, x, 20, 1, 2, "w2"), "bn2");
+
+    (void)state;
+    compare_with_derivatives("two norms, add, relu", g, graph_relu(g, graph_add(g, a, b)));
+}
+
+static void norm_add_without_relu(void **state)
+{
+    struct graph *g = graph_new(true);
+    int x = images(g, 6), y = graph_batch_norm(g, x, "bn");
+
+    (void)state;
+    compare_with_derivatives("norm, add", g, graph_add(g, x, y));
+}
+
+/* A result that others read too, or twice, must not be left to one reader. */
+static void results_with_several_readers(void **state)
+{
+    struct graph *g = graph_new(true);
+    int x = images(g, 6), y = graph_batch_norm(g, x, "bn"), z = graph_relu(g, y);
+
+    (void)state;
+    compare_with_derivatives("norm read twice", g, graph_add(g, y, z));
+    g = graph_new(true);
+    y = graph_batch_norm(g, images(g, 6), "bn");
+    compare_with_derivatives("norm added to itself", g, graph_relu(g, graph_add(g, y, y)));
+    g = graph_new(true);
+    x = images(g, 6);
+    y = graph_add(g, graph_batch_norm(g, x, "bn"), x);
+    z = graph_relu(g, y);
+    compare_with_derivatives("sum read twice", g, graph_add(g, y, z));
+}
+
+/* A chain of residual blocks: sums of derivatives, ReLU's derivatives that are read twice. */
+static void residual_chain(void **state)
+{
+    struct graph *g = graph_new(true);
+    int x = graph_relu(g, graph_batch_norm(g, conv(g, images(g, 1), 16, 3, 1, "stem"), "bn0"));
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        char name[20];
+        int y = conv(g, x, 16, 3, 1, i == 0 ? "a0" : i == 1 ? "a1" : "a2");
+
+        snprintf(name, sizeof name, "bn%d.1", i);
+        y = graph_relu(g, graph_batch_norm(g, y, name));
+        y = conv(g, y, 16, 3, 1, i == 0 ? "b0" : i == 1 ? "b1" : "b2");
+        snprintf(name, sizeof name, "bn%d.2", i);
+        x = graph_relu(g, graph_add(g, graph_batch_norm(g, y, name), x));
+    }
+    compare_with_derivatives("residual chain", g, x);
+}
+
+/* Weights that two convolutions share get the sum of both gradients; so do two parameters that
+ * are only ever added. */
+static void shared_parameters(void **state)
+{
+    struct graph *g = graph_new(true);
+    struct shape shape = shape_of(4, (int64_t)18, (int64_t)18, (int64_t)3, (int64_t)3);
+    int w = graph_param(g, shape, uniform, "w"), x = images(g, 18);
+
+    (void)state;
+    compare_with_derivatives("one weight, two convolutions", g,
+                             graph_conv(g, graph_conv(g, x, w, 1, 1), w, 2, 1));
+    g = graph_new(true);
+    w = graph_add(g, graph_param(g, shape, uniform, "a"), graph_param(g, shape, uniform, "b"));
+    compare_with_derivatives("two parameters, one gradient", g,
+                             graph_conv(g, images(g, 18), w, 1, 1));
+}
+
+static void evaluation(void **state)
+{
+    struct graph *g = graph_new(false);
+    int x = images(g, 12), y;
+
+    (void)state;
+    x = graph_relu(g, graph_batch_norm(g, conv(g, x, 24, 3, 1, "w0"), "bn0"));
+    y = graph_batch_norm(g, conv(g, x, 40, 3, 2, "w1"), "bn1");
+    y = graph_add(g, graph_batch_norm(g, conv(g, x, 40, 1, 2, "w2"), "bn2"), y);
+    graph_output(g, graph_global_avg_pool(g, graph_relu(g, y)));
+    compare("evaluation", g);
+}
+
+static void compare_model(int64_t width, struct spec_int_list blocks,
+                          const struct model_input *input)
+{
+    struct job_model model = {.kind = MODEL_RESNET, .width = width, .blocks = blocks};
+
+    for (int training = 0; training < 2; training++) {
+        struct graph *g;
+        char name[160];
+
+        assert_ok(model_graph(&g, &model, input, training, err));
+        snprintf(name, sizeof name, "resnet of width %d, training %d", (int)width, training);
+        compare(name, g);
+    }
+}
+
+static void residual_nets(void **state)
+{
+    (void)state;
+    compare_model(8, (struct spec_int_list){3, {1, 1, 1}}, &(struct model_input){30, 1, 8, 8, 10});
+    compare_model(12, (struct spec_int_list){2, {2, 1}}, &(struct model_input){3, 3, 17, 17, 7});
+    compare_model(24, (struct spec_int_list){2, {1, 2}}, &(struct model_input){33, 2, 6, 10, 3});
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(norm_relu),
+        cmocka_unit_test(norm_add_relu),
+        cmocka_unit_test(two_norms_add_relu),
+        cmocka_unit_test(norm_add_without_relu),
+        cmocka_unit_test(results_with_several_readers),
+        cmocka_unit_test(residual_chain),
+        cmocka_unit_test(shared_parameters),
+        cmocka_unit_test(evaluation),
+        cmocka_unit_test(residual_nets),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
