@@ -5,21 +5,21 @@
 #include <string.h>
 
 /* digits.S */
-extern const uint8_t digits_train_images[], digits_train_images_end[];
-extern const uint8_t digits_train_labels[], digits_train_labels_end[];
-extern const uint8_t digits_test_images[], digits_test_images_end[];
-extern const uint8_t digits_test_labels[], digits_test_labels_end[];
+extern const uint8_t digits_train_images[], digits_train_labels[];
+extern const uint8_t digits_test_images[], digits_test_labels[];
+extern const int64_t digits_train_images_bytes, digits_train_labels_bytes;
+extern const int64_t digits_test_images_bytes, digits_test_labels_bytes;
 
 static void use_digits(struct sources *sources)
 {
     idx_source_memory(&sources->images[SPLIT_TRAIN], "digits: training images", digits_train_images,
-                      digits_train_images_end - digits_train_images);
+                      digits_train_images_bytes);
     idx_source_memory(&sources->labels[SPLIT_TRAIN], "digits: training labels", digits_train_labels,
-                      digits_train_labels_end - digits_train_labels);
+                      digits_train_labels_bytes);
     idx_source_memory(&sources->images[SPLIT_TEST], "digits: test images", digits_test_images,
-                      digits_test_images_end - digits_test_images);
+                      digits_test_images_bytes);
     idx_source_memory(&sources->labels[SPLIT_TEST], "digits: test labels", digits_test_labels,
-                      digits_test_labels_end - digits_test_labels);
+                      digits_test_labels_bytes);
 }
 
 static int open_folder(struct sources *sources, const char *folder, struct err *err)
