@@ -4,9 +4,11 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "data/label_noise.h"
 #include "data/sources.h"
+#include "data/subset.h"
 
 #define GREY_LEVELS 256
 
@@ -86,6 +88,38 @@ static int normalisation(struct dataset *dataset, const struct job_dataset *job,
     return measure_pixels(dataset, sources->images[SPLIT_TRAIN].name, err);
 }
 
+/* Copies the chosen samples' pixels; their labels, which are a copy already, move up. */
+static int keep_samples(struct dataset *dataset, const int64_t *chosen, int64_t n, struct err *err)
+{
+    struct samples *train = &dataset->split[SPLIT_TRAIN];
+    size_t image = (size_t)dataset->channels * (size_t)dataset->height * (size_t)dataset->width;
+    uint8_t *pixels = malloc((size_t)n * image);
+    uint8_t *labels = dataset->owned[OWNED_LABELS + SPLIT_TRAIN];
+
+    if (!pixels)
+        return err_no_memory(err);
+    for (int64_t i = 0; i < n; i++) {
+        memcpy(pixels + (size_t)i * image, train->pixels + (size_t)chosen[i] * image, image);
+        labels[i] = labels[chosen[i]];
+    }
+    free(dataset->owned[OWNED_PIXELS + SPLIT_TRAIN]);
+    train->pixels = dataset->owned[OWNED_PIXELS + SPLIT_TRAIN] = pixels;
+    train->n = n;
+    return 0;
+}
+
+static int limit_training(struct dataset *dataset, int64_t limit, uint64_t seed, struct err *err)
+{
+    int64_t *chosen;
+    int rc = subset_choose(&chosen, dataset->split[SPLIT_TRAIN].n, limit, seed, err);
+
+    if (rc)
+        return rc;
+    rc = keep_samples(dataset, chosen, limit, err);
+    free(chosen);
+    return rc;
+}
+
 static int restrict_training(struct dataset *dataset, const struct job_dataset *job, uint64_t seed,
                              struct err *err)
 {
@@ -94,8 +128,12 @@ static int restrict_training(struct dataset *dataset, const struct job_dataset *
     if (job->train_limit > train->n)
         return err_set(err, ERR_INVALID, "train_limit %lld: there are only %lld training samples",
                        (long long)job->train_limit, (long long)train->n);
-    if (job->train_limit > 0)
-        train->n = job->train_limit;
+    if (job->train_limit > 0 && job->train_limit < train->n) {
+        int rc = limit_training(dataset, job->train_limit, seed, err);
+
+        if (rc)
+            return rc;
+    }
     return label_noise_apply(dataset->owned[OWNED_LABELS + SPLIT_TRAIN], train->n, dataset->classes,
                              job->label_noise, seed, err);
 }

@@ -29,10 +29,15 @@ struct dataset {
 /* Reads, checks and, for training, limits and then mislabels. Errors name the file:
  * ERR_NOT_FOUND, ERR_IO, ERR_CORRUPT; ERR_INVALID for values that do not fit the data.
  *
- * label_noise: of the n training samples, the round(share·n) with the smallest 64-bit keys
- * (word0 << 32 | word1 of RANDOM_LABEL_PICK, tensor 0, term 0, step 0, block = sample; ties by
- * sample) get the label (label + 1 + ⌊unit·(classes − 1)⌋) mod classes, which is always a wrong
- * one, with unit = (word0 >> 8)·2⁻²⁴ of RANDOM_LABEL_VALUE, block = sample. */
+ * train_limit: of the training samples in the file, those with the smallest 64-bit keys
+ * (word0 << 32 | word1 of RANDOM_SUBSET, tensor 0, term 0, step 0, block = sample; ties by sample)
+ * are kept, in the order of the file. Drawn, and not the first so many: files are often sorted by
+ * class or by writer.
+ *
+ * label_noise: of the n training samples, the round(share·n) with the smallest keys, drawn in the
+ * same way by RANDOM_LABEL_PICK (block = place after train_limit), get the label (label + 1 +
+ * ⌊unit·(classes − 1)⌋) mod classes, which is always a wrong one, with unit = (word0 >> 8)·2⁻²⁴ of
+ * RANDOM_LABEL_VALUE, same block. */
 int dataset_open(struct dataset **out, const struct job_dataset *job, uint64_t seed,
                  struct err *err);
 void dataset_close(struct dataset *dataset);

@@ -44,7 +44,7 @@ static const struct spec_object models[] = {
     {                                                                                              \
         .name = "train_limit", .type = SPEC_INT,                                                   \
         .offset = offsetof(struct job_dataset, train_limit), .min = 0, .max = 1e9,                 \
-        .doc = "Only the first so many training samples are used; 0: all.",                        \
+        .doc = "Only so many training samples are used, drawn by the seed; 0: all.",               \
     }
 #define LABEL_NOISE                                                                                \
     {                                                                                              \

@@ -24,6 +24,7 @@ enum random_purpose {
     RANDOM_SHUFFLE = 2,     /* element: sample; step: pass over the data, from 0 */
     RANDOM_LABEL_PICK = 3,  /* element: sample */
     RANDOM_LABEL_VALUE = 4, /* element: sample */
+    RANDOM_SUBSET = 6,      /* element: sample */
     RANDOM_NOISE = 5,       /* tensor: number of the parameter; term; step: update, from 0 */
 };
 

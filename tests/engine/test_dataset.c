@@ -81,6 +81,37 @@ static void gathered_pixels_are_normalised(void **state)
 
 /* --- label noise, orders ---------------------------------------------------------------------- */
 
+static void subsets_are_the_twins(void **state)
+{
+    FILE *file = golden_open("draws.txt");
+    struct job_dataset job = {.kind = DATASET_DIGITS};
+    struct dataset *whole = open_dataset(&job, 1);
+    const struct samples *all = &whole->split[SPLIT_TRAIN];
+    int lines = 0;
+    char *line;
+
+    (void)state;
+    for (; (line = golden_next(file, "subset")); lines++) {
+        uint64_t seed = golden_integer(&line);
+        struct dataset *dataset;
+
+        job.train_limit = (int64_t)golden_integer(&line);
+        dataset = open_dataset(&job, seed);
+        assert_int_equal(dataset->split[SPLIT_TRAIN].n, job.train_limit);
+        for (int64_t i = 0; i < job.train_limit; i++) {
+            int64_t sample = (int64_t)golden_integer(&line);
+
+            assert_int_equal(dataset->split[SPLIT_TRAIN].labels[i], all->labels[sample]);
+            assert_memory_equal(dataset->split[SPLIT_TRAIN].pixels + i * 64,
+                                all->pixels + sample * 64, 64);
+        }
+        dataset_close(dataset);
+    }
+    assert_true(lines > 0);
+    dataset_close(whole);
+    fclose(file);
+}
+
 static void labels_are_the_twins(void **state)
 {
     FILE *file = golden_open("draws.txt");
@@ -209,17 +240,15 @@ static void idx_files_are_read(void **state)
     (void)state;
     idx_folder_make(&job);
     idx_folder_rename(&job, "t10k-labels-idx1-ubyte", "t10k-labels.idx1-ubyte");
-    job.train_limit = 3;
     dataset = open_dataset(&job, 1);
     idx_folder_remove(&job);
-    assert_int_equal(dataset->split[SPLIT_TRAIN].n, 3);
+    assert_int_equal(dataset->split[SPLIT_TRAIN].n, IDX_TRAIN);
     assert_int_equal(dataset->split[SPLIT_TEST].n, IDX_TEST);
     assert_int_equal(dataset->classes, IDX_CLASSES);
     assert_int_equal(dataset->height, IDX_HEIGHT);
     assert_int_equal(dataset->width, IDX_WIDTH);
     assert_int_equal(dataset->split[SPLIT_TRAIN].pixels[1], 48);
     assert_int_equal(dataset->split[SPLIT_TRAIN].labels[2], 2);
-    /* mean and deviation: of the whole file, whatever the limit */
     for (int i = 0; i < n; i++)
         sum += (uint8_t)(i * 37 + 11) / 255.0;
     for (int i = 0; i < n; i++)
@@ -412,6 +441,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digits_is_what_its_readme_says),
         cmocka_unit_test(gathered_pixels_are_normalised),
+        cmocka_unit_test(subsets_are_the_twins),
         cmocka_unit_test(labels_are_the_twins),
         cmocka_unit_test(exactly_the_share_is_wrong),
         cmocka_unit_test(orders_are_the_twins),

@@ -38,10 +38,11 @@ class Digits:
         def labels(name):
             return read_idx(os.path.join(folder, name)).astype(np.int64)
 
-        n = train_limit or None
-        true = labels("train-labels-idx1-ubyte")[:n]
+        true = labels("train-labels-idx1-ubyte")
+        self.chosen = philox.subset(seed, len(true), train_limit)
+        true = true[self.chosen]
         wrong, self.mislabelled = philox.mislabel(seed, true, label_noise, self.classes)
-        self.train_images = images("train-images-idx3-ubyte")[:n]
+        self.train_images = images("train-images-idx3-ubyte")[self.chosen]
         self.train_labels = torch.from_numpy(wrong)
         self.test_images = images("t10k-images-idx3-ubyte")
         self.test_labels = torch.from_numpy(labels("t10k-labels-idx1-ubyte"))

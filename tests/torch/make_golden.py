@@ -19,6 +19,7 @@ and draws.txt what the generator gives:
     philox SEED BLOCK STREAM STEP W0 W1 W2 W3
     normal SEED TENSOR TERM STEP (VALUE)…
     order SEED PASS N (SAMPLE)…
+    subset SEED N (SAMPLE)…                    which N of digits' training samples are kept
     labels SEED SHARE N (LABEL)…
     init SEED TENSOR NAME N HASH (AT VALUE)…     FNV-1a of all the little-endian fp32 values
 """
@@ -157,6 +158,8 @@ def draw_lines():
         yield line("normal", seed, tensor, term, step, *values)
     for seed, passes, n in ((1, 0, 300), (1, 119, 300), (2**53 - 1, 2**33, 100)):
         yield line("order", seed, passes, n, *philox.shuffle(seed, passes, n))
+    for seed, limit in ((1, 300), (2**53 - 1, 110)):
+        yield line("subset", seed, limit, *data.Digits(seed, limit).chosen)
     for seed, share, limit in ((1, 0.2, 300), (2, 0.005, 300), (3, 1.0, 100)):
         labels = data.Digits(seed, limit, share).train_labels.numpy()
         yield line("labels", seed, share, limit, *labels)

@@ -10,7 +10,7 @@ wrong labels and noise.
 
 import numpy as np
 
-INIT, SHUFFLE, LABEL_PICK, LABEL_VALUE, NOISE = 1, 2, 3, 4, 5
+INIT, SHUFFLE, LABEL_PICK, LABEL_VALUE, NOISE, SUBSET = 1, 2, 3, 4, 5, 6
 
 LOW = np.uint64(0xFFFFFFFF)
 HALF = np.uint64(32)
@@ -79,6 +79,14 @@ def noise(seed, update, term, tensor, shape):
 def shuffle(seed, passes, n):
     """The order in which pass `passes` (from 0) over the data reads its n samples."""
     return np.argsort(_keys(seed, stream(SHUFFLE), passes, n), kind="stable")
+
+
+def subset(seed, n, limit):
+    """Which `limit` of n training samples train_limit keeps, ascending; all when it is 0."""
+    if not limit:
+        return np.arange(n)
+    order = np.argsort(_keys(seed, stream(SUBSET), 0, n), kind="stable")
+    return np.sort(order[:limit])
 
 
 def mislabel(seed, labels, share, classes):

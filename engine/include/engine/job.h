@@ -29,7 +29,7 @@ enum dataset_kind { DATASET_DIGITS, DATASET_IDX };
 struct job_dataset {
     int kind; /* enum dataset_kind */
     char path[JOB_PATH_MAX + 1];
-    int64_t train_limit; /* only the first so many training samples; 0: all */
+    int64_t train_limit; /* only so many training samples, drawn by the seed; 0: all */
     double label_noise;  /* share of the training labels that are made wrong, seeded */
 };
 
