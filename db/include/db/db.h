@@ -13,7 +13,8 @@
  * queued rows, for which they wait until it goes through or the database is closing. A damaged file
  * is ERR_CORRUPT, at opening or later, and names the file.
  *
- * Reading: `struct db_reader`, one a thread, sees committed rows only.
+ * Reading: `struct db_reader`, one a thread, sees committed rows only. What is handed to an `each`
+ * is valid during that call; the callback must not use the same reader.
  */
 #ifndef DB_DB_H
 #define DB_DB_H
@@ -55,8 +56,14 @@ struct db_options {
  * the files were written by a newer version. */
 int db_open(struct db **out, const char *folder, const struct db_options *options, struct err *err);
 
-/* Commits what is queued (waiting at most ten seconds for a disk that is full) and closes. Readers
- * must be closed before. */
+/* From now on nobody waits for a disk that cannot be written: if the next attempt fails, waiting
+ * and later calls return its error, and what is queued is given up with a line in the log. For a
+ * daemon that has to stop while its workers wait in `db_checkpoint_add`; join them after this. */
+void db_give_up(struct db *db);
+
+/* Commits what is queued (waiting at most ten seconds for a disk that is full, then as
+ * `db_give_up`) and closes. Readers must be closed before, and no other call may follow; calls
+ * under way return first. */
 void db_close(struct db *db);
 
 struct db_health {
@@ -85,7 +92,7 @@ struct db_new_job {
     int64_t parameters;
     const char *idempotency_key; /* NULL: none */
     const char *fingerprint;     /* of the request's body, compared when a key comes again */
-    int64_t queue_limit;         /* most jobs that may be queued; ERR_LIMIT beyond */
+    int64_t queue_limit;         /* most jobs that may be queued; ERR_LIMIT beyond; 0: no limit */
 };
 
 /* Durable. With a known key and the same fingerprint *id is the first job's and *existing is set;
@@ -141,13 +148,16 @@ struct db_epoch {
 };
 
 /* Queued, see above. They also keep the job's summary (progress, last losses, best accuracy) true.
- */
+ * Only a running job records (ERR_CONFLICT), its losses with growing `update` (ERR_CONFLICT). An
+ * epoch that was recorded before is replaced. */
 int db_loss_add(struct db *db, int64_t job, const struct db_loss *loss, struct err *err);
 int db_epoch_add(struct db *db, int64_t job, const struct db_epoch *epoch, struct err *err);
-/* A message becomes an event; longer than 1,000 bytes is cut. */
+/* A message becomes an event, of a job in any state; longer than 1,000 bytes is cut. */
 int db_message_add(struct db *db, int64_t job, const char *text, struct err *err);
 
-/* Durable, whole or not at all. Older ones beyond `keep` are removed with it. */
+/* Durable, whole or not at all. Older ones beyond `keep` (≥ 1, this one counted) are removed with
+ * it; one of the same update is replaced. The job must be running. A tensor has at most 1e9 bytes
+ * (ERR_LIMIT). */
 int db_checkpoint_add(struct db *db, int64_t job, const struct checkpoint *checkpoint, bool final,
                       int64_t keep, struct err *err);
 
@@ -168,8 +178,8 @@ struct db_job {
     int starts;                                  /* how often a worker took it */
     int64_t created_ms, started_ms, finished_ms; /* 0: not yet */
     uint64_t updates, updates_done;
-    double seconds; /* of training, over all starts */
-    int64_t gradient_evaluations;
+    double seconds;               /* of training: the sum over the recorded updates */
+    int64_t gradient_evaluations; /* up to the last finished epoch */
     bool has_loss, has_perturbed;
     double loss, perturbed_loss;   /* of the last update */
     int64_t epoch;                 /* last finished one, 0: none */
@@ -215,11 +225,13 @@ enum db_event_kind { EVENT_STATE, EVENT_LOSS, EVENT_EPOCH, EVENT_CHECKPOINT, EVE
 struct db_event {
     int64_t sequence, job, wall_ms; /* wall_ms 0 for losses */
     enum db_event_kind kind;
-    enum job_state state;       /* STATE */
-    const char *text;           /* STATE: reason, MESSAGE; may be NULL */
-    struct db_loss loss;        /* LOSS */
-    struct db_epoch epoch;      /* EPOCH */
-    uint64_t checkpoint_update; /* CHECKPOINT */
+    enum job_state state;  /* STATE */
+    const char *text;      /* STATE: reason, MESSAGE; may be NULL */
+    struct db_loss loss;   /* LOSS */
+    struct db_epoch epoch; /* EPOCH */
+    /* CHECKPOINT; STATE running: the update that it goes on from, what was recorded beyond it is
+     * gone */
+    uint64_t checkpoint_update;
 };
 
 /* Events after `sequence` in order, at most `limit`: of one job, or (job 0) of all jobs without
