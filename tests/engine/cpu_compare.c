@@ -10,6 +10,14 @@
 
 #define INPUTS_MAX 4
 
+const struct cpu_way cpu_ways[] = {
+    {"by channel", &cpu_by_channel, {.threads = 1}},
+    {"by channel, exact, two threads", &cpu_by_channel, {.threads = 2, .exact = true}},
+    {"by image", &cpu_by_image, {.threads = 1}},
+    {"as chosen, two threads", &backend_cpu, {.threads = 2}},
+    {0},
+};
+
 void add_derivatives(struct graph *g)
 {
     int n = g->n_inputs, wrt[INPUTS_MAX], gradient[INPUTS_MAX];
@@ -37,12 +45,15 @@ static void compare_tensors(const char *what, const char *kind, const struct lay
     }
 }
 
-void compare_backends(const char *what, const struct graph *g,
-                      const struct support_options *options, uint64_t seed, double tolerance)
+void compare_backends(const char *what, const struct graph *g, const struct cpu_way *way,
+                      uint64_t seed, double tolerance)
 {
     struct trial *want = trial_open(g, &backend_reference, NULL);
-    struct trial *got = trial_open(g, &backend_cpu, options);
-    char name[400];
+    struct trial *got = trial_open(g, way->class, &way->options);
+    char name[400], full[300];
+
+    snprintf(full, sizeof full, "%.150s (%s)", what, way->name);
+    what = full;
 
     want->move_statistics = got->move_statistics = g->n_moments > 0;
     trial_fill(want, seed);
@@ -59,4 +70,11 @@ void compare_backends(const char *what, const struct graph *g,
     compare_tensors(what, "state", got->states, g->states, got->state, want->state, tolerance);
     trial_close(want);
     trial_close(got);
+}
+
+void compare_all_ways(const char *what, const struct graph *g, uint64_t seed, double exact,
+                      double fastest)
+{
+    for (const struct cpu_way *way = cpu_ways; way->name; way++)
+        compare_backends(what, g, way, seed, way->options.exact ? exact : fastest);
 }

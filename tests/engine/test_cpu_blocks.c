@@ -15,7 +15,6 @@
 #define TOLERANCE 2e-5
 
 static const struct init uniform = {INIT_UNIFORM, 1};
-static const struct support_options ways[] = {{.threads = 1}, {.threads = 2, .exact = true}};
 
 static int images(struct graph *g, int64_t c)
 {
@@ -32,12 +31,7 @@ static int conv(struct graph *g, int x, int64_t out, int64_t size, int stride, c
 
 static void compare(const char *what, struct graph *g)
 {
-    char name[160];
-
-    for (size_t i = 0; i < ARRAY_LENGTH(ways); i++) {
-        snprintf(name, sizeof name, "%.100s, way %d", what, (int)i);
-        compare_backends(name, g, &ways[i], 3, TOLERANCE);
-    }
+    compare_all_ways(what, g, 3, TOLERANCE, TOLERANCE);
     graph_free(g);
 }
 

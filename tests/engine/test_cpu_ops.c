@@ -19,20 +19,15 @@
 
 static const struct init uniform = {INIT_UNIFORM, 1};
 
-static const struct support_options ways[] = {{.threads = 1}, {.threads = 2, .exact = true}};
-
 static void compare_case(const struct op_case *op_case, bool gradient, uint64_t seed)
 {
+    struct graph *g = op_case_graph(op_case);
     char name[100];
 
-    for (size_t i = 0; i < ARRAY_LENGTH(ways); i++) {
-        struct graph *g = op_case_graph(op_case);
-
-        if (gradient)
-            add_derivatives(g);
-        compare_backends(op_case_name(op_case, name), g, &ways[i], seed, TOLERANCE);
-        graph_free(g);
-    }
+    if (gradient)
+        add_derivatives(g);
+    compare_all_ways(op_case_name(op_case, name), g, seed, TOLERANCE, TOLERANCE);
+    graph_free(g);
 }
 
 static void every_operation(void **state)
@@ -85,16 +80,14 @@ static void convolutions_of_nets(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
-        for (size_t way = 0; way < ARRAY_LENGTH(ways); way++) {
-            struct graph *g = conv_graph(&sizes[i]);
-            char name[80];
+    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++) {
+        struct graph *g = conv_graph(&sizes[i]);
+        char name[80];
 
-            snprintf(name, sizeof name, "convolution %zu, way %zu", i, way);
-            compare_backends(name, g, &ways[way], i + 1,
-                             ways[way].exact ? TOLERANCE : WINOGRAD_TOLERANCE);
-            graph_free(g);
-        }
+        snprintf(name, sizeof name, "convolution %zu", i);
+        compare_all_ways(name, g, i + 1, TOLERANCE, WINOGRAD_TOLERANCE);
+        graph_free(g);
+    }
 }
 
 /* Several tiles an image, several images a tile, broken tiles. */
@@ -104,66 +97,69 @@ static void normalisations_of_nets(void **state)
         {4, 64, 32, 32}, {3, 20, 17, 19}, {70, 16, 3, 3}, {9, 33, 2, 2}, {2, 8, 23, 23}};
 
     (void)state;
-    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
-        for (size_t way = 0; way < ARRAY_LENGTH(ways); way++) {
-            struct graph *g = graph_new(true);
-            const int64_t *s = sizes[i];
-            int x = graph_input(g, shape_of(4, s[0], s[1], s[2], s[3]), VALUE_REAL);
-            char name[80];
+    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++) {
+        struct graph *g = graph_new(true);
+        const int64_t *s = sizes[i];
+        int x = graph_input(g, shape_of(4, s[0], s[1], s[2], s[3]), VALUE_REAL);
+        char name[80];
 
-            graph_output(g, graph_batch_norm(g, x, "bn"));
-            add_derivatives(g);
-            snprintf(name, sizeof name, "normalisation %zu, way %zu", i, way);
-            compare_backends(name, g, &ways[way], i + 1, TOLERANCE);
-            graph_free(g);
-        }
+        graph_output(g, graph_batch_norm(g, x, "bn"));
+        add_derivatives(g);
+        snprintf(name, sizeof name, "normalisation %zu", i);
+        compare_all_ways(name, g, i + 1, TOLERANCE, TOLERANCE);
+        graph_free(g);
+    }
 }
 
 /* Far from zero, where Σx² − (Σx)²/n would have lost all digits. */
 static void statistics_survive_an_offset(void **state)
 {
-    struct graph *g = graph_new(true);
-    struct trial *trials[2];
-    int x =
-        graph_input(g, shape_of(4, (int64_t)8, (int64_t)16, (int64_t)20, (int64_t)20), VALUE_REAL);
-    int y = graph_batch_norm(g, x, "bn");
-
     (void)state;
-    graph_output(g, g->nodes[g->values[y].node].output[2]);
-    trials[0] = trial_open(g, &backend_reference, NULL);
-    trials[1] = trial_open(g, &backend_cpu, &ways[1]);
-    for (size_t i = 0; i < 2; i++) {
-        trial_fill(trials[i], 3);
-        for (size_t k = 0; k < (size_t)8 * 16 * 20 * 20; k++)
-            trials[i]->input[0][k] = (double)(float)(trials[i]->input[0][k] + 1000);
-        trial_run(trials[i]);
+    for (const struct cpu_way *way = cpu_ways; way->name; way++) {
+        struct graph *g = graph_new(true);
+        int64_t n = 8, c = 16, side = 20;
+        int x = graph_input(g, shape_of(4, n, c, side, side), VALUE_REAL);
+        int y = graph_batch_norm(g, x, "bn");
+        struct trial *trials[2];
+
+        graph_output(g, g->nodes[g->values[y].node].output[2]);
+        trials[0] = trial_open(g, &backend_reference, NULL);
+        trials[1] = trial_open(g, way->class, &way->options);
+        for (size_t i = 0; i < 2; i++) {
+            trial_fill(trials[i], 3);
+            for (int64_t k = 0; k < n * c * side * side; k++)
+                trials[i]->input[0][k] = (double)(float)(trials[i]->input[0][k] + 1000);
+            trial_run(trials[i]);
+        }
+        assert_close(way->name, trials[1]->output[0], trials[0]->output[0], 16, 1e-5);
+        trial_close(trials[0]);
+        trial_close(trials[1]);
+        graph_free(g);
     }
-    assert_close("variance", trials[1]->output[0], trials[0]->output[0], 16, 1e-5);
-    trial_close(trials[0]);
-    trial_close(trials[1]);
-    graph_free(g);
 }
 
 /* A diverged pass must be seen: NaN goes through every fused path to the loss. */
 static void nan_comes_through(void **state)
 {
-    struct graph *g = graph_new(true);
-    int x = graph_input(g, shape_of(4, (int64_t)2, (int64_t)3, (int64_t)8, (int64_t)8), VALUE_REAL);
-    int w =
-        graph_param(g, shape_of(4, (int64_t)20, (int64_t)3, (int64_t)3, (int64_t)3), uniform, "w");
-    int y = graph_relu(g, graph_batch_norm(g, graph_conv(g, x, w, 1, 1), "bn"));
-    struct trial *t;
-
     (void)state;
-    graph_output(g, graph_global_avg_pool(g, graph_relu(g, graph_add(g, y, y))));
-    t = trial_open(g, &backend_cpu, NULL);
-    trial_fill(t, 1);
-    t->input[0][5] = NAN;
-    trial_run(t);
-    for (size_t i = 0; i < trial_output_size(t, 0); i++)
-        assert_true(isnan(t->output[0][i]));
-    trial_close(t);
-    graph_free(g);
+    for (const struct cpu_way *way = cpu_ways; way->name; way++) {
+        struct graph *g = graph_new(true);
+        int64_t n = 2, c = 3, side = 8, k = 20, three = 3;
+        int x = graph_input(g, shape_of(4, n, c, side, side), VALUE_REAL);
+        int w = graph_param(g, shape_of(4, k, c, three, three), uniform, "w");
+        int y = graph_relu(g, graph_batch_norm(g, graph_conv(g, x, w, 1, 1), "bn"));
+        struct trial *t;
+
+        graph_output(g, graph_global_avg_pool(g, graph_relu(g, graph_add(g, y, y))));
+        t = trial_open(g, way->class, &way->options);
+        trial_fill(t, 1);
+        t->input[0][5] = NAN;
+        trial_run(t);
+        for (size_t i = 0; i < trial_output_size(t, 0); i++)
+            assert_true(isnan(t->output[0][i]));
+        trial_close(t);
+        graph_free(g);
+    }
 }
 
 int main(void)

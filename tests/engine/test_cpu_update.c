@@ -225,15 +225,13 @@ static void pass_without_gradient(void **state)
 /* The whole of a ResNet-18, quarter width: each gradient, statistic and the loss. */
 static void resnet18_gradient(void **state)
 {
-    static const struct support_options ways[] = {{.threads = 2}, {.threads = 1, .exact = true}};
     struct job_model model = {.kind = MODEL_RESNET18, .width = 16, .blocks = {4, {2, 2, 2, 2}}};
     struct model_input input = {4, 3, 32, 32, 10};
     struct graph *g;
 
     (void)state;
     assert_ok(model_graph(&g, &model, &input, true, err));
-    for (size_t i = 0; i < ARRAY_LENGTH(ways); i++)
-        compare_backends("resnet18", g, &ways[i], 5, 1e-3);
+    compare_all_ways("resnet18", g, 5, 1e-3, 1e-3);
     graph_free(g);
 }
 

@@ -1,5 +1,7 @@
-/* What is chosen by rule: an algorithm a convolution, threads a program. The rules stand in
- * algorithm.c with the measurements that they follow. */
+/* What is chosen by rule: an algorithm a convolution, layout and threads a program. The rules stand
+ * in algorithm.c with the measurements that they follow. They depend on the graph, the processor's
+ * instruction set and the number of threads alone, so that a run which is resumed computes the same
+ * bits; nothing is timed while running. */
 #ifndef ENGINE_BACKEND_CPU_ALGORITHM_H
 #define ENGINE_BACKEND_CPU_ALGORITHM_H
 
@@ -9,7 +11,7 @@
 dnnl_alg_kind_t cpu_algorithm(const struct program *program, enum direction direction,
                               const struct convolution_shape *shape);
 
-/* Sets program->threads and program->beside; `side_by_side` as in the program's options. */
-void cpu_share_threads(struct program *program, int side_by_side);
+/* Sets threads, beside and by_image; `side_by_side` as in the program's options. */
+void cpu_choose(struct program *program, enum cpu_layout layout, int side_by_side);
 
 #endif

@@ -18,7 +18,8 @@ static void cpu_close(struct backend *backend)
     free(cpu);
 }
 
-static int cpu_open(struct backend **out, const struct backend_options *options, struct err *err)
+static int open_with(const struct backend_class *class, enum cpu_layout layout,
+                     struct backend **out, const struct backend_options *options, struct err *err)
 {
     struct cpu_backend *cpu;
     dnnl_status_t status;
@@ -28,8 +29,10 @@ static int cpu_open(struct backend **out, const struct backend_options *options,
     cpu = calloc(1, sizeof *cpu);
     if (!cpu)
         return err_no_memory(err);
-    cpu->base.class = &backend_cpu;
+    cpu->base.class = class;
+    cpu->layout = layout;
     cpu->threads = options->threads;
+    cpu->step_threads = 1;
     cpu->kernels = cpu_kernels();
     status = dnnl_engine_create(&cpu->engine, dnnl_cpu, 0);
     if (status == dnnl_success)
@@ -40,6 +43,23 @@ static int cpu_open(struct backend **out, const struct backend_options *options,
     }
     *out = &cpu->base;
     return 0;
+}
+
+static int cpu_open(struct backend **out, const struct backend_options *options, struct err *err)
+{
+    return open_with(&backend_cpu, CPU_LAYOUT_BEST, out, options, err);
+}
+
+static int open_by_channel(struct backend **out, const struct backend_options *options,
+                           struct err *err)
+{
+    return open_with(&cpu_by_channel, CPU_LAYOUT_BY_CHANNEL, out, options, err);
+}
+
+static int open_by_image(struct backend **out, const struct backend_options *options,
+                         struct err *err)
+{
+    return open_with(&cpu_by_image, CPU_LAYOUT_BY_IMAGE, out, options, err);
 }
 
 static int cpu_vector_open(struct backend *backend, size_t n, struct vector **out, struct err *err)
@@ -95,17 +115,15 @@ static int cpu_vector_read(const struct vector *vector, size_t offset, size_t n,
     return rc;
 }
 
-const struct backend_class backend_cpu = {
-    .name = "cpu",
-    .real = REAL_F32,
-    .open = cpu_open,
-    .close = cpu_close,
-    .vector_open = cpu_vector_open,
-    .vector_close = cpu_vector_close,
-    .vector_write = cpu_vector_write,
-    .vector_read = cpu_vector_read,
-    .program_open = cpu_program_open,
-    .program_close = cpu_program_close,
-    .execute = cpu_execute,
-    .step = cpu_step,
-};
+#define CPU_CLASS(open_function)                                                                   \
+    {                                                                                              \
+        .name = "cpu", .real = REAL_F32, .open = open_function, .close = cpu_close,                \
+        .vector_open = cpu_vector_open, .vector_close = cpu_vector_close,                          \
+        .vector_write = cpu_vector_write, .vector_read = cpu_vector_read,                          \
+        .program_open = cpu_program_open, .program_close = cpu_program_close,                      \
+        .execute = cpu_execute, .step = cpu_step,                                                  \
+    }
+
+const struct backend_class backend_cpu = CPU_CLASS(cpu_open);
+const struct backend_class cpu_by_channel = CPU_CLASS(open_by_channel);
+const struct backend_class cpu_by_image = CPU_CLASS(open_by_image);

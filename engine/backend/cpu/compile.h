@@ -66,6 +66,9 @@ void compile_norm(struct compiler *c, const struct node *node);
 void compile_norm_apply(struct compiler *c, int y, int normalised, int other, bool relu);
 void compile_norm_grad(struct compiler *c, const struct node *node);
 void compile_conv(struct compiler *c, const struct node *node);
+void compile_direct(struct compiler *c, const struct node *node);
+struct convolution_shape compile_conv_shape(const struct compiler *c, const struct node *node,
+                                            int x, int w, int y);
 /* slots.c: two layouts that are the same are one packing. */
 const struct packing *compile_packing(struct compiler *c, const dnnl_memory_desc_t *md,
                                       const struct shape *dense);

@@ -3,9 +3,13 @@
 
 #include "backend/cpu/compile.h"
 
-static struct convolution_shape shape_of_conv(const struct node *node, const struct shape *x,
-                                              const struct shape *w, const struct shape *y)
+struct convolution_shape compile_conv_shape(const struct compiler *c, const struct node *node,
+                                            int x_value, int w_value, int y_value)
 {
+    const struct value *values = c->graph->values;
+    const struct shape *x = &values[x_value].shape, *w = &values[w_value].shape;
+    const struct shape *y = &values[y_value].shape;
+
     return (struct convolution_shape){.n = x->dim[0],
                                       .c = x->dim[1],
                                       .h = x->dim[2],
@@ -65,6 +69,8 @@ static struct convolution *open_convolution(struct compiler *c, enum direction d
         shape->dense_source = false;
         v = open_one(c, direction, shape);
     }
+    if (v && cpu_convolution_is_slow(v))
+        c->program->slow = true;
     return v && keep(c, v) ? v : NULL;
 }
 
@@ -72,8 +78,7 @@ static void compile_forward(struct compiler *c, const struct node *node)
 {
     int x = node->input[0], w = node->input[1], y = node->output[0];
     const struct value *values = c->graph->values;
-    struct convolution_shape shape =
-        shape_of_conv(node, &values[x].shape, &values[w].shape, &values[y].shape);
+    struct convolution_shape shape = compile_conv_shape(c, node, x, w, y);
     struct convolution *v = open_convolution(c, FORWARD, &shape, x);
     struct command command = {.run = cpu_run_conv, .what = "conv", .in_place = -1};
     const struct packing *packing;
@@ -93,8 +98,7 @@ static void compile_grad_x(struct compiler *c, const struct node *node)
 {
     int dy = node->input[0], w = node->input[1], dx = node->output[0];
     const struct value *values = c->graph->values;
-    struct convolution_shape shape =
-        shape_of_conv(node, &values[dx].shape, &values[w].shape, &values[dy].shape);
+    struct convolution_shape shape = compile_conv_shape(c, node, dx, w, dy);
     struct convolution *v = open_convolution(c, GRAD_X, &shape, -1);
     struct command command = {.run = cpu_run_conv_grad_x, .what = "conv_grad_x", .in_place = -1};
     const struct packing *packing;
@@ -114,8 +118,7 @@ static void compile_grad_w(struct compiler *c, const struct node *node)
 {
     int x = node->input[0], dy = node->input[1], dw = node->output[0];
     const struct value *values = c->graph->values;
-    struct convolution_shape shape =
-        shape_of_conv(node, &values[x].shape, &values[dw].shape, &values[dy].shape);
+    struct convolution_shape shape = compile_conv_shape(c, node, x, dw, dy);
     struct convolution *v = open_convolution(c, GRAD_W, &shape, x);
     struct command command = {.run = cpu_run_conv_grad_w, .what = "conv_grad_w", .in_place = -1};
     const struct packing *packing;
@@ -134,7 +137,9 @@ static void compile_grad_w(struct compiler *c, const struct node *node)
 
 void compile_conv(struct compiler *c, const struct node *node)
 {
-    if (node->op == OP_CONV)
+    if (c->program->by_image)
+        compile_direct(c, node);
+    else if (node->op == OP_CONV)
         compile_forward(c, node);
     else if (node->op == OP_CONV_GRAD_X)
         compile_grad_x(c, node);

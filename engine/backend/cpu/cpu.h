@@ -15,9 +15,15 @@
 
 struct team;
 
+/* How a program stores activations (kernels/kernels.h says more). */
+enum cpu_layout { CPU_LAYOUT_BEST, CPU_LAYOUT_BY_CHANNEL, CPU_LAYOUT_BY_IMAGE };
+
 struct cpu_backend {
     struct backend base;
+    enum cpu_layout layout; /* of all programs */
     int threads;
+    int step_threads; /* as many as the widest program opened so far: a team that only a step would
+                         use keeps spinning for a while, in the way of the next pass */
     const struct kernels *kernels;
     dnnl_engine_t engine;
     dnnl_stream_t stream;
@@ -29,6 +35,10 @@ struct vector {
     size_t n;
     float *data;
 };
+
+/* backend.c: the backend with one layout for all programs, so that tests reach all paths with any
+ * graph. */
+extern const struct backend_class cpu_by_channel, cpu_by_image;
 
 /* memory.c: 64-byte aligned, in huge pages where that helps; zeroed. NULL when out of memory. */
 void *cpu_memory_open(size_t bytes);

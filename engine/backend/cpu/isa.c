@@ -19,7 +19,7 @@ const struct kernels *cpu_kernels(void)
     case dnnl_cpu_isa_avx2_vnni:
     case dnnl_cpu_isa_avx512_mic:
     case dnnl_cpu_isa_avx512_mic_4ops:
-        return &kernels_avx2;
+        return __builtin_cpu_supports("fma") ? &kernels_avx2 : &kernels_base;
     default: /* everything newer has AVX-512 */
         return &kernels_avx512;
     }

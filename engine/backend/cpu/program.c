@@ -28,31 +28,31 @@ static int compile(struct program *p, struct err *err)
     return rc ? rc : cpu_plan(p, err);
 }
 
-int cpu_program_open(struct backend *backend, const struct graph *graph,
-                     const struct layout *params, const struct layout *states,
-                     const struct program_options *options, struct program **out, struct err *err)
-{
-    struct program *p;
-    int rc = graph_check(graph, err);
+/* What a program is opened with. */
+struct request {
+    struct cpu_backend *cpu;
+    const struct graph *graph;
+    const struct layout *params, *states;
+    const struct program_options *options;
+};
 
-    if (!rc)
-        rc = check_layout(params, graph->params, graph->n_params, err);
-    if (!rc)
-        rc = check_layout(states, graph->states, graph->n_states, err);
-    if (rc)
-        return rc;
-    p = calloc(1, sizeof *p);
+static int open_as(struct program **out, const struct request *r, enum cpu_layout layout,
+                   struct err *err)
+{
+    struct program *p = calloc(1, sizeof *p);
+    int rc;
+
     if (!p)
         return err_no_memory(err);
-    p->cpu = (struct cpu_backend *)backend;
-    p->params = params;
-    p->states = states;
-    p->exact = options->exact;
-    p->graph = graph_copy(graph);
+    p->cpu = r->cpu;
+    p->params = r->params;
+    p->states = r->states;
+    p->exact = r->options->exact;
+    p->graph = graph_copy(r->graph);
     if (!p->graph) {
         rc = err_no_memory(err);
     } else {
-        cpu_share_threads(p, options->side_by_side);
+        cpu_choose(p, layout, r->options->side_by_side);
         rc = compile(p, err);
     }
     if (rc)
@@ -60,6 +60,41 @@ int cpu_program_open(struct backend *backend, const struct graph *graph,
     else
         *out = p;
     return rc;
+}
+
+static int open_best(struct program **out, const struct request *r, struct err *err)
+{
+    struct program *p;
+    int rc = open_as(&p, r, r->cpu->layout, err);
+
+    if (!rc && p->slow && r->cpu->layout == CPU_LAYOUT_BEST) {
+        cpu_program_close(p);
+        rc = open_as(&p, r, CPU_LAYOUT_BY_IMAGE, err);
+    }
+    if (rc)
+        return rc;
+    if (p->threads > r->cpu->step_threads)
+        r->cpu->step_threads = p->threads;
+    *out = p;
+    return 0;
+}
+
+int cpu_program_open(struct backend *backend, const struct graph *graph,
+                     const struct layout *params, const struct layout *states,
+                     const struct program_options *options, struct program **out, struct err *err)
+{
+    struct request request = {.cpu = (struct cpu_backend *)backend,
+                              .graph = graph,
+                              .params = params,
+                              .states = states,
+                              .options = options};
+    int rc = graph_check(graph, err);
+
+    if (!rc)
+        rc = check_layout(params, graph->params, graph->n_params, err);
+    if (!rc)
+        rc = check_layout(states, graph->states, graph->n_states, err);
+    return rc ? rc : open_best(out, &request, err);
 }
 
 void cpu_program_close(struct program *p)
@@ -70,7 +105,10 @@ void cpu_program_close(struct program *p)
         cpu_convolution_close(p->convolutions[i]);
     for (int i = 0; i < p->n_packings; i++)
         cpu_packing_close(p->packings[i]);
+    for (int i = 0; i < p->n_directs; i++)
+        cpu_direct_close(p->directs[i]);
     free(p->convolutions);
+    free(p->directs);
     free(p->packings);
     cpu_noise_room_close(&p->noise);
     cpu_memory_close(p->arena);

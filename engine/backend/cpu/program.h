@@ -60,6 +60,7 @@ struct command {
     enum norm_mask mask;
     const struct convolution *convolution;
     const struct packing *packing;
+    const struct direct *direct;
     size_t rows, columns, inner, k;
 };
 
@@ -77,7 +78,9 @@ struct program {
     struct graph *graph;
     int threads;
     bool exact;
-    bool beside; /* may run at the same time as another program */
+    bool beside;   /* may run at the same time as another program */
+    bool by_image; /* how activations are stored (kernels/kernels.h) */
+    bool slow;     /* by channel, oneDNN has only its plain loops for some convolution */
 
     struct slot *slots;
     int n_slots, slots_room;
@@ -96,6 +99,8 @@ struct program {
     int n_packings;
     struct convolution **convolutions;
     int n_convolutions;
+    struct direct **directs;
+    int n_directs;
 
     double *seconds; /* by command, while it is profiled; NULL otherwise */
 };
@@ -144,6 +149,21 @@ bool cpu_convolution_is_slow(const struct convolution *convolution);
 int cpu_convolution_run(const struct convolution *convolution, float *x, float *w, float *y,
                         float *scratch, struct err *err);
 
+/* direct.c: convolutions of our own, by image. Offsets and sizes for the kernels' arguments. */
+struct direct {
+    enum direction direction;
+    struct direct_conv conv;     /* sizes and tables; for GRAD_W only the border is of use */
+    struct direct_grad_w grad_w; /* for GRAD_W */
+    size_t rows;                 /* of images */
+    size_t room_bytes;           /* for the source with its border; 0: none needed */
+    struct direct_class *classes;
+    size_t *tables;
+};
+
+int cpu_direct_open(struct direct **out, size_t lanes, enum direction direction,
+                    const struct convolution_shape *shape, struct err *err);
+void cpu_direct_close(struct direct *direct);
+
 /* packing.c */
 int cpu_packing_open(struct packing **out, const dnnl_memory_desc_t *md, const struct shape *dense,
                      struct err *err);
@@ -155,6 +175,7 @@ typedef int command_run(const struct program *program, const struct command *com
 command_run cpu_run_norm_statistics, cpu_run_norm_eval, cpu_run_norm_apply, cpu_run_norm_grad_sums,
     cpu_run_norm_grad_apply;
 command_run cpu_run_conv, cpu_run_conv_grad_x, cpu_run_conv_grad_w, cpu_run_pack, cpu_run_unpack;
+command_run cpu_run_direct, cpu_run_direct_grad_w;
 command_run cpu_run_to_blocked, cpu_run_to_dense, cpu_run_copy, cpu_run_relu, cpu_run_relu_grad,
     cpu_run_add, cpu_run_pool, cpu_run_pool_grad;
 command_run cpu_run_linear, cpu_run_linear_grad_x, cpu_run_linear_grad_w, cpu_run_sum_rows,

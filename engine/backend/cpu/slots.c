@@ -13,10 +13,19 @@ struct activation compile_activation(const struct compiler *c, int value)
 {
     const struct shape *s = shape_of_value(c, value);
     size_t lanes = c->program->cpu->kernels->lanes;
+    size_t images = (size_t)s->dim[0], channels = (size_t)s->dim[1];
+    size_t pixels = (size_t)(s->dim[2] * s->dim[3]);
 
-    return (struct activation){.images = (size_t)s->dim[0],
-                               .blocks = ((size_t)s->dim[1] + lanes - 1) / lanes,
-                               .pixels = (size_t)(s->dim[2] * s->dim[3])};
+    if (c->program->by_image)
+        return (struct activation){.images = (images + lanes - 1) / lanes,
+                                   .blocks = channels,
+                                   .pixels = pixels,
+                                   .tail = (images - 1) % lanes + 1,
+                                   .by_image = true};
+    return (struct activation){.images = images,
+                               .blocks = (channels + lanes - 1) / lanes,
+                               .pixels = pixels,
+                               .tail = lanes};
 }
 
 static size_t form_bytes(const struct compiler *c, int value, enum form form)

@@ -132,7 +132,7 @@ static void feed_fisher(const struct cpu_backend *cpu, const struct step *s, con
                                    .beta = s->beta,
                                    .fisher = s->fisher->data + t->fisher_offset};
 
-        cpu_run_kernel(threads_for(cpu->threads, t->size), cpu->kernels->feed_fisher, &args,
+        cpu_run_kernel(threads_for(cpu->step_threads, t->size), cpu->kernels->feed_fisher, &args,
                        t->fisher_size);
     }
 }
@@ -156,7 +156,7 @@ int cpu_step(struct backend *backend, const struct step *s, struct err *err)
         if (s->terms[k].feeds_fisher)
             feed_fisher(cpu, s, args.gradient[k]);
     }
-    cpu_run_kernel(threads_for(cpu->threads, s->layout->size), cpu->kernels->sgd_step, &args,
+    cpu_run_kernel(threads_for(cpu->step_threads, s->layout->size), cpu->kernels->sgd_step, &args,
                    s->layout->size);
     return 0;
 }

@@ -6,8 +6,11 @@
  * are merged in one fixed order in double. Fused multiply-add is never used, so that only LANES
  * could tell two instruction sets apart.
  *
- * Activations are stored [images][blocks][pixels][LANES]: channel c is lane c mod LANES of block
- * c / LANES (oneDNN's nChw16c or nChw8c); lanes past the last channel hold zeros.
+ * Activations are stored [images][blocks][pixels][LANES], in one of two ways:
+ *   by channel: channel c is lane c mod LANES of block c / LANES (oneDNN's nChw16c or nChw8c);
+ *   by image:   image n is lane n mod LANES of row n / LANES, and each channel is a block.
+ * By channel, lanes past the last channel hold zeros. By image, lanes past the last image hold
+ * anything in a forward pass and zeros in derivatives, so that sums over derivatives are right.
  */
 #ifndef ENGINE_BACKEND_CPU_KERNELS_KERNELS_H
 #define ENGINE_BACKEND_CPU_KERNELS_KERNELS_H
@@ -18,14 +21,17 @@
 
 struct activation {
     size_t images, blocks, pixels;
+    size_t tail; /* lanes that count in the last row of images; by channel: LANES */
+    bool by_image;
 };
 
-/* A tile is what one sum is first taken over: some pixels of an image, or some whole images. */
+/* A tile is what one sum is first taken over: some pixels of an image, or, by channel, some whole
+ * images. */
 #define TILE_VECTORS 256
 
 static inline size_t tile_images(const struct activation *a)
 {
-    return a->pixels >= TILE_VECTORS ? 1 : TILE_VECTORS / a->pixels;
+    return a->by_image || a->pixels >= TILE_VECTORS ? 1 : TILE_VECTORS / a->pixels;
 }
 
 static inline size_t tile_columns(const struct activation *a)
@@ -45,7 +51,8 @@ struct norm_statistics {
     float *partial;
 };
 
-/* Coefficients of a normalisation, by block: [blocks][3][LANES] = mean, scale, shift:
+/* Coefficients of a normalisation, by block: [blocks][3][LANES] = mean, scale, shift (by image the
+ * same in all lanes):
  * y = (x − mean)·scale + shift, scale = gamma/√(var + eps), shift = beta. */
 enum { COEF_MEAN, COEF_SCALE, COEF_SHIFT, COEFS };
 
@@ -124,7 +131,7 @@ struct elementwise {
     float *y;
 };
 
-/* Work: (image, block). Dense side [images][channels][pixels], or [images][channels] for pools. */
+/* Work: (image, block). Dense side [N][channels][pixels], or [N][channels] for pools. */
 struct rearrange {
     struct activation shape;
     size_t channels;
@@ -140,6 +147,47 @@ struct weights_pack {
     const size_t *k_at, *c_at, *tap_at;
     const float *from;
     float *to;
+};
+
+/* Direct convolutions by image, for small nets: weights stay row-major, each is multiplied with
+ * a vector of images. Offsets are in floats.
+ *
+ * The results of a class are Σ over its terms of x·w. A forward pass has one class; a derivative by
+ * x has one for each remainder of a pixel's place by the stride. */
+struct direct_class {
+    size_t terms, pixels;
+    /* Each table repeats its last entry up to the end of a tile and beyond. */
+    const size_t *term_x, *term_w;   /* [terms]: (channel, tap) */
+    const size_t *pixel_x, *pixel_y; /* [pixels] */
+};
+
+/* The source with a border of zeros, [rows of images][channels][height][width][LANES]. */
+struct direct_border {
+    size_t channels, from_height, from_width;
+    size_t top, left, height, width;
+    bool needed; /* else the source is read as it is */
+};
+
+/* Work: row of images. */
+struct direct_conv {
+    struct direct_border border;
+    size_t out_channels, out_pixels;
+    size_t w_out; /* from one result channel's weights to the next one's */
+    int n_classes;
+    const struct direct_class *classes;
+    const float *x, *w;
+    float *room; /* for the source with its border */
+    float *y;
+};
+
+/* dw[k][term] = Σ dy·x over the pixels of all images. `x` has its border. Work: DIRECT_TILE of k.
+ */
+#define DIRECT_TILE 4
+struct direct_grad_w {
+    size_t k, y_plane;
+    struct direct_class class;
+    const float *x, *dy;
+    float *dw;
 };
 
 /* y[n][o] = x·wᵀ + b and its derivatives. Work: forward and grad_x: n; grad_w: o. */
@@ -210,16 +258,22 @@ struct sgd_step {
 typedef void kernel(const void *arguments, size_t begin, size_t end);
 
 /* All kernels, for the table and for their declarations. */
-#define KERNEL_LIST(do)                                                                                                                                                                     \
-    do                                                                                                                                                                                      \
-    (norm_statistics) do(norm_coefficients) do(norm_apply) do(norm_grad_sums) do(norm_grad_coefficients) do(norm_grad_apply) do(relu) do(relu_grad) do(add) do(to_blocked) do(to_dense) do( \
-        pool) do(pool_grad) do(weights_pack) do(weights_unpack) do(linear) do(linear_grad_x) do(linear_grad_w) do(sum_rows) do(row_squares) do(feed_fisher) do(random_normal) do(add_noise) do(add_scaled) do(sgd_step)
+/* clang-format off */
+#define KERNEL_LIST(do) \
+    do(norm_statistics) do(norm_coefficients) do(norm_apply) do(norm_grad_sums) \
+    do(norm_grad_coefficients) do(norm_grad_apply) do(relu) do(relu_grad) do(add) \
+    do(to_blocked) do(to_dense) do(pool) do(pool_grad) do(weights_pack) do(weights_unpack) \
+    do(direct_border) do(direct_conv) do(direct_grad_w) do(linear) do(linear_grad_x) \
+    do(linear_grad_w) do(sum_rows) do(row_squares) do(feed_fisher) do(random_normal) \
+    do(add_noise) do(add_scaled) do(sgd_step)
+/* clang-format on */
 
 #define KERNEL_MEMBER(name) kernel *name;
 
 struct kernels {
     const char *isa;
     size_t lanes;
+    bool blocked; /* whether oneDNN has convolutions for blocks of `lanes` channels here */
     KERNEL_LIST(KERNEL_MEMBER)
 };
 

@@ -22,6 +22,7 @@ KERNEL_LIST(KERNEL_DECLARE)
 typedef float lanes __attribute__((vector_size(LANES * 4), may_alias));
 typedef int32_t lanes_mask __attribute__((vector_size(LANES * 4), may_alias));
 typedef double wide __attribute__((vector_size(LANES * 8)));
+typedef int64_t wide_mask __attribute__((vector_size(LANES * 8)));
 typedef float loose __attribute__((vector_size(LANES * 4), may_alias, aligned(4)));
 
 /* `at` is aligned to a whole vector. */
@@ -57,9 +58,29 @@ INLINE lanes rectify(lanes x)
     return keep(x, ~(lanes_mask)(x <= 0.0f));
 }
 
+INLINE lanes splat(float x)
+{
+    return x - (lanes){0};
+}
+
+/* All lanes, or the first `n`. */
+INLINE lanes_mask first_lanes(size_t n)
+{
+    lanes_mask mask;
+
+    for (size_t i = 0; i < LANES; i++)
+        mask[i] = i < n ? -1 : 0;
+    return mask;
+}
+
 INLINE wide widen(lanes x)
 {
     return __builtin_convertvector(x, wide);
+}
+
+INLINE wide keep_wide(wide x, lanes_mask mask)
+{
+    return (wide)((wide_mask)x & __builtin_convertvector(mask, wide_mask));
 }
 
 /* Lanes in a fixed order. */

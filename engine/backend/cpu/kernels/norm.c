@@ -58,12 +58,21 @@ void KERNEL(norm_statistics)(const void *arguments, size_t begin, size_t end)
     }
 }
 
-/* Mean and biased variance of one block of channels, from its tiles'. */
-static void merge(const struct norm_coefficients *a, size_t block)
+INLINE double wide_sum(wide x)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < LANES; i++)
+        sum += x[i];
+    return sum;
+}
+
+/* By channel: mean and biased variance of one block of channels from its tiles', lane by lane. */
+static void merge_channels(const struct norm_coefficients *a, size_t block)
 {
     size_t tiles = tile_count(&a->shape), step = a->shape.blocks * 2 * LANES;
     const float *first = a->partial + block * 2 * LANES;
-    double n = (double)(a->shape.images * a->shape.pixels);
+    double n = activation_count(&a->shape);
     wide mean = {0}, squares = {0};
 
     for (size_t t = 0; t < tiles; t++)
@@ -81,23 +90,81 @@ static void merge(const struct norm_coefficients *a, size_t block)
     }
 }
 
+/* By image: of one channel, from its tiles' and their lanes that are images. */
+static void merge_images(const struct norm_coefficients *a, size_t channel)
+{
+    size_t tiles = tile_count(&a->shape), step = a->shape.blocks * 2 * LANES;
+    size_t whole = tiles - tile_columns(&a->shape); /* tiles before the last row of images */
+    const float *first = a->partial + channel * 2 * LANES;
+    double n = activation_count(&a->shape), mean;
+    lanes_mask last = first_lanes(a->shape.tail), all = first_lanes(LANES);
+    wide sum = {0}, squares = {0};
+
+    for (size_t t = 0; t < tiles; t++)
+        sum += widen(keep(load(first + t * step), t < whole ? all : last)) *
+               (double)tile_elements(&a->shape, t);
+    mean = wide_sum(sum) / n;
+    for (size_t t = 0; t < tiles; t++) {
+        lanes_mask mask = t < whole ? all : last;
+        wide d = widen(load(first + t * step)) - mean;
+        wide own = d * d * (double)tile_elements(&a->shape, t);
+
+        own += widen(load(first + t * step + LANES));
+        squares += keep_wide(own, mask);
+    }
+    a->mean[channel] = (float)mean;
+    a->var[channel] = (float)(wide_sum(squares) / n);
+}
+
+struct coefficients {
+    float mean, scale, shift;
+};
+
+INLINE struct coefficients coefficients_of(const struct norm_coefficients *a, size_t c)
+{
+    if (c >= a->channels)
+        return (struct coefficients){0};
+    return (struct coefficients){.mean = a->mean[c],
+                                 .scale = (float)(a->gamma[c] / sqrt((double)a->var[c] + a->eps)),
+                                 .shift = a->beta ? a->beta[c] : 0};
+}
+
+INLINE void set_channels(const struct norm_coefficients *a, size_t block)
+{
+    float *coef = a->coef + block * COEFS * LANES;
+
+    for (size_t i = 0; i < LANES; i++) {
+        struct coefficients own = coefficients_of(a, block * LANES + i);
+        coef[COEF_MEAN * LANES + i] = own.mean;
+        coef[COEF_SCALE * LANES + i] = own.scale;
+        coef[COEF_SHIFT * LANES + i] = own.shift;
+    }
+}
+
+INLINE void set_images(const struct norm_coefficients *a, size_t channel)
+{
+    float *coef = a->coef + channel * COEFS * LANES;
+    struct coefficients own = coefficients_of(a, channel);
+
+    store(coef + COEF_MEAN * LANES, splat(own.mean));
+    store(coef + COEF_SCALE * LANES, splat(own.scale));
+    store(coef + COEF_SHIFT * LANES, splat(own.shift));
+}
+
 void KERNEL(norm_coefficients)(const void *arguments, size_t begin, size_t end)
 {
     const struct norm_coefficients *a = arguments;
 
-    for (size_t block = begin; block < end; block++) {
-        float *coef = a->coef + block * COEFS * LANES;
-        if (a->partial)
-            merge(a, block);
-        for (size_t i = 0; i < LANES; i++) {
-            size_t c = block * LANES + i;
-            bool real = c < a->channels;
-            coef[COEF_MEAN * LANES + i] = real ? a->mean[c] : 0;
-            coef[COEF_SCALE * LANES + i] =
-                real ? (float)(a->gamma[c] / sqrt((double)a->var[c] + a->eps)) : 0;
-            coef[COEF_SHIFT * LANES + i] = real && a->beta ? a->beta[c] : 0;
+    for (size_t block = begin; block < end; block++)
+        if (a->shape.by_image) {
+            if (a->partial)
+                merge_images(a, block);
+            set_images(a, block);
+        } else {
+            if (a->partial)
+                merge_channels(a, block);
+            set_channels(a, block);
         }
-    }
 }
 
 INLINE void apply_planes(const struct norm_apply *a, size_t begin, size_t end,

@@ -75,43 +75,88 @@ void KERNEL(norm_grad_sums)(const void *arguments, size_t begin, size_t end)
         sums_masked(a, begin, end, false, false);
 }
 
+struct totals {
+    double sum, product; /* Σ d, Σ d·(x − mean) of one channel */
+};
+
+struct coefficients {
+    float mean, scale, c1, c2;
+};
+
+/* Of channel c; also writes its dgamma and dbeta. */
+INLINE struct coefficients finish(const struct norm_grad_coefficients *a, size_t c, struct totals t)
+{
+    double n = activation_count(&a->shape), over_sigma, scale;
+
+    if (c >= a->channels)
+        return (struct coefficients){0};
+    over_sigma = 1 / sqrt((double)a->var[c] + a->eps);
+    scale = a->gamma[c] * over_sigma;
+    a->dbeta[c] = (float)t.sum;
+    a->dgamma[c] = (float)(t.product * over_sigma);
+    return (struct coefficients){.mean = a->mean[c],
+                                 .scale = (float)scale,
+                                 .c1 = (float)(scale * t.sum / n),
+                                 .c2 = (float)(scale * over_sigma * over_sigma * t.product / n)};
+}
+
+INLINE void finish_channels(const struct norm_grad_coefficients *a, size_t block, wide sum,
+                            wide product)
+{
+    float *coef = a->coef + block * GRADS * LANES;
+
+    for (size_t i = 0; i < LANES; i++) {
+        struct coefficients own = finish(a, block * LANES + i, (struct totals){sum[i], product[i]});
+        coef[GRAD_MEAN * LANES + i] = own.mean;
+        coef[GRAD_SCALE * LANES + i] = own.scale;
+        coef[GRAD_C1 * LANES + i] = own.c1;
+        coef[GRAD_C2 * LANES + i] = own.c2;
+    }
+}
+
+/* Derivatives of lanes past the last image are zeros, so all lanes are summed. */
+INLINE void finish_images(const struct norm_grad_coefficients *a, size_t channel, wide sum,
+                          wide product)
+{
+    float *coef = a->coef + channel * GRADS * LANES;
+    struct totals t = {0};
+    struct coefficients own;
+
+    for (size_t i = 0; i < LANES; i++) {
+        t.sum += sum[i];
+        t.product += product[i];
+    }
+    own = finish(a, channel, t);
+    store(coef + GRAD_MEAN * LANES, splat(own.mean));
+    store(coef + GRAD_SCALE * LANES, splat(own.scale));
+    store(coef + GRAD_C1 * LANES, splat(own.c1));
+    store(coef + GRAD_C2 * LANES, splat(own.c2));
+}
+
 void KERNEL(norm_grad_coefficients)(const void *arguments, size_t begin, size_t end)
 {
     const struct norm_grad_coefficients *a = arguments;
     size_t tiles = tile_count(&a->shape), step = a->shape.blocks * 2 * LANES;
-    double n = (double)(a->shape.images * a->shape.pixels);
 
     for (size_t block = begin; block < end; block++) {
         const float *first = a->partial + block * 2 * LANES;
-        float *coef = a->coef + block * GRADS * LANES;
         wide sum = {0}, product = {0};
 
         for (size_t t = 0; t < tiles; t++) {
             sum += widen(load(first + t * step));
             product += widen(load(first + t * step + LANES));
         }
-        for (size_t i = 0; i < LANES; i++) {
-            size_t c = block * LANES + i;
-            bool real = c < a->channels;
-            double over_sigma = real ? 1 / sqrt((double)a->var[c] + a->eps) : 0;
-            double scale = real ? a->gamma[c] * over_sigma : 0;
-
-            coef[GRAD_MEAN * LANES + i] = real ? a->mean[c] : 0;
-            coef[GRAD_SCALE * LANES + i] = (float)scale;
-            coef[GRAD_C1 * LANES + i] = (float)(scale * sum[i] / n);
-            coef[GRAD_C2 * LANES + i] = (float)(scale * over_sigma * over_sigma * product[i] / n);
-            if (real) {
-                a->dbeta[c] = (float)sum[i];
-                a->dgamma[c] = (float)(product[i] * over_sigma);
-            }
-        }
+        if (a->shape.by_image)
+            finish_images(a, block, sum, product);
+        else
+            finish_channels(a, block, sum, product);
     }
 }
 
 INLINE void apply_planes(const struct norm_grad_apply *a, size_t begin, size_t end,
                          struct variant v)
 {
-    size_t pixels = a->shape.pixels;
+    size_t pixels = a->shape.pixels, last_row = (a->shape.images - 1) * a->shape.blocks;
 
     for (size_t plane = begin; plane < end; plane++) {
         size_t at = plane * pixels * LANES, block = plane % a->shape.blocks;
@@ -119,11 +164,12 @@ INLINE void apply_planes(const struct norm_grad_apply *a, size_t begin, size_t e
         struct affine forward = affine_at(a->d.coef, block);
         lanes mean = load(c + GRAD_MEAN * LANES), scale = load(c + GRAD_SCALE * LANES);
         lanes c1 = load(c + GRAD_C1 * LANES), c2 = load(c + GRAD_C2 * LANES);
+        lanes_mask mask = first_lanes(plane < last_row ? LANES : a->shape.tail);
 
         for (size_t p = 0; p < pixels; p++, at += LANES) {
             lanes x = load(a->x + at);
             lanes d = derivative(&a->d, v, &forward, at, x);
-            store(a->dx + at, d * scale - c1 - (x - mean) * c2);
+            store(a->dx + at, keep(d * scale - c1 - (x - mean) * c2, mask));
         }
     }
 }

@@ -32,6 +32,14 @@ INLINE size_t tile_elements(const struct activation *a, size_t index)
     return images * pixels;
 }
 
+/* Values that one statistic is taken over. */
+INLINE double activation_count(const struct activation *a)
+{
+    size_t images = a->by_image ? (a->images - 1) * LANES + a->tail : a->images;
+
+    return (double)(images * a->pixels);
+}
+
 INLINE struct tile tile_at(const struct activation *a, const float *x, size_t work)
 {
     size_t index = work / a->blocks, columns = tile_columns(a);
