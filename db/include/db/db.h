@@ -90,6 +90,7 @@ struct db_new_job {
     int64_t priority;
     uint64_t updates; /* in all */
     int64_t parameters;
+    int threads;                 /* that it asks for itself; 0: its first claim decides */
     const char *idempotency_key; /* NULL: none */
     const char *fingerprint;     /* of the request's body, compared when a key comes again */
     int64_t queue_limit;         /* most jobs that may be queued; ERR_LIMIT beyond; 0: no limit */
@@ -107,7 +108,8 @@ int db_job_set_state(struct db *db, int64_t id, enum job_state to, const char *r
                      struct err *err);
 
 /* Durable. Takes the queued job of highest priority, oldest first, makes it running and resolves
- * its thread count: the one that an earlier start chose, else `threads`, which is kept. Rows of its
+ * its thread count: the job's own or the one that an earlier start chose, else `threads`, which is
+ * kept. Rows of its
  * losses, epochs beyond its latest checkpoint are removed in the same transaction, so that there is
  * one history. ERR_NOT_FOUND: none is queued. */
 struct db_claim {
