@@ -1,0 +1,116 @@
+/* What can be asked for here, out of the job's tables. */
+#include <string.h>
+
+#include "json_write.h"
+#include "openapi.h"
+#include "routes.h"
+#include "spec_value.h"
+
+static void put_default(struct text *out, const struct spec_field *field)
+{
+    json_key(out, "default");
+    if (field->required)
+        json_null(out);
+    else
+        openapi_default(out, field);
+}
+
+static void put_parameter(struct text *out, const struct spec_field *field)
+{
+    static const char *const types[] = {
+        [SPEC_INT] = "integer",   [SPEC_REAL] = "number",   [SPEC_BOOL] = "boolean",
+        [SPEC_STRING] = "string", [SPEC_CHOICE] = "choice", [SPEC_INT_LIST] = "integers",
+        [SPEC_OBJECT] = "object", [SPEC_VARIANT] = "kinds",
+    };
+
+    json_open(out, '{');
+    json_put_string(out, "name", field->name);
+    json_put_string(out, "type", types[field->type]);
+    json_put_string(out, "doc", field->doc);
+    json_put_bool(out, "required", field->required);
+    put_default(out, field);
+    if (field->type == SPEC_INT || field->type == SPEC_REAL || field->type == SPEC_INT_LIST) {
+        json_put_real(out, "min", field->min);
+        json_put_real(out, "max", field->max);
+        json_put_bool(out, "above_min", field->above_min);
+        json_put_bool(out, "below_max", field->below_max);
+    }
+    if (field->type == SPEC_STRING || field->type == SPEC_INT_LIST)
+        json_put_int(out, "max_length", (int64_t)field->max_length);
+    json_close(out, '}');
+}
+
+static void put_kind(struct text *out, const struct spec_object *kind)
+{
+    json_open(out, '{');
+    json_put_string(out, "kind", kind->name);
+    json_put_string(out, "doc", kind->doc);
+    json_key(out, "parameters");
+    json_open(out, '[');
+    for (int i = 0; i < kind->n_fields; i++)
+        put_parameter(out, &kind->fields[i]);
+    json_close(out, ']');
+    json_close(out, '}');
+}
+
+static int kinds(struct request *request, struct reply *reply, const char *member, const char *list)
+{
+    const struct spec_object *spec = request->api->service->job_spec;
+    struct text *out = &reply->body;
+    int index = spec_field_find(spec, member);
+
+    json_open(out, '{');
+    json_key(out, list);
+    json_open(out, '[');
+    for (int i = 0; index >= 0 && i < spec->fields[index].n_kinds; i++)
+        put_kind(out, &spec->fields[index].kinds[i]);
+    json_close(out, ']');
+    json_close(out, '}');
+    text_append(out, "\n");
+    return 0;
+}
+
+#define KINDS(name, member, list)                                                                  \
+    int name(struct request *request, struct reply *reply, struct err *err)                        \
+    {                                                                                              \
+        (void)err;                                                                                 \
+        return kinds(request, reply, member, list);                                                \
+    }
+
+KINDS(models_get, "model", "models")
+KINDS(datasets_get, "dataset", "datasets")
+KINDS(methods_get, "method", "methods")
+KINDS(optimizers_get, "optimizer", "optimizers")
+KINDS(schedules_get, "schedule", "schedules")
+
+int devices_get(struct request *request, struct reply *reply, struct err *err)
+{
+    const struct api_service *service = request->api->service;
+    struct text *out = &reply->body;
+
+    (void)err;
+    json_open(out, '{');
+    json_key(out, "devices");
+    json_open(out, '[');
+    for (int i = 0; i < service->n_devices; i++) {
+        const struct api_device *device = &service->devices[i];
+
+        json_open(out, '{');
+        json_put_string(out, "name", device->name);
+        json_put_string(out, "doc", device->doc);
+        json_put_string(out, "description", device->description);
+        json_put_int(out, "cores", device->cores);
+        json_put_int(out, "memory_bytes", device->memory_bytes);
+        json_key(out, "precisions");
+        json_open(out, '[');
+        for (const char *const *at = device->precisions; at && *at; at++)
+            json_string(out, *at);
+        json_close(out, ']');
+        json_close(out, '}');
+    }
+    json_close(out, ']');
+    json_put_int(out, "workers", service->workers);
+    json_close(out, '}');
+    text_append(out, "\n");
+    return 0;
+}

@@ -1,0 +1,296 @@
+/* Server-sent events. Rows are read only when the socket takes more, a small block at a time; a
+ * stream that has nothing to say sleeps in the hub. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "facts.h"
+#include "hub.h"
+#include "job_json.h"
+#include "json_write.h"
+#include "routes.h"
+#include "series.h"
+
+#define BLOCK_EVENTS 64
+#define BEAT_SECONDS 15
+#define RETRY_MS     2000
+
+struct events {
+    struct api *api;
+    int64_t job, seen; /* job 0: all */
+    bool fresh;        /* begins with the present state */
+    bool over;         /* the job has ended: what is there is sent, then the stream ends */
+    bool begun;
+    struct hub_wait wait;
+    struct text text;
+    size_t sent;
+    int block; /* events in the present block */
+};
+
+static bool ended(enum job_state state)
+{
+    return state == JOB_SUCCEEDED || state == JOB_FAILED || state == JOB_CANCELLED;
+}
+
+static void open_event(struct text *out, int64_t sequence, const char *kind)
+{
+    text_append(out, "id: %lld\nevent: %s\ndata: ", (long long)sequence, kind);
+}
+
+static void put_head(struct text *out, const struct db_event *event)
+{
+    text_append(out, "{");
+    json_put_int(out, "job", event->job);
+    json_put_time(out, "at", event->wall_ms);
+}
+
+static void put_event(struct text *out, const struct db_event *event)
+{
+    static const char *const kinds[] = {[EVENT_STATE] = "state",
+                                        [EVENT_LOSS] = "update",
+                                        [EVENT_EPOCH] = "epoch",
+                                        [EVENT_CHECKPOINT] = "checkpoint",
+                                        [EVENT_MESSAGE] = "message"};
+
+    open_event(out, event->sequence, kinds[event->kind]);
+    /* A space before the value keeps the writer from putting a comma. */
+    put_head(out, event);
+    if (event->kind == EVENT_STATE) {
+        json_put_string(out, "state", job_state_name(event->state));
+        json_put_string(out, "reason", event->text);
+        json_put_int(out, "from_update", (int64_t)event->checkpoint_update);
+    } else if (event->kind == EVENT_LOSS) {
+        json_key(out, "loss");
+        loss_json(out, &event->loss);
+    } else if (event->kind == EVENT_EPOCH) {
+        json_key(out, "epoch");
+        epoch_json(out, &event->epoch);
+    } else if (event->kind == EVENT_CHECKPOINT) {
+        json_put_int(out, "update", (int64_t)event->checkpoint_update);
+    } else {
+        json_put_string(out, "text", event->text ? event->text : "");
+    }
+    text_append(out, "}\n\n");
+}
+
+static int take_event(void *context, const struct db_event *event)
+{
+    struct events *events = context;
+
+    put_event(&events->text, event);
+    events->seen = event->sequence;
+    events->block++;
+    if (events->job && event->kind == EVENT_STATE)
+        events->over = ended(event->state);
+    return 0;
+}
+
+/* The first thing that is sent: how soon to come back, and where a new client begins. */
+static int begin(struct events *events, struct db_reader *reader, struct err *err)
+{
+    struct db_job job;
+    int rc;
+
+    events->begun = true;
+    text_append(&events->text, "retry: %d\n\n", RETRY_MS);
+    if (!events->fresh)
+        return 0;
+    rc = db_events_last(reader, &events->seen, err);
+    if (rc)
+        return rc;
+    if (!events->job) {
+        open_event(&events->text, events->seen, "start");
+        text_append(&events->text, "{\"sequence\":%lld}\n\n", (long long)events->seen);
+        return 0;
+    }
+    rc = db_job_get(reader, events->job, &job, err);
+    if (rc)
+        return rc;
+    open_event(&events->text, events->seen, "job");
+    /* The writer separates by what is there last; a line of its own begins with no comma. */
+    {
+        struct text one = {0};
+        struct api_facts facts;
+        bool known = facts_known(events->api->facts, events->job, &facts);
+
+        json_open(&one, '[');
+        job_json_write(&one, events->api, &job, known ? &facts : NULL);
+        if (one.failed)
+            events->text.failed = true;
+        else
+            text_append_bytes(&events->text, one.data + 1, one.length - 1);
+        text_free(&one);
+    }
+    text_append(&events->text, "\n\n");
+    events->over = ended(job.state);
+    db_job_free(&job);
+    return 0;
+}
+
+/* Fills the text; 0 with nothing in it: nothing is new. */
+static int fetch(struct events *events, bool *more)
+{
+    struct db_reader *reader;
+    struct err err;
+    int rc = readers_take(events->api->readers, &reader, &err);
+
+    if (rc)
+        return rc;
+    events->block = 0;
+    if (!events->begun)
+        rc = begin(events, reader, &err);
+    if (rc == 0)
+        rc = db_events_each(reader, events->job, events->seen, BLOCK_EVENTS, take_event, events,
+                            &err);
+    *more = events->block == BLOCK_EVENTS;
+    readers_give(events->api->readers, reader);
+    return rc || events->text.failed ? STREAM_FAIL : 0;
+}
+
+/* Fills the text, or says what to give back in its place. */
+static ssize_t refill(struct events *events)
+{
+    struct hub *hub = events->api->hub;
+    bool more;
+
+    events->text.length = events->sent = 0;
+    for (;;) {
+        int64_t latest = hub_latest(hub);
+        bool over = events->over;
+
+        if (hub_ended(hub, &events->wait))
+            return STREAM_END;
+        if (fetch(events, &more))
+            return STREAM_FAIL;
+        if (events->text.length > 0) {
+            events->wait.beat = clock_seconds() + BEAT_SECONDS;
+            return 1;
+        }
+        if (over)
+            return STREAM_END;
+        if (hub_sleep(hub, &events->wait, latest))
+            return 0;
+        if (clock_seconds() >= events->wait.beat) {
+            text_append(&events->text, ": heartbeat\n\n");
+            events->wait.beat = clock_seconds() + BEAT_SECONDS;
+            return 1;
+        }
+    }
+}
+
+static ssize_t events_read(void *context, uint64_t position, char *out, size_t size)
+{
+    struct events *events = context;
+    size_t n;
+
+    (void)position;
+    if (events->sent == events->text.length) {
+        ssize_t rc = refill(events);
+
+        if (rc != 1)
+            return rc;
+    }
+    n = events->text.length - events->sent;
+    n = n < size ? n : size;
+    memcpy(out, events->text.data + events->sent, n);
+    events->sent += n;
+    return (ssize_t)n;
+}
+
+static void events_close(void *context)
+{
+    struct events *events = context;
+
+    hub_leave(events->api->hub, &events->wait);
+    text_free(&events->text);
+    free(events);
+}
+
+/* Where the client was; false: it named none. */
+static bool last_event(struct request *request, struct reply *reply, int64_t *out)
+{
+    const char *text = request->last_event_id;
+    char *stop;
+
+    if (!text || !*text) {
+        *out = request->value[EVENTS_LAST].number;
+        return request->value[EVENTS_LAST].given;
+    }
+    *out = strtoll(text, &stop, 10);
+    if (*stop || *text < '0' || *text > '9') {
+        reply_error(reply, "header", "Last-Event-ID", "is none that this server gave");
+        problem_set(reply, 422, "invalid", "the Last-Event-ID is not valid");
+    }
+    return true;
+}
+
+static int stop_at_first(void *context, const struct db_event *event)
+{
+    (void)event;
+    *(bool *)context = true;
+    return 1;
+}
+
+/* Checks that the job is there, and whether it has ended and everything was sent. */
+static int check_job(struct events *events, bool *done, struct err *err)
+{
+    struct db_reader *reader;
+    struct db_job job;
+    bool any = false;
+    int rc = readers_take(events->api->readers, &reader, err);
+
+    if (rc)
+        return rc;
+    rc = db_job_get(reader, events->job, &job, err);
+    if (rc == 0) {
+        events->over = ended(job.state);
+        db_job_free(&job);
+        if (events->over && !events->fresh)
+            rc = db_events_each(reader, events->job, events->seen, 1, stop_at_first, &any, err);
+        *done = events->over && !events->fresh && !any;
+    }
+    readers_give(events->api->readers, reader);
+    return rc;
+}
+
+static int events_start(struct request *request, struct reply *reply, int64_t job, struct err *err)
+{
+    struct events *events;
+    int64_t seen;
+    bool done = false, known = last_event(request, reply, &seen);
+    int rc = 0;
+
+    if (reply->status != 200)
+        return 0;
+    events = calloc(1, sizeof *events);
+    if (!events)
+        return err_no_memory(err);
+    *events = (struct events){.api = request->api, .job = job, .seen = seen, .fresh = !known};
+    if (job)
+        rc = check_job(events, &done, err);
+    if (rc == 0 && !done && !request->head)
+        rc = hub_join(request->api->hub, &events->wait, request->connection, err);
+    if (rc || done || request->head) {
+        events_close(events);
+        reply->status = done ? 204 : 200;
+        if (rc == ERR_LIMIT) {
+            problem_set(reply, 503, "limit", "%s", err->message);
+            rc = 0;
+        }
+        return rc;
+    }
+    reply_header(reply, "X-Accel-Buffering", "no");
+    reply->stream = (struct stream){events_read, events_close, events, -1};
+    return 0;
+}
+
+int job_events(struct request *request, struct reply *reply, struct err *err)
+{
+    return events_start(request, reply, request->id, err);
+}
+
+int all_events(struct request *request, struct reply *reply, struct err *err)
+{
+    return events_start(request, reply, 0, err);
+}

@@ -1,0 +1,182 @@
+/* Jobs: the list, one, and what can be done to one. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/spec_json.h"
+#include "base/log.h"
+#include "facts.h"
+#include "job_json.h"
+#include "jobs.h"
+#include "json_write.h"
+#include "routes.h"
+
+int job_reply(struct request *request, struct reply *reply, struct err *err)
+{
+    struct api *api = request->api;
+    struct api_facts facts;
+    struct db_reader *reader;
+    struct db_job job;
+    struct err ignored;
+    bool known = facts_known(api->facts, request->id, &facts);
+    int rc = readers_take(api->readers, &reader, err);
+
+    if (rc)
+        return rc;
+    rc = db_job_get(reader, request->id, &job, err);
+    readers_give(api->readers, reader);
+    if (rc)
+        return rc;
+    if (!known && !request->may_wait) {
+        request->defer = true;
+    } else {
+        known = known || facts_of_spec(api, request->id, job.spec, &facts, &ignored) == 0;
+        job_json_write(&reply->body, api, &job, known ? &facts : NULL);
+        text_append(&reply->body, "\n");
+    }
+    db_job_free(&job);
+    return 0;
+}
+
+int job_get(struct request *request, struct reply *reply, struct err *err)
+{
+    return job_reply(request, reply, err);
+}
+
+/* A page under way. */
+struct page {
+    const struct api *api;
+    struct text *out;
+    int n, limit;
+    int64_t last;
+    bool more;
+};
+
+static int add_job(void *context, const struct db_job *job)
+{
+    struct page *page = context;
+
+    if (page->n == page->limit) {
+        page->more = true;
+        return 1;
+    }
+    job_json_write(page->out, page->api, job, NULL);
+    page->n++;
+    page->last = job->id;
+    return 0;
+}
+
+/* The cursor is the id that the page ended with, written so that nobody computes with it. */
+static bool read_cursor(const char *text, int64_t *before)
+{
+    uint64_t value;
+    char end;
+
+    if (strlen(text) != 17 || text[0] != 'j' || strspn(text + 1, "0123456789abcdef") != 16 ||
+        sscanf(text + 1, "%16" SCNx64 "%c", &value, &end) != 1)
+        return false;
+    value ^= UINT64_C(0x5a17c0de5a17c0de);
+    *before = (int64_t)value;
+    return *before > 0;
+}
+
+static void put_next(struct request *request, struct reply *reply, const struct page *page)
+{
+    const struct query_value *state = &request->value[LIST_STATE];
+    char url[160];
+
+    json_key(&reply->body, "next");
+    if (!page->more) {
+        json_null(&reply->body);
+        return;
+    }
+    snprintf(url, sizeof url, "/v1/jobs?limit=%d&cursor=j%016" PRIx64 "%s%s", page->limit,
+             (uint64_t)page->last ^ UINT64_C(0x5a17c0de5a17c0de), state->given ? "&state=" : "",
+             state->given ? job_state_name((enum job_state)state->number) : "");
+    json_string(&reply->body, url);
+    reply_header(reply, "Link", "<%s>; rel=\"next\"", url);
+}
+
+int job_list(struct request *request, struct reply *reply, struct err *err)
+{
+    struct api *api = request->api;
+    struct db_job_query query = {.state = (int)request->value[LIST_STATE].number};
+    struct page page = {.api = api, .out = &reply->body};
+    struct db_reader *reader;
+    int rc;
+
+    page.limit = (int)request->value[LIST_LIMIT].number;
+    query.limit = page.limit + 1;
+    if (request->value[LIST_CURSOR].given &&
+        !read_cursor(request->value[LIST_CURSOR].text, &query.before)) {
+        reply_error(reply, "parameter", "cursor", "is none that this server gave");
+        problem_set(reply, 422, "invalid", "the query is not valid");
+        return 0;
+    }
+    rc = readers_take(api->readers, &reader, err);
+    if (rc)
+        return rc;
+    json_open(&reply->body, '{');
+    json_key(&reply->body, "jobs");
+    json_open(&reply->body, '[');
+    rc = db_jobs_each(reader, &query, add_job, &page, err);
+    readers_give(api->readers, reader);
+    json_close(&reply->body, ']');
+    put_next(request, reply, &page);
+    json_close(&reply->body, '}');
+    text_append(&reply->body, "\n");
+    return rc;
+}
+
+/* The body of a control request is empty, or an object without members. */
+static bool check_empty(struct request *request, struct reply *reply)
+{
+    static const struct spec_object nothing = {.name = "control"};
+    struct err err;
+    char none;
+
+    if (request->body.length == 0)
+        return true;
+    reply->problems = calloc(1, sizeof *reply->problems);
+    if (reply->problems && spec_json_parse(&nothing, request->body.data, request->body.length,
+                                           &none, reply->problems, &err) == 0)
+        return true;
+    problem_set(reply, 422, "invalid", "nothing is taken in the body here");
+    return false;
+}
+
+static int control(struct request *request, struct reply *reply, enum api_action action,
+                   struct err *err)
+{
+    const struct api_service *service = request->api->service;
+    const char *what = NULL;
+    int rc;
+
+    if (!check_empty(request, reply))
+        return 0;
+    rc = service->control(service->context, request->id, action, &what, err);
+    if (rc)
+        return rc;
+    json_open(&reply->body, '{');
+    json_put_string(&reply->body, "result", what);
+    json_key(&reply->body, "job");
+    rc = job_reply(request, reply, err);
+    json_close(&reply->body, '}');
+    return rc;
+}
+
+int job_cancel(struct request *request, struct reply *reply, struct err *err)
+{
+    return control(request, reply, API_CANCEL, err);
+}
+
+int job_pause(struct request *request, struct reply *reply, struct err *err)
+{
+    return control(request, reply, API_PAUSE, err);
+}
+
+int job_resume(struct request *request, struct reply *reply, struct err *err)
+{
+    return control(request, reply, API_RESUME, err);
+}

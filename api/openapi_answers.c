@@ -1,0 +1,116 @@
+/* The schemas of what is answered, as compact tables: "name:type" a member. Types: i integer,
+ * n number or "NaN"/"Infinity"/"-Infinity", s string, b boolean, t time, ? in front: or null,
+ * [X] a list of X, @X another schema. */
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "json_write.h"
+#include "openapi.h"
+
+static const struct {
+    const char *name, *members;
+} schemas[] = {
+    {"Job", "id:i name:s state:s wish:?s reason:?s priority:i progress:n updates:i updates_done:i "
+            "updates_per_second:?n eta_seconds:?n created_at:?t started_at:?t finished_at:?t "
+            "seconds:n gradient_evaluations:i threads:i starts:i loss:?n perturbed_loss:?n epoch:i "
+            "train_loss:?n train_top1:?n test_loss:?n test_top1:?n test_top5:?n best_top1:?n "
+            "best_epoch:?i checkpoint_update:?i parameters:i *facts:@Facts spec:@JobSpec "
+            "links:@Links"},
+    {"Facts", "parameters:i train_samples:i test_samples:i updates_per_epoch:i updates:i "
+              "gradients_per_update:i device:s precision:s"},
+    {"Links", "self:s losses:s epochs:s events:s checkpoints:s"},
+    {"JobList", "jobs:[Job] next:?s"},
+    {"Control", "result:s job:@Job"},
+    {"Loss", "update:i epoch:i loss:n perturbed_loss:?n lr:n sigma:n seconds:n"},
+    {"Losses", "job:i losses:[Loss] thinned:b of:i next_after:?i"},
+    {"Epoch", "epoch:i update:i train_loss:n train_top1:n test_loss:?n test_top1:?n test_top5:?n "
+              "gradient_evaluations:i seconds:n at:?t"},
+    {"Epochs", "job:i epochs:[Epoch] thinned:b of:i next_after:?i"},
+    {"Checkpoint", "update:i bytes:i final:b created_at:?t sha256:?s url:s"},
+    {"CheckpointList", "checkpoints:[Checkpoint]"},
+    {"Parameter", "name:s type:s doc:?s required:b default:x *min:n *max:n *above_min:b "
+                  "*below_max:b *max_length:i"},
+    {"Kind", "kind:s doc:?s parameters:[Parameter]"},
+    {"Kinds", "*models:[Kind] *datasets:[Kind] *methods:[Kind] *optimizers:[Kind] "
+              "*schedules:[Kind]"},
+    {"Device", "name:s doc:?s description:?s cores:i memory_bytes:i precisions:x"},
+    {"DeviceList", "devices:[Device] workers:i"},
+    {"IndexRoute", "method:s path:s summary:s"},
+    {"Index", "name:s version:s routes:[IndexRoute]"},
+    {"Health", "status:s"},
+    {"FieldError", "*pointer:s *parameter:s *header:s detail:s"},
+    {"Problem", "type:s title:s status:i detail:s code:s *errors:[FieldError] *more_errors:i"},
+    {"OpenAPI", "openapi:s info:x paths:x components:x security:x"},
+};
+
+static void put_ref(struct text *out, const char *name, size_t n)
+{
+    text_append(out, "{\"$ref\":\"#/components/schemas/%.*s\"}", (int)n, name);
+}
+
+static void put_type(struct text *out, const char *type, size_t n)
+{
+    static const struct {
+        char letter;
+        const char *plain, *nullable;
+    } simple[] = {
+        {'i', "{\"type\":\"integer\"}", "{\"type\":[\"integer\",\"null\"]}"},
+        {'s', "{\"type\":\"string\"}", "{\"type\":[\"string\",\"null\"]}"},
+        {'b', "{\"type\":\"boolean\"}", "{\"type\":[\"boolean\",\"null\"]}"},
+        {'t', "{\"type\":\"string\",\"format\":\"date-time\"}",
+         "{\"type\":[\"string\",\"null\"],\"format\":\"date-time\"}"},
+        {'n', "{\"$ref\":\"#/components/schemas/Number\"}",
+         "{\"anyOf\":[{\"$ref\":\"#/components/schemas/Number\"},{\"type\":\"null\"}]}"},
+        {'x', "{}", "{}"},
+    };
+    bool nullable = *type == '?';
+
+    type += nullable;
+    n -= nullable;
+    if (*type == '@') {
+        put_ref(out, type + 1, n - 1);
+    } else if (*type == '[') {
+        text_append(out, "{\"type\":\"array\",\"items\":");
+        put_ref(out, type + 1, n - 2);
+        text_append(out, "}");
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(simple); i++)
+        if (simple[i].letter == *type)
+            text_append(out, "%s", nullable ? simple[i].nullable : simple[i].plain);
+}
+
+static void put_schema(struct text *out, const char *members)
+{
+    struct text required = {0};
+
+    text_append(out, "{\"type\":\"object\",\"properties\":{");
+    for (const char *at = members; *at;) {
+        bool optional = *at == '*';
+        const char *name = at + optional, *type = strchr(name, ':');
+        size_t n = strcspn(type + 1, " ");
+
+        text_append(out, "%s\"%.*s\":", at == members ? "" : ",", (int)(type - name), name);
+        put_type(out, type + 1, n);
+        if (!optional)
+            text_append(&required, "%s\"%.*s\"", required.length ? "," : "", (int)(type - name),
+                        name);
+        at = type + 1 + n;
+        at += *at == ' ';
+    }
+    text_append(out, "},\"required\":[%s],\"additionalProperties\":false}",
+                required.data ? required.data : "");
+    out->failed = out->failed || required.failed;
+    text_free(&required);
+}
+
+void openapi_answers(struct text *out)
+{
+    json_key(out, "Number");
+    text_append(out, "{\"description\":\"A number; what JSON has no number for is a string.\","
+                     "\"anyOf\":[{\"type\":\"number\"},{\"enum\":[\"NaN\",\"Infinity\","
+                     "\"-Infinity\"]}]}");
+    for (size_t i = 0; i < ARRAY_LENGTH(schemas); i++) {
+        json_key(out, schemas[i].name);
+        put_schema(out, schemas[i].members);
+    }
+}

@@ -1,0 +1,169 @@
+/* JSON Schema of a settable struct. */
+#include "json_write.h"
+#include "openapi.h"
+
+static void default_object(struct text *out, const struct spec_object *object, const char *kind)
+{
+    json_open(out, '{');
+    if (kind)
+        json_put_string(out, "kind", kind);
+    for (int i = 0; i < object->n_fields; i++)
+        if (!object->fields[i].required) {
+            json_key(out, object->fields[i].name);
+            openapi_default(out, &object->fields[i]);
+        }
+    json_close(out, '}');
+}
+
+void openapi_default(struct text *out, const struct spec_field *field)
+{
+    switch (field->type) {
+    case SPEC_INT:
+        json_int(out, (int64_t)field->number);
+        break;
+    case SPEC_REAL:
+        json_real(out, field->number);
+        break;
+    case SPEC_BOOL:
+        json_bool(out, field->number != 0);
+        break;
+    case SPEC_STRING:
+        json_string(out, field->text ? field->text : "");
+        break;
+    case SPEC_CHOICE:
+        json_string(out, field->choices[(int)field->number]);
+        break;
+    case SPEC_INT_LIST:
+        json_open(out, '[');
+        for (int i = 0; i < field->list.n; i++)
+            json_int(out, field->list.item[i]);
+        json_close(out, ']');
+        break;
+    case SPEC_OBJECT:
+        default_object(out, field->object, NULL);
+        break;
+    case SPEC_VARIANT:
+        default_object(out, &field->kinds[field->default_kind],
+                       field->kinds[field->default_kind].name);
+        break;
+    }
+}
+
+static void put_range(struct text *out, const struct spec_field *field)
+{
+    json_put_string(out, "type", field->type == SPEC_REAL ? "number" : "integer");
+    json_put_real(out, field->above_min ? "exclusiveMinimum" : "minimum", field->min);
+    json_put_real(out, field->below_max ? "exclusiveMaximum" : "maximum", field->max);
+}
+
+static void put_variant(struct text *out, const struct spec_field *field)
+{
+    json_key(out, "oneOf");
+    json_open(out, '[');
+    for (int i = 0; i < field->n_kinds; i++)
+        openapi_spec(out, &field->kinds[i], field->kinds[i].name);
+    json_close(out, ']');
+    json_key(out, "discriminator");
+    json_open(out, '{');
+    json_put_string(out, "propertyName", "kind");
+    json_close(out, '}');
+}
+
+static void put_list(struct text *out, const struct spec_field *field)
+{
+    json_put_string(out, "type", "array");
+    json_put_int(out, "maxItems", field->max_length ? (int64_t)field->max_length : SPEC_LIST_MAX);
+    json_key(out, "items");
+    json_open(out, '{');
+    put_range(out, field);
+    json_close(out, '}');
+}
+
+static void put_choice(struct text *out, const struct spec_field *field)
+{
+    json_put_string(out, "type", "string");
+    json_key(out, "enum");
+    json_open(out, '[');
+    for (int i = 0; field->choices[i]; i++)
+        json_string(out, field->choices[i]);
+    json_close(out, ']');
+}
+
+static void put_members(struct text *out, const struct spec_object *object, const char *kind);
+
+static void put_type(struct text *out, const struct spec_field *field)
+{
+    switch (field->type) {
+    case SPEC_INT:
+    case SPEC_REAL:
+        put_range(out, field);
+        break;
+    case SPEC_BOOL:
+        json_put_string(out, "type", "boolean");
+        break;
+    case SPEC_STRING:
+        json_put_string(out, "type", "string");
+        json_put_int(out, "maxLength", (int64_t)field->max_length);
+        break;
+    case SPEC_CHOICE:
+        put_choice(out, field);
+        break;
+    case SPEC_INT_LIST:
+        put_list(out, field);
+        break;
+    case SPEC_OBJECT:
+        put_members(out, field->object, NULL);
+        break;
+    case SPEC_VARIANT:
+        put_variant(out, field);
+        break;
+    }
+}
+
+static void put_field(struct text *out, const struct spec_field *field)
+{
+    json_key(out, field->name);
+    json_open(out, '{');
+    if (field->doc)
+        json_put_string(out, "description", field->doc);
+    put_type(out, field);
+    if (!field->required) {
+        json_key(out, "default");
+        openapi_default(out, field);
+    }
+    json_close(out, '}');
+}
+
+static void put_members(struct text *out, const struct spec_object *object, const char *kind)
+{
+    json_put_string(out, "type", "object");
+    json_put_bool(out, "additionalProperties", false);
+    json_key(out, "properties");
+    json_open(out, '{');
+    if (kind) {
+        json_key(out, "kind");
+        json_open(out, '{');
+        json_put_string(out, "const", kind);
+        json_close(out, '}');
+    }
+    for (int i = 0; i < object->n_fields; i++)
+        put_field(out, &object->fields[i]);
+    json_close(out, '}');
+    json_key(out, "required");
+    json_open(out, '[');
+    if (kind)
+        json_string(out, "kind");
+    for (int i = 0; i < object->n_fields; i++)
+        if (object->fields[i].required)
+            json_string(out, object->fields[i].name);
+    json_close(out, ']');
+}
+
+void openapi_spec(struct text *out, const struct spec_object *object, const char *kind)
+{
+    json_open(out, '{');
+    if (object->doc)
+        json_put_string(out, "description", object->doc);
+    put_members(out, object, kind);
+    json_close(out, '}');
+}

@@ -1,0 +1,69 @@
+/* From method and path to a route. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "http.h"
+
+/* A positive integer without sign and leading zeros. */
+static bool parse_id(const char *text, size_t n, int64_t *out)
+{
+    char *end;
+    long long value;
+
+    if (n == 0 || n > 19 || *text < '1' || *text > '9' || strspn(text, "0123456789") != n)
+        return false;
+    errno = 0;
+    value = strtoll(text, &end, 10);
+    *out = value;
+    return errno == 0;
+}
+
+static bool match_item(const char *text, size_t n, char item[24])
+{
+    int64_t number;
+
+    if (n >= 24 || (!(n == 6 && memcmp(text, "latest", 6) == 0) && !parse_id(text, n, &number)))
+        return false;
+    memcpy(item, text, n);
+    item[n] = '\0';
+    return true;
+}
+
+bool route_match(const char *pattern, const char *path, int64_t *id, char item[24])
+{
+    while (*pattern && *path) {
+        size_t n = strcspn(path, "/");
+
+        if (*pattern != '{') {
+            if (*pattern++ != *path++)
+                return false;
+            continue;
+        }
+        if (strncmp(pattern, "{id}", 4) == 0 ? !parse_id(path, n, id) : !match_item(path, n, item))
+            return false;
+        pattern = strchr(pattern, '}') + 1;
+        path += n;
+    }
+    return *pattern == *path;
+}
+
+const struct route *route_find(struct request *request, char allow[64])
+{
+    const struct route *found = NULL;
+    const char *method = request->head ? "GET" : request->method;
+    int n;
+    const struct route *table = routes(&n);
+
+    allow[0] = '\0';
+    for (int i = 0; i < n; i++) {
+        if (!route_match(table[i].pattern, request->path, &request->id, request->item))
+            continue;
+        if (strcmp(table[i].method, method) == 0)
+            found = &table[i];
+        strcat(allow, strcmp(table[i].method, "GET") == 0 ? "GET, HEAD, " : "POST, ");
+    }
+    if (*allow)
+        strcat(allow, "OPTIONS");
+    return found;
+}

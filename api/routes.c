@@ -1,0 +1,124 @@
+/* The table of routes: what dispatches, what is described, what tests walk. */
+#include "routes.h"
+
+#include "base/cleanup.h"
+
+#define QUERY(table)   .query = (table), .n_query = ARRAY_LENGTH(table)
+#define ANSWERS(table) .answers = (table), .n_answers = ARRAY_LENGTH(table)
+#define JSON           "application/json"
+
+static const char *const states[] = {"queued", "running",   "paused", "succeeded",
+                                     "failed", "cancelled", NULL};
+static const char *const formats[] = {"json", "csv", NULL};
+static const char *const parts[] = {"model", "full", NULL};
+
+static const struct query_parameter list_query[] = {
+    [LIST_STATE] = {"state", "Only jobs in this state.", QUERY_CHOICE, .choices = states},
+    [LIST_LIMIT] = {"limit", "Most jobs in the answer.", QUERY_INT, 1, 200, 50},
+    [LIST_CURSOR] = {"cursor", "Where the previous page ended; from its `next`.", QUERY_TEXT},
+};
+static const struct query_parameter series_query[] = {
+    [SERIES_AFTER] = {"after", "Only what comes after this update (of losses) or epoch.", QUERY_INT,
+                      0, 9007199254740991, 0},
+    [SERIES_LIMIT] = {"limit", "Most rows that are read; all when not given.", QUERY_INT, 1,
+                      9007199254740991, 9007199254740991},
+    [SERIES_POINTS] = {"points",
+                       "Thins to about so many rows: of each stretch the rows with the lowest and "
+                       "the highest loss (NaN counts as highest), and the last row of all.",
+                       QUERY_INT, 4, 100000, 0},
+    [SERIES_FORMAT] = {"format", "Goes before the Accept header.", QUERY_CHOICE,
+                       .choices = formats},
+};
+static const struct query_parameter events_query[] = {
+    [EVENTS_LAST] = {"last_event_id", "As the header Last-Event-ID, which goes before it.",
+                     QUERY_INT, 0, 9007199254740991, 0},
+};
+static const struct query_parameter checkpoint_query[] = {
+    [CHECKPOINT_STATE] = {"state",
+                          "model: what load_state_dict takes; full: momentum., fisher. and "
+                          "progress. too.",
+                          QUERY_CHOICE, .choices = parts},
+};
+
+static const struct answer job_created[] = {
+    {201, "Job", "Created and on disk."},
+    {200, "Job", "The Idempotency-Key and the job are known: nothing was created."}};
+static const struct answer job_answer[] = {{200, "Job", "The job."}};
+static const struct answer list_answer[] = {{200, "JobList", "A page of jobs, newest first."}};
+static const struct answer control_answer[] = {{200, "Control", "What happened."}};
+static const struct answer losses_answer[] = {{200, "Losses", "A row an update."}};
+static const struct answer epochs_answer[] = {{200, "Epochs", "A row an epoch."}};
+static const struct answer events_answer[] = {
+    {200, NULL, "Server-sent events."},
+    {204, NULL, "The job has ended and everything was sent: do not come back."}};
+static const struct answer checkpoints_answer[] = {{200, "CheckpointList", "Oldest first."}};
+static const struct answer checkpoint_answer[] = {{200, NULL, "The file."},
+                                                  {206, NULL, "The range that was asked for."},
+                                                  {304, NULL, "It is what the client has."}};
+static const struct answer kinds_answer[] = {{200, "Kinds", "Each kind with its parameters."}};
+static const struct answer devices_answer[] = {{200, "DeviceList", "Best first."}};
+static const struct answer index_answer[] = {{200, "Index", "What there is."}};
+static const struct answer health_answer[] = {{200, "Health", "All is well."}};
+static const struct answer text_answer[] = {{200, NULL, "Text."}};
+static const struct answer any_answer[] = {{200, "OpenAPI", "This description."}};
+static const struct answer login_answer[] = {{303, NULL, "Logged in; the cookie is set."}};
+
+static const struct route table[] = {
+    {"GET", "/v1", "getIndex", "What there is", "discovery", index_get, .type = JSON,
+     ANSWERS(index_answer)},
+    {"POST", "/v1/jobs", "submitJob", "Submit a job", "jobs", job_post,
+     ROUTE_WORK | ROUTE_JSON_BODY, .type = JSON, ANSWERS(job_created)},
+    {"GET", "/v1/jobs", "listJobs", "Jobs, newest first", "jobs", job_list, QUERY(list_query),
+     .type = JSON, ANSWERS(list_answer)},
+    {"GET", "/v1/jobs/{id}", "getJob", "One job", "jobs", job_get, .type = JSON,
+     ANSWERS(job_answer)},
+    {"POST", "/v1/jobs/{id}/cancel", "cancelJob", "Cancel a job", "jobs", job_cancel, ROUTE_WORK,
+     .type = JSON, ANSWERS(control_answer)},
+    {"POST", "/v1/jobs/{id}/pause", "pauseJob", "Write a checkpoint and free the worker", "jobs",
+     job_pause, ROUTE_WORK, .type = JSON, ANSWERS(control_answer)},
+    {"POST", "/v1/jobs/{id}/resume", "resumeJob", "Queue a paused job again", "jobs", job_resume,
+     ROUTE_WORK, .type = JSON, ANSWERS(control_answer)},
+    {"GET", "/v1/jobs/{id}/losses", "getLosses", "The loss of each update", "series", losses_get,
+     QUERY(series_query), .type = JSON, .other_type = "text/csv", ANSWERS(losses_answer)},
+    {"GET", "/v1/jobs/{id}/epochs", "getEpochs", "Training and evaluation by epoch", "series",
+     epochs_get, QUERY(series_query), .type = JSON, .other_type = "text/csv",
+     ANSWERS(epochs_answer)},
+    {"GET", "/v1/jobs/{id}/events", "followJob", "One job, live", "events", job_events,
+     ROUTE_STREAM, QUERY(events_query), .type = "text/event-stream", ANSWERS(events_answer)},
+    {"GET", "/v1/events", "followAll", "All jobs, live, without their losses", "events", all_events,
+     ROUTE_STREAM, QUERY(events_query), .type = "text/event-stream", ANSWERS(events_answer)},
+    {"GET", "/v1/jobs/{id}/checkpoints", "listCheckpoints", "Checkpoints of a job", "checkpoints",
+     checkpoint_list, .type = JSON, ANSWERS(checkpoints_answer)},
+    {"GET", "/v1/jobs/{id}/checkpoints/{update}", "getCheckpoint",
+     "A checkpoint as safetensors; `latest` for the newest", "checkpoints", checkpoint_get,
+     ROUTE_WORK, QUERY(checkpoint_query), .type = "application/octet-stream",
+     ANSWERS(checkpoint_answer)},
+    {"GET", "/v1/models", "listModels", "Models", "discovery", models_get, .type = JSON,
+     ANSWERS(kinds_answer)},
+    {"GET", "/v1/datasets", "listDatasets", "Datasets", "discovery", datasets_get, .type = JSON,
+     ANSWERS(kinds_answer)},
+    {"GET", "/v1/methods", "listMethods", "Methods", "discovery", methods_get, .type = JSON,
+     ANSWERS(kinds_answer)},
+    {"GET", "/v1/optimizers", "listOptimizers", "Optimizers", "discovery", optimizers_get,
+     .type = JSON, ANSWERS(kinds_answer)},
+    {"GET", "/v1/schedules", "listSchedules", "Schedules", "discovery", schedules_get, .type = JSON,
+     ANSWERS(kinds_answer)},
+    {"GET", "/v1/devices", "listDevices", "Devices of this machine", "discovery", devices_get,
+     .type = JSON, ANSWERS(devices_answer)},
+    {"GET", "/livez", "getLive", "Whether the process answers", "health", livez_get, ROUTE_OPEN,
+     .type = JSON, ANSWERS(health_answer)},
+    {"GET", "/readyz", "getReady", "Whether what is recorded reaches the disk", "health",
+     readyz_get, .type = JSON, ANSWERS(health_answer)},
+    {"GET", "/metrics", "getMetrics", "For Prometheus", "health", metrics_get, .type = "text/plain",
+     ANSWERS(text_answer)},
+    {"GET", "/openapi.json", "getDescription", "This description", "discovery", openapi_get,
+     .type = JSON, ANSWERS(any_answer)},
+    {"POST", "/login", "logIn", "A browser's login: form field `token`", "health", login_post,
+     ROUTE_OPEN | ROUTE_FORM_BODY, .type = "text/html", ANSWERS(login_answer)},
+};
+
+const struct route *routes(int *n)
+{
+    *n = ARRAY_LENGTH(table);
+    return table;
+}

@@ -1,0 +1,40 @@
+/* The handlers, one a route. Each fills the reply, or returns an error that becomes a problem. */
+#ifndef API_ROUTES_H
+#define API_ROUTES_H
+
+#include "http.h"
+
+#define HANDLER(name) int name(struct request *request, struct reply *reply, struct err *err)
+
+HANDLER(login_post);
+HANDLER(job_post);
+HANDLER(job_list);
+HANDLER(job_get);
+HANDLER(job_cancel);
+HANDLER(job_pause);
+HANDLER(job_resume);
+HANDLER(losses_get);
+HANDLER(epochs_get);
+HANDLER(job_events);
+HANDLER(all_events);
+HANDLER(checkpoint_list);
+HANDLER(checkpoint_get);
+HANDLER(models_get);
+HANDLER(datasets_get);
+HANDLER(methods_get);
+HANDLER(optimizers_get);
+HANDLER(schedules_get);
+HANDLER(devices_get);
+HANDLER(index_get);
+HANDLER(livez_get);
+HANDLER(readyz_get);
+HANDLER(metrics_get);
+HANDLER(openapi_get);
+
+/* Places of the parameters in the routes' tables. */
+enum { LIST_STATE, LIST_LIMIT, LIST_CURSOR };
+enum { SERIES_AFTER, SERIES_LIMIT, SERIES_POINTS, SERIES_FORMAT };
+enum { EVENTS_LAST };
+enum { CHECKPOINT_STATE };
+
+#endif

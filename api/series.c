@@ -1,0 +1,320 @@
+/* Recorded series, streamed: rows are read in blocks while the socket takes them, so that memory
+ * does not grow with their number. The series ends where the job was when the request came. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "json_write.h"
+#include "negotiate.h"
+#include "routes.h"
+#include "series.h"
+
+#define BLOCK_ROWS 512
+
+/* A row of either series. */
+struct row {
+    int64_t at; /* update or epoch */
+    bool epochs;
+    struct db_loss loss;
+    struct db_epoch epoch;
+};
+
+struct series {
+    struct api *api;
+    int64_t job, after, left, of, rows, bucket; /* bucket: rows that become two; 0: no thinning */
+    int64_t first;                              /* `after` at the start */
+    bool epochs, csv, begun, ended;
+    struct text text;
+    size_t sent;
+    /* thinning: the extremes of the present bucket */
+    int64_t in_bucket;
+    struct row low, high, last;
+    int64_t shown; /* `at` of the last row that was written */
+};
+
+static double key_of(const struct row *row)
+{
+    double value = row->epochs ? row->epoch.train_loss : row->loss.loss;
+
+    return isnan(value) ? INFINITY : value;
+}
+
+static void put_csv_number(struct text *out, bool known, double value)
+{
+    char number[TEXT_NUMBER_BYTES] = "";
+
+    if (known)
+        text_number(value, number);
+    text_append(out, ",%s", number);
+}
+
+static void loss_csv(struct text *out, const struct db_loss *loss)
+{
+    text_append(out, "%llu,%lld", (unsigned long long)loss->update, (long long)loss->epoch);
+    put_csv_number(out, true, loss->loss);
+    put_csv_number(out, loss->has_perturbed, loss->perturbed_loss);
+    put_csv_number(out, true, loss->lr);
+    put_csv_number(out, true, loss->sigma);
+    put_csv_number(out, true, loss->seconds);
+    text_append(out, "\n");
+}
+
+static void epoch_csv(struct text *out, const struct db_epoch *epoch)
+{
+    text_append(out, "%lld,%llu", (long long)epoch->epoch, (unsigned long long)epoch->update);
+    put_csv_number(out, true, epoch->train_loss);
+    put_csv_number(out, true, epoch->train_top1);
+    put_csv_number(out, epoch->evaluated, epoch->test_loss);
+    put_csv_number(out, epoch->evaluated, epoch->test_top1);
+    put_csv_number(out, epoch->evaluated, epoch->test_top5);
+    text_append(out, ",%lld", (long long)epoch->gradient_evaluations);
+    put_csv_number(out, true, epoch->seconds);
+    text_append(out, "\n");
+}
+
+static void put_or_null(struct text *out, const char *key, bool known, double value)
+{
+    if (known)
+        json_put_real(out, key, value);
+    else
+        json_put_null(out, key);
+}
+
+void loss_json(struct text *out, const struct db_loss *loss)
+{
+    json_open(out, '{');
+    json_put_int(out, "update", (int64_t)loss->update);
+    json_put_int(out, "epoch", loss->epoch);
+    json_put_real(out, "loss", loss->loss);
+    put_or_null(out, "perturbed_loss", loss->has_perturbed, loss->perturbed_loss);
+    json_put_real(out, "lr", loss->lr);
+    json_put_real(out, "sigma", loss->sigma);
+    json_put_real(out, "seconds", loss->seconds);
+    json_close(out, '}');
+}
+
+void epoch_json(struct text *out, const struct db_epoch *epoch)
+{
+    json_open(out, '{');
+    json_put_int(out, "epoch", epoch->epoch);
+    json_put_int(out, "update", (int64_t)epoch->update);
+    json_put_real(out, "train_loss", epoch->train_loss);
+    json_put_real(out, "train_top1", epoch->train_top1);
+    put_or_null(out, "test_loss", epoch->evaluated, epoch->test_loss);
+    put_or_null(out, "test_top1", epoch->evaluated, epoch->test_top1);
+    put_or_null(out, "test_top5", epoch->evaluated, epoch->test_top5);
+    json_put_int(out, "gradient_evaluations", epoch->gradient_evaluations);
+    json_put_real(out, "seconds", epoch->seconds);
+    json_put_time(out, "at", epoch->wall_ms);
+    json_close(out, '}');
+}
+
+static void put_row(struct series *series, const struct row *row)
+{
+    struct text *out = &series->text;
+
+    if (row->at <= series->shown)
+        return;
+    if (!series->csv && series->rows > 0)
+        text_append(out, ",\n");
+    if (series->csv && row->epochs)
+        epoch_csv(out, &row->epoch);
+    else if (series->csv)
+        loss_csv(out, &row->loss);
+    else if (row->epochs)
+        epoch_json(out, &row->epoch);
+    else
+        loss_json(out, &row->loss);
+    series->rows++;
+    series->shown = row->at;
+}
+
+static void end_bucket(struct series *series)
+{
+    bool low_first = series->low.at < series->high.at;
+
+    if (series->in_bucket == 0)
+        return;
+    put_row(series, low_first ? &series->low : &series->high);
+    put_row(series, low_first ? &series->high : &series->low);
+    series->in_bucket = 0;
+}
+
+static int take_row(struct series *series, const struct row *row)
+{
+    series->after = row->at;
+    series->left--;
+    series->of++;
+    if (series->bucket == 0) {
+        put_row(series, row);
+        return 0;
+    }
+    if (series->in_bucket == 0 || key_of(row) < key_of(&series->low))
+        series->low = *row;
+    if (series->in_bucket == 0 || key_of(row) > key_of(&series->high) ||
+        (isnan(row->loss.loss) && !isnan(series->high.loss.loss)))
+        series->high = *row;
+    series->last = *row;
+    if (++series->in_bucket == series->bucket)
+        end_bucket(series);
+    return 0;
+}
+
+static int take_loss(void *context, const struct db_loss *loss)
+{
+    struct row row = {.at = (int64_t)loss->update, .loss = *loss};
+
+    return take_row(context, &row);
+}
+
+static int take_epoch(void *context, const struct db_epoch *epoch)
+{
+    struct row row = {.at = epoch->epoch, .epochs = true, .epoch = *epoch};
+
+    return take_row(context, &row);
+}
+
+static void begin(struct series *series)
+{
+    struct text *out = &series->text;
+
+    series->begun = true;
+    if (series->csv && series->epochs)
+        text_append(out, "epoch,update,train_loss,train_top1,test_loss,test_top1,test_top5,"
+                         "gradient_evaluations,seconds\n");
+    else if (series->csv)
+        text_append(out, "update,epoch,loss,perturbed_loss,lr,sigma,seconds\n");
+    else
+        text_append(out, "{\"job\":%lld,\"%s\":[\n", (long long)series->job,
+                    series->epochs ? "epochs" : "losses");
+}
+
+static void end(struct series *series, bool more)
+{
+    series->ended = true;
+    end_bucket(series);
+    if (series->bucket && series->of > 0)
+        put_row(series, &series->last);
+    if (series->csv)
+        return;
+    text_append(&series->text, "\n],\"thinned\":%s,\"of\":%lld,\"next_after\":",
+                series->rows < series->of ? "true" : "false", (long long)series->of);
+    text_append(&series->text, more ? "%lld}\n" : "null}\n", (long long)series->after);
+}
+
+/* The next block of rows; 0 or an error. */
+static int advance(struct series *series, struct db_reader *reader, struct err *err)
+{
+    int64_t n = series->left < BLOCK_ROWS ? series->left : BLOCK_ROWS, before = series->of;
+    int rc;
+
+    if (n > 0 && series->epochs)
+        rc = db_epochs_each(reader, series->job, series->after, n, take_epoch, series, err);
+    else if (n > 0)
+        rc =
+            db_losses_each(reader, series->job, (uint64_t)series->after, n, take_loss, series, err);
+    else
+        rc = 0;
+    if (rc == 0 && series->of - before < BLOCK_ROWS)
+        end(series, series->left == 0);
+    return rc;
+}
+
+static ssize_t series_read(void *context, uint64_t position, char *out, size_t size)
+{
+    struct series *series = context;
+    size_t n;
+
+    (void)position;
+    if (series->sent == series->text.length) {
+        struct db_reader *reader;
+        int rc = 0;
+
+        if (series->ended)
+            return STREAM_END;
+        series->text.length = series->sent = 0;
+        if (readers_take(series->api->readers, &reader, NULL))
+            return STREAM_FAIL;
+        if (!series->begun)
+            begin(series);
+        while (rc == 0 && !series->ended && series->text.length < size)
+            rc = advance(series, reader, NULL);
+        readers_give(series->api->readers, reader);
+        if (rc || series->text.failed)
+            return STREAM_FAIL;
+        if (series->text.length == 0)
+            return STREAM_END;
+    }
+    n = series->text.length - series->sent;
+    n = n < size ? n : size;
+    memcpy(out, series->text.data + series->sent, n);
+    series->sent += n;
+    return (ssize_t)n;
+}
+
+static void series_close(void *context)
+{
+    struct series *series = context;
+
+    text_free(&series->text);
+    free(series);
+}
+
+/* Rows that thinning starts from, as the job's summary knows them. */
+static int64_t rows_of(const struct series *series, const struct db_job *job)
+{
+    int64_t rows = (series->epochs ? job->epoch : (int64_t)job->updates_done) - series->after;
+
+    return rows < 0 ? 0 : rows < series->left ? rows : series->left;
+}
+
+static int series_start(struct request *request, struct reply *reply, bool epochs, struct err *err)
+{
+    static const char *const types[] = {"application/json", "text/csv", NULL};
+    const struct query_value *value = request->value, *format = &value[SERIES_FORMAT];
+    struct series *series;
+    struct db_reader *reader;
+    struct db_job job;
+    int rc = readers_take(request->api->readers, &reader, err);
+
+    if (rc)
+        return rc;
+    rc = db_job_get(reader, request->id, &job, err);
+    readers_give(request->api->readers, reader);
+    if (rc)
+        return rc;
+    series = calloc(1, sizeof *series);
+    if (!series) {
+        db_job_free(&job);
+        return err_no_memory(err);
+    }
+    *series = (struct series){.api = request->api, .job = request->id, .epochs = epochs};
+    series->after = value[SERIES_AFTER].number;
+    series->left = value[SERIES_LIMIT].number;
+    series->shown = -1;
+    series->csv = format->given ? format->number == 1 : negotiate(request->accept, types) == 1;
+    if (value[SERIES_POINTS].given && rows_of(series, &job) > value[SERIES_POINTS].number) {
+        int64_t buckets = (value[SERIES_POINTS].number - 1) / 2;
+
+        series->bucket = (rows_of(series, &job) + buckets - 1) / buckets;
+        reply_header(reply, "Rwpd-Thinned", "points=%lld; of=%lld",
+                     (long long)value[SERIES_POINTS].number, (long long)rows_of(series, &job));
+        series->left = rows_of(series, &job); /* no more than what the buckets were made for */
+    }
+    db_job_free(&job);
+    reply->type = series->csv ? "text/csv; charset=utf-8" : "application/json";
+    reply_header(reply, "Vary", "Accept");
+    reply->stream = (struct stream){series_read, series_close, series, -1};
+    return 0;
+}
+
+int losses_get(struct request *request, struct reply *reply, struct err *err)
+{
+    return series_start(request, reply, false, err);
+}
+
+int epochs_get(struct request *request, struct reply *reply, struct err *err)
+{
+    return series_start(request, reply, true, err);
+}

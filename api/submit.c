@@ -1,0 +1,116 @@
+/* POST /v1/jobs. What is wrong with the text, with single values and with their combination is
+ * told in one answer, as far as the combination can be looked at. */
+#include <nettle/sha2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/spec_json.h"
+#include "base/cleanup.h"
+#include "facts.h"
+#include "jobs.h"
+#include "routes.h"
+
+#define KEY_MAX 255
+
+static void add_problem(void *to, const char *pointer, const char *message)
+{
+    struct spec_problems *problems = to;
+    struct spec_problem *problem;
+
+    if (problems->n == SPEC_PROBLEMS_MAX) {
+        problems->more++;
+        return;
+    }
+    problem = &problems->item[problems->n++];
+    snprintf(problem->pointer, sizeof problem->pointer, "%s", pointer);
+    snprintf(problem->message, sizeof problem->message, "%s", message);
+}
+
+static bool check_key(struct request *request, struct reply *reply)
+{
+    const char *key = request->idempotency_key;
+    size_t n = key ? strlen(key) : 1;
+
+    for (size_t i = 0; key && i < n; i++)
+        if (key[i] < 0x20 || key[i] == 0x7f)
+            n = 0;
+    if (n >= 1 && n <= KEY_MAX)
+        return true;
+    reply_error(reply, "header", "Idempotency-Key", "must be 1 to %d printable ASCII characters",
+                KEY_MAX);
+    problem_set(reply, 422, "invalid", "the Idempotency-Key is not valid");
+    return false;
+}
+
+/* False: the reply says what is wrong. */
+static bool read_job(struct request *request, struct reply *reply, void *job)
+{
+    const struct api_service *service = request->api->service;
+    struct err err = {0};
+    int rc;
+
+    reply->problems = calloc(1, sizeof *reply->problems);
+    if (!reply->problems) {
+        problem_set(reply, 503, "no_memory", "out of memory");
+        return false;
+    }
+    rc = spec_json_parse(service->job_spec, request->body.data ? request->body.data : "",
+                         request->body.length, job, reply->problems, &err);
+    if (rc && reply->problems->n == 0) {
+        problem_set(reply, rc == ERR_INVALID ? 400 : 503, "json", "%s", err.message);
+        return false;
+    }
+    if (rc == 0)
+        service->check(service->context, job, add_problem, reply->problems);
+    if (reply->problems->n == 0)
+        return true;
+    problem_set(reply, 422, "invalid", "%d thing%s about this job %s wrong",
+                reply->problems->n + reply->problems->more, reply->problems->n > 1 ? "s" : "",
+                reply->problems->n > 1 ? "are" : "is");
+    return false;
+}
+
+/* Equal jobs have equal ones, however their JSON was written. */
+static void fingerprint(const char *spec, char out[65])
+{
+    struct sha256_ctx hash;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+
+    sha256_init(&hash);
+    sha256_update(&hash, strlen(spec), (const uint8_t *)spec);
+    sha256_digest(&hash, sizeof digest, digest);
+    for (size_t i = 0; i < sizeof digest; i++)
+        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}
+
+int job_post(struct request *request, struct reply *reply, struct err *err)
+{
+    const struct api_service *service = request->api->service;
+    cleanup_free void *job = calloc(1, service->job_bytes);
+    cleanup_free char *spec = NULL;
+    struct api_submission submission = {.job = job, .idempotency_key = request->idempotency_key};
+    struct api_facts facts;
+    char digest[65];
+    bool existing = false;
+    int rc;
+
+    if (!job)
+        return err_no_memory(err);
+    if (!check_key(request, reply) || !read_job(request, reply, job))
+        return 0;
+    rc = spec_json_write(service->job_spec, job, &spec, err);
+    if (rc)
+        return rc;
+    fingerprint(spec, digest);
+    submission.spec = spec;
+    submission.fingerprint = request->idempotency_key ? digest : NULL;
+    rc = service->submit(service->context, &submission, &request->id, &existing, err);
+    if (rc)
+        return rc;
+    (void)facts_make(request->api, request->id, job, &facts, NULL);
+    rc = job_reply(request, reply, err);
+    reply->status = existing ? 200 : 201;
+    reply_header(reply, "Location", "/v1/jobs/%lld", (long long)request->id);
+    return rc;
+}
