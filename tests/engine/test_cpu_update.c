@@ -24,7 +24,7 @@ static struct graph *tensors_graph(void)
 
     graph_output(g, graph_param(g, shape_of(4, (int64_t)3, (int64_t)2, (int64_t)3, (int64_t)3),
                                 uniform, "small"));
-    graph_output(g, graph_param(g, shape_of(4, (int64_t)72, (int64_t)40, (int64_t)3, (int64_t)3),
+    graph_output(g, graph_param(g, shape_of(4, (int64_t)200, (int64_t)96, (int64_t)3, (int64_t)3),
                                 uniform, "large"));
     graph_output(g, graph_param(g, shape_of(1, (int64_t)33), uniform, "scale"));
     graph_output(g, graph_param(g, shape_of(2, (int64_t)10, (int64_t)21), uniform, "linear"));

@@ -11,6 +11,8 @@ static void cpu_close(struct backend *backend)
     if (!cpu)
         return;
     cpu_team_close(cpu->second);
+    cpu_memory_close(&cpu->arena[0]);
+    cpu_memory_close(&cpu->arena[1]);
     if (cpu->stream)
         dnnl_stream_destroy(cpu->stream);
     if (cpu->engine)
@@ -65,16 +67,18 @@ static int open_by_image(struct backend **out, const struct backend_options *opt
 static int cpu_vector_open(struct backend *backend, size_t n, struct vector **out, struct err *err)
 {
     struct vector *vector = calloc(1, sizeof *vector);
+    int rc;
 
     if (!vector)
         return err_no_memory(err);
     vector->backend = (struct cpu_backend *)backend;
     vector->n = n;
-    vector->data = cpu_memory_open(n * sizeof *vector->data);
-    if (!vector->data) {
+    rc = cpu_memory_open(&vector->memory, n * sizeof *vector->data, err);
+    if (rc) {
         free(vector);
-        return err_no_memory(err);
+        return rc;
     }
+    vector->data = vector->memory.data;
     *out = vector;
     return 0;
 }
@@ -83,7 +87,7 @@ static void cpu_vector_close(struct vector *vector)
 {
     if (!vector)
         return;
-    cpu_memory_close(vector->data);
+    cpu_memory_close(&vector->memory);
     free(vector);
 }
 

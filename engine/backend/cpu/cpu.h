@@ -15,6 +15,18 @@
 
 struct team;
 
+/* memory.c: 64-byte aligned; in huge pages where that helps. */
+struct memory {
+    void *data;
+    size_t bytes;
+};
+
+/* Zeroed; taken from the system when first touched. */
+int cpu_memory_open(struct memory *memory, size_t bytes, struct err *err);
+/* Makes it at least so large; what it held is lost if it grows. */
+int cpu_memory_grow(struct memory *memory, size_t bytes, struct err *err);
+void cpu_memory_close(struct memory *memory);
+
 /* How a program stores activations (kernels/kernels.h says more). */
 enum cpu_layout { CPU_LAYOUT_BEST, CPU_LAYOUT_BY_CHANNEL, CPU_LAYOUT_BY_IMAGE };
 
@@ -22,27 +34,27 @@ struct cpu_backend {
     struct backend base;
     enum cpu_layout layout; /* of all programs */
     int threads;
-    int step_threads; /* as many as the widest program opened so far: a team that only a step would
-                         use keeps spinning for a while, in the way of the next pass */
+    int step_threads; /* as many as the widest program opened so far */
+    bool workers;     /* OpenMP's may be there, spinning: see cpu_dismiss_workers */
     const struct kernels *kernels;
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     struct team *second; /* a thread for the second of two programs; NULL until needed */
+    /* Where programs keep what lives during a pass only: a pass uses the first, and the one beside
+     * it the second. */
+    struct memory arena[2];
 };
 
 struct vector {
     struct cpu_backend *backend;
     size_t n;
     float *data;
+    struct memory memory;
 };
 
 /* backend.c: the backend with one layout for all programs, so that tests reach all paths with any
  * graph. */
 extern const struct backend_class cpu_by_channel, cpu_by_image;
-
-/* memory.c: 64-byte aligned, in huge pages where that helps; zeroed. NULL when out of memory. */
-void *cpu_memory_open(size_t bytes);
-void cpu_memory_close(void *memory);
 
 /* isa.c: the kernels for this processor, as oneDNN sees it (ONEDNN_MAX_CPU_ISA counts). */
 const struct kernels *cpu_kernels(void);
@@ -51,6 +63,9 @@ int cpu_kernel_sets(const struct kernels *const **out);
 
 /* threads.c: runs a kernel on `threads` threads, in parts of about equal size. */
 void cpu_run_kernel(int threads, kernel *run, const void *arguments, size_t work);
+/* An OpenMP worker that has nothing to do spins for milliseconds before it sleeps. Before two
+ * programs of one thread each run side by side, those that other work has left are sent away. */
+void cpu_dismiss_workers(struct cpu_backend *cpu);
 
 /* team.c: runs `work(context)` on a second thread, started at the first call. */
 int cpu_team_open(struct team **out, struct err *err);

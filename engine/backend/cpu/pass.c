@@ -55,12 +55,10 @@ static int check_labels(const struct program *p, struct err *err)
     return 0;
 }
 
-/* Room that only some passes need: allocated by the first of them. */
-static int need(float **room, size_t n, struct err *err)
+/* Room of params->size that only some passes need: taken by the first of them. */
+static int need(const struct program *p, struct memory *room, struct err *err)
 {
-    if (!*room)
-        *room = cpu_memory_open(n * sizeof **room);
-    return *room ? 0 : err_no_memory(err);
+    return cpu_memory_grow(room, p->params->size * sizeof(float), err);
 }
 
 static int set_weights(const struct pass *pass, float **weights, struct err *err)
@@ -71,19 +69,19 @@ static int set_weights(const struct pass *pass, float **weights, struct err *err
     *weights = pass->weights->data;
     if (pass->perturbation.kind == PERTURB_NONE)
         return 0;
-    rc = need(&p->weights, p->params->size, err);
+    rc = need(p, &p->weights, err);
     if (!rc && !p->noise.scale)
         rc = cpu_noise_room_open(&p->noise, p->params, err);
     if (rc)
         return rc;
+    *weights = p->weights.data;
     cpu_materialise(&(struct materialise){.kernels = p->cpu->kernels,
                                           .threads = p->threads,
                                           .layout = p->params,
                                           .weights = pass->weights->data,
                                           .perturbation = &pass->perturbation,
                                           .room = &p->noise,
-                                          .to = p->weights});
-    *weights = p->weights;
+                                          .to = *weights});
     return 0;
 }
 
@@ -98,21 +96,23 @@ static float *borrow(const void *host)
     return u.to;
 }
 
-static int bind_slots(const struct pass *pass, struct err *err)
+static int bind_slots(const struct pass *pass, const struct memory *arena, struct err *err)
 {
     struct program *p = pass->program;
     float *weights, *gradient;
     int rc = set_weights(pass, &weights, err);
 
     if (!rc && !pass->gradient)
-        rc = need(&p->spare, p->params->size, err);
+        rc = need(p, &p->spare, err);
     if (rc)
         return rc;
-    gradient = pass->gradient ? pass->gradient->data : p->spare;
+    gradient = pass->gradient ? pass->gradient->data : p->spare.data;
     for (int i = 0; i < p->n_slots; i++) {
         struct slot *s = &p->slots[i];
 
-        if (s->place == PLACE_INPUT)
+        if (s->place == PLACE_ARENA)
+            s->data = (float *)arena->data + p->slots[s->storage].offset / sizeof(float);
+        else if (s->place == PLACE_INPUT)
             s->data = borrow(pass->inputs[s->index]);
         else if (s->place == PLACE_WEIGHTS)
             s->data = weights + p->params->tensor[s->index].offset;
@@ -173,13 +173,13 @@ static void clear_missing(const struct pass *pass)
                    p->params->tensor[i].size * sizeof(float));
 }
 
-static int run_pass(const struct pass *pass, struct err *err)
+static int run_pass(const struct pass *pass, const struct memory *arena, struct err *err)
 {
     const struct program *p = pass->program;
     int rc = check_vectors(pass, err);
 
     if (!rc)
-        rc = bind_slots(pass, err);
+        rc = bind_slots(pass, arena, err);
     if (!rc)
         rc = run_commands(pass, err);
     if (rc)
@@ -196,6 +196,7 @@ static int run_pass(const struct pass *pass, struct err *err)
 /* A pass with its outcome, for another thread to run. */
 struct job {
     const struct pass *pass;
+    const struct memory *arena;
     struct err err;
     int rc;
 };
@@ -206,7 +207,7 @@ static void run_job(void *context)
     int threads = omp_get_max_threads();
 
     omp_set_num_threads(job->pass->program->threads);
-    job->rc = run_pass(job->pass, &job->err);
+    job->rc = run_pass(job->pass, job->arena, &job->err);
     omp_set_num_threads(threads);
 }
 
@@ -219,11 +220,14 @@ static int outcome(const struct job *job, struct err *err)
 
 static int run_beside(struct cpu_backend *cpu, const struct pass *passes, struct err *err)
 {
-    struct job first = {.pass = &passes[0]}, second = {.pass = &passes[1]};
+    struct job first = {.pass = &passes[0], .arena = &cpu->arena[0]};
+    struct job second = {.pass = &passes[1], .arena = &cpu->arena[1]};
     int rc = cpu->second ? 0 : cpu_team_open(&cpu->second, err);
 
     if (rc)
         return rc;
+    if (passes[0].program->threads == 1)
+        cpu_dismiss_workers(cpu);
     cpu_team_start(cpu->second, run_job, &second);
     run_job(&first);
     cpu_team_wait(cpu->second);
@@ -237,7 +241,7 @@ int cpu_execute(struct backend *backend, const struct pass *passes, int n, struc
 
     for (int i = 0; i < n;) {
         bool two = i + 1 < n && passes[i].program->beside && passes[i + 1].program->beside;
-        struct job job = {.pass = &passes[i]};
+        struct job job = {.pass = &passes[i], .arena = &cpu->arena[0]};
         int rc;
 
         if (two) {
@@ -248,6 +252,7 @@ int cpu_execute(struct backend *backend, const struct pass *passes, int n, struc
         }
         if (rc)
             return rc;
+        cpu->workers = cpu->workers || passes[i].program->threads > 1;
         i += two ? 2 : 1;
     }
     return 0;

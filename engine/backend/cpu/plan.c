@@ -160,15 +160,5 @@ int cpu_plan(struct program *p, struct err *err)
     find_lifetimes(p);
     share_in_place(p);
     rc = place_slots(p, err);
-    if (!rc)
-        rc = find_gradient_only(p, err);
-    if (rc)
-        return rc;
-    p->arena = cpu_memory_open(p->arena_bytes);
-    if (!p->arena)
-        return err_no_memory(err);
-    for (int i = 0; i < p->n_slots; i++)
-        if (p->slots[i].place == PLACE_ARENA)
-            p->slots[i].data = (float *)(p->arena + p->slots[p->slots[i].storage].offset);
-    return 0;
+    return rc ? rc : find_gradient_only(p, err);
 }

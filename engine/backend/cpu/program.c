@@ -25,7 +25,11 @@ static int compile(struct program *p, struct err *err)
     omp_set_num_threads(p->threads);
     rc = cpu_compile(p, err);
     omp_set_num_threads(threads);
-    return rc ? rc : cpu_plan(p, err);
+    if (!rc)
+        rc = cpu_plan(p, err);
+    for (int i = 0; i < (p->beside ? 2 : 1) && !rc; i++)
+        rc = cpu_memory_grow(&p->cpu->arena[i], p->arena_bytes, err);
+    return rc;
 }
 
 /* What a program is opened with. */
@@ -111,9 +115,8 @@ void cpu_program_close(struct program *p)
     free(p->directs);
     free(p->packings);
     cpu_noise_room_close(&p->noise);
-    cpu_memory_close(p->arena);
-    cpu_memory_close(p->weights);
-    cpu_memory_close(p->spare);
+    cpu_memory_close(&p->weights);
+    cpu_memory_close(&p->spare);
     free(p->slots);
     free(p->commands);
     free(p->moments);

@@ -1,7 +1,7 @@
 /* A compiled graph: slots, commands over them, and where the slots lie.
  *
  * A slot is a value of the graph in one form, or a command's scratch memory. Most lie in the
- * program's arena, where slots that are never alive at the same time share their place; sources
+ * backend's arena, where slots that are never alive at the same time share their place; sources
  * and parameter gradients lie where each pass says. A command reads `in` and writes `out`; -1 is
  * an operand that is not there. Commands are in an order in which each reads what earlier ones
  * wrote.
@@ -37,7 +37,7 @@ struct slot {
     int first, last; /* commands from and to which its contents matter */
     int storage;     /* the slot whose memory this one takes over, or itself */
     size_t offset;   /* bytes in the arena */
-    float *data;     /* set when the program is planned, or anew by each pass */
+    float *data;     /* set anew by each pass */
 };
 
 enum { COMMAND_IN_MAX = 8, COMMAND_OUT_MAX = 5 };
@@ -89,10 +89,9 @@ struct program {
     struct moments *moments; /* graph->n_moments */
     int *outputs;            /* slots; graph->n_outputs */
 
-    unsigned char *arena;
     size_t arena_bytes;
-    float *weights; /* perturbed, of params->size; NULL until a pass needs them */
-    float *spare;   /* where gradients go that nobody wants; NULL until a pass needs it */
+    struct memory weights; /* perturbed, of params->size; empty until a pass needs them */
+    struct memory spare;   /* where gradients go that nobody wants; empty until a pass needs it */
     struct noise_room noise;
 
     struct packing **packings;

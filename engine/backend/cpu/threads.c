@@ -18,3 +18,10 @@ void cpu_run_kernel(int threads, kernel *run, const void *arguments, size_t work
             run(arguments, begin, end);
     }
 }
+
+void cpu_dismiss_workers(struct cpu_backend *cpu)
+{
+    if (cpu->workers)
+        omp_pause_resource_all(omp_pause_soft); /* if it cannot, they are merely in the way */
+    cpu->workers = false;
+}

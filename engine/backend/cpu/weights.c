@@ -7,7 +7,7 @@
 #include "random/philox.h"
 
 /* Fewer elements are not worth waking other threads for. */
-#define ALONE_BELOW 16384
+#define ALONE_BELOW ((size_t)1 << 17)
 /* A global norm is summed row by row, rows of so many elements, whatever the threads. */
 #define ROW         4096
 
@@ -139,7 +139,7 @@ static void feed_fisher(const struct cpu_backend *cpu, const struct step *s, con
 
 int cpu_step(struct backend *backend, const struct step *s, struct err *err)
 {
-    const struct cpu_backend *cpu = (const struct cpu_backend *)backend;
+    struct cpu_backend *cpu = (struct cpu_backend *)backend;
     struct sgd_step args = {.n_terms = s->n_terms,
                             .w = s->weights->data,
                             .m = s->momentum_vector->data,
@@ -158,5 +158,7 @@ int cpu_step(struct backend *backend, const struct step *s, struct err *err)
     }
     cpu_run_kernel(threads_for(cpu->step_threads, s->layout->size), cpu->kernels->sgd_step, &args,
                    s->layout->size);
+    if (threads_for(cpu->step_threads, s->layout->size) > 1)
+        cpu->workers = true;
     return 0;
 }

@@ -49,6 +49,14 @@ INLINE floats root(floats x)
 {
 #if defined(__AVX512F__)
     return (floats)_mm512_sqrt_ps((__m512)x);
+#elif defined(__SSE2__)
+    union {
+        floats whole;
+        __m128 part[4];
+    } u = {x};
+    for (int i = 0; i < 4; i++)
+        u.part[i] = _mm_sqrt_ps(u.part[i]);
+    return u.whole;
 #else
     for (int i = 0; i < WIDTH; i++)
         x[i] = __builtin_sqrtf(x[i]);
@@ -86,9 +94,8 @@ INLINE struct counters draw(uint64_t seed, uint32_t block, uint32_t stream, uint
 /* The low halves of two vectors, as one. */
 INLINE ints low_halves(words a, words b)
 {
-    const half_words even = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30};
-
-    return (ints)__builtin_shuffle((half_words)a, (half_words)b, even);
+    return (ints)__builtin_shufflevector((half_words)a, (half_words)b, 0, 2, 4, 6, 8, 10, 12, 14,
+                                         16, 18, 20, 22, 24, 26, 28, 30);
 }
 
 /* √(−2 ln u) for u = (24 bits + 1)/2²⁴. ln(2^e·(1 + f)) = e·ln 2 + f − f²/2 + f³·P(f), with
@@ -128,12 +135,19 @@ INLINE void turn(ints bits, floats *cosine, floats *sine)
     *sine = (floats)((((ints)s & ~odd) | ((ints)c & odd)) ^ flip_sine);
 }
 
+/* The lower or upper halves of two vectors, by turns: of single numbers, and of pairs. */
+#define SINGLES_LOW(a, b)                                                                          \
+    __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define SINGLES_HIGH(a, b)                                                                         \
+    __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#define PAIRS_LOW(a, b)                                                                            \
+    __builtin_shufflevector(a, b, 0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23)
+#define PAIRS_HIGH(a, b)                                                                           \
+    __builtin_shufflevector(a, b, 8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31)
+
 /* 64 normal numbers in the order of their elements. */
 INLINE void normals(uint64_t seed, uint32_t block, uint32_t stream, uint64_t step, float *out)
 {
-    const ints low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
-    const ints pair_low = {0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23};
-    const ints up = {8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8};
     struct counters a = draw(seed, block, stream, step), b = draw(seed, block + 8, stream, step);
     floats pairs[2][2];
 
@@ -145,13 +159,12 @@ INLINE void normals(uint64_t seed, uint32_t block, uint32_t stream, uint64_t ste
         turn((ints)(w1 >> 8), &cosine, &sine);
         cosine *= r;
         sine *= r;
-        pairs[i][0] = __builtin_shuffle(cosine, sine, low);
-        pairs[i][1] = __builtin_shuffle(cosine, sine, low + up);
+        pairs[i][0] = SINGLES_LOW(cosine, sine);
+        pairs[i][1] = SINGLES_HIGH(cosine, sine);
     }
     for (int i = 0; i < 2; i++) {
-        *(loose_floats *)(out + 32 * i) = __builtin_shuffle(pairs[0][i], pairs[1][i], pair_low);
-        *(loose_floats *)(out + 32 * i + 16) =
-            __builtin_shuffle(pairs[0][i], pairs[1][i], pair_low + up);
+        *(loose_floats *)(out + 32 * i) = PAIRS_LOW(pairs[0][i], pairs[1][i]);
+        *(loose_floats *)(out + 32 * i + 16) = PAIRS_HIGH(pairs[0][i], pairs[1][i]);
     }
 }
 
