@@ -83,7 +83,8 @@ void text_number(double value, char out[TEXT_NUMBER_BYTES])
         strcpy(out, value > 0 ? "Infinity" : "-Infinity");
         return;
     }
-    for (int digits = 1; digits <= 17; digits++) {
+    /* Up to 15 digits survive the way there and back, and %g drops the zeros behind them. */
+    for (int digits = 15; digits <= 17; digits++) {
         snprintf(out, TEXT_NUMBER_BYTES, "%.*g", digits, value);
         if (strtod(out, NULL) == value)
             return;
