@@ -1,0 +1,171 @@
+// The page: which job is chosen, the connection's state, the words at the top.
+import { get } from "./daemon.js";
+import { Detail } from "./detail.js";
+import { List, progressOf } from "./list.js";
+import { Store } from "./store.js";
+import { make, say } from "./text.js";
+
+const HEALTH_MS = 10000, TICK_MS = 15000;
+
+const at = (id) => document.getElementById(id);
+const wide = window.matchMedia("(min-width: 56rem)");
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+const store = new Store();
+const list = new List(store, at("rows"), at("counts"), at("older"));
+let detail = null;
+
+function announce(text, trouble = false) {
+  say(at("spoken"), text);
+  if (trouble) banner("action", text, 8000);
+}
+
+// One line at the top for what is wrong; each source has its own and the first one is shown.
+const troubles = new Map();
+
+function banner(source, text, forgetMs = 0) {
+  if (text) troubles.set(source, text);
+  else troubles.delete(source);
+  const [first = ""] = troubles.values();
+  at("banner").hidden = !first;
+  say(at("banner"), first);
+  if (text && forgetMs) setTimeout(() => banner(source, ""), forgetMs);
+}
+
+// "#/jobs/3" → 3
+function chosen() {
+  const match = /^#\/jobs\/([1-9]\d{0,15})$/.exec(location.hash);
+  return match ? Number(match[1]) : null;
+}
+
+// Where there is room for both panes something is always shown: what runs, else the newest.
+function suggestion() {
+  const jobs = store.list();
+  return (jobs.find((job) => job.state === "running") ?? jobs[0])?.id ?? null;
+}
+
+function route() {
+  const id = chosen() ?? (wide.matches ? detail?.id ?? suggestion() : null);
+  document.body.dataset.view = chosen() === null ? "list" : "job";
+  if (detail && detail.id !== id) {
+    detail.close();
+    detail = null;
+  }
+  if (id !== null && !detail) {
+    detail = new Detail(store, id, at("job"), { announce, confirm });
+    if (chosen() !== null && document.activeElement === document.body) window.scrollTo(0, 0);
+  }
+  if (id === null) at("job").replaceChildren();
+  list.selected = id;
+  list.show();
+  title();
+}
+
+function title() {
+  const running = store.list().filter((job) => job.state === "running");
+  let text = "rwpd";
+  if (running.length > 1) text = `${running.length} running · rwpd`;
+  if (running.length === 1) {
+    text = `${Math.floor(100 * progressOf(running[0]))} % · ${running[0].name} · rwpd`;
+  }
+  if (document.title !== text) document.title = text;
+}
+
+function first() {
+  return make("div.nothing", {},
+    make("h1", {}, "No job yet"),
+    make("p", {}, "Post one from a terminal; it appears here at once:"),
+    make("pre", {}, make("code", {}, [
+      `curl ${location.origin}/v1/jobs -H 'Content-Type: application/json' -d '{`,
+      '  "name": "first",',
+      '  "model": {"kind": "resnet", "width": 8, "blocks": [1, 1, 1]},',
+      '  "dataset": {"kind": "digits", "train_limit": 300, "label_noise": 0.2},',
+      '  "method": {"kind": "m-arwp", "sigma": 0.15, "lambda": 0.5},',
+      '  "batch_size": 30, "epochs": 60',
+      "}'",
+    ].join("\n"))),
+    copyButton(),
+    make("p.small", {}, "What else can be asked for: ",
+      make("a", { href: "/v1/methods" }, "methods"), ", ",
+      make("a", { href: "/v1/models" }, "models"), ", ",
+      make("a", { href: "/v1/datasets" }, "datasets"), ", ",
+      make("a", { href: "/openapi.json" }, "the whole API"), "."));
+}
+
+function copyButton() {
+  const button = make("button", { type: "button", hidden: !navigator.clipboard }, "Copy");
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(at("empty").querySelector("pre").textContent);
+    say(button, "Copied");
+    setTimeout(() => say(button, "Copy"), 2000);
+  });
+  return button;
+}
+
+function showEmpty() {
+  const empty = store.loaded && store.jobs.size === 0 && chosen() === null;
+  document.body.dataset.empty = String(empty);
+  if (empty && !at("empty").children.length) at("empty").append(first());
+  if (!empty) at("empty").replaceChildren();
+}
+
+function confirm(job) {
+  const dialog = at("sure");
+  say(at("sure-text"), `“${job.name}” stops and cannot be resumed. What it recorded stays.`);
+  dialog.returnValue = "keep";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    const answer = () => resolve(dialog.returnValue === "cancel");
+    dialog.addEventListener("close", answer, { once: true });
+  });
+}
+
+function onLink({ detail: { state, seconds } }) {
+  const texts = {
+    connecting: "connecting…",
+    live: "live",
+    waiting: `offline, again in ${seconds} s`,
+  };
+  at("link").dataset.state = state;
+  say(at("link"), texts[state]);
+}
+
+async function health() {
+  try {
+    await get("/readyz");
+    banner("health", "");
+  } catch (error) {
+    if (error.status === 503) banner("health", error.message);
+  }
+}
+
+async function devices() {
+  const { devices: found } = await get("/v1/devices");
+  if (found.length) say(at("device"), `${found[0].description} · ${found[0].cores} cores`);
+}
+
+store.addEventListener("changed", () => {
+  showEmpty();
+  if (detail === null) route();
+  list.show();
+  title();
+  if (detail) detail.show();
+});
+store.addEventListener("link", onLink);
+store.addEventListener("trouble", ({ detail: error }) => banner("list", error.message, 5000));
+window.addEventListener("logged-out", () => location.assign("/"));
+window.addEventListener("hashchange", () => {
+  route();
+  showEmpty();
+});
+wide.addEventListener("change", route);
+dark.addEventListener("change", () => detail?.recolour());
+document.querySelector("[data-skip]").addEventListener("click", (event) => {
+  event.preventDefault();
+  at("job").focus();
+});
+setInterval(() => list.show(), TICK_MS); // "3 min ago"
+setInterval(health, HEALTH_MS);
+store.start();
+route();
+health();
+devices().catch(() => {});

@@ -1,0 +1,280 @@
+// One job: what it is, how it goes, its curves, what can be done to it.
+import { Chart } from "./charts.js";
+import { events, get, post } from "./daemon.js";
+import { History, POINTS } from "./history.js";
+import { makeBar, progressOf, stateText } from "./list.js";
+import { facts, checkpointRows, epochRows } from "./facts.js";
+import { ENDED } from "./store.js";
+import { count, duration, make, number, percent, say, short } from "./text.js";
+
+const DRAW_MS = 150; // updates come by the thousand; eyes do not
+
+const LOSS = {
+  title: "Loss", name: "loss", kind: "linear", empty: "No update yet",
+  format: (x) => short(x ?? NaN), tick: (x) => String(Number(x.toPrecision(3))),
+  lines: [
+    { label: "clean", colour: "--clean", width: 1 },
+    { label: "perturbed", colour: "--perturbed", width: 1 },
+    { label: "epoch mean", colour: "--train", width: 2 },
+    { label: "test", colour: "--test", width: 2 },
+  ],
+};
+
+const ACCURACY = {
+  title: "Accuracy", name: "accuracy", kind: "share", empty: "No epoch yet",
+  format: (x) => percent(x), tick: (x) => `${Math.round(100 * x)} %`,
+  lines: [
+    { label: "test", colour: "--test", width: 2 },
+    { label: "training", colour: "--train", width: 2 },
+    { label: "test, top 5", colour: "--soft", width: 1, hidden: true },
+  ],
+};
+
+const ACTIONS = {
+  pause: { label: "Pause", when: (job) => ["running", "queued"].includes(job.state) && !job.wish },
+  resume: { label: "Resume", when: (job) => job.state === "paused" },
+  cancel: { label: "Cancel", when: (job) => !ENDED.has(job.state) && job.wish !== "cancel" },
+};
+
+export class Detail {
+  constructor(store, id, host, { announce, confirm }) {
+    Object.assign(this, { store, id, host, announce, confirm });
+    this.history = new History();
+    this.closed = false;
+    this.timer = 0;
+    this.loading = null; // events that came while history is being loaded
+    this.live = {};      // newer than what the store has: update, loss, …
+    this.build();
+    this.load();
+  }
+
+  build() {
+    this.title = make("h1");
+    this.badge = make("span.badge");
+    this.buttons = Object.entries(ACTIONS).map(([action, { label, when }]) => {
+      const button = make("button", { type: "button", "data-action": action }, label);
+      button.addEventListener("click", () => this.act(action));
+      return { button, when };
+    });
+    this.actions = make("div.actions", {}, ...this.buttons.map(({ button }) => button));
+    this.reason = make("p.reason", { hidden: true });
+    this.bar = makeBar("progress of the job");
+    this.where = make("p.where");
+    this.tiles = make("dl.tiles");
+    this.charts = make("div.charts");
+    this.facts = make("div.facts");
+    this.body = make("article", {},
+      make("a.back", { href: "#/" }, "‹ Jobs"),
+      make("header.job-head", {}, make("div.job-title", {}, this.title, this.badge),
+        this.actions),
+      this.reason, make("div.progress", {}, this.bar, this.where), this.tiles, this.charts,
+      this.facts);
+    this.host.replaceChildren(this.body);
+    this.loss = new Chart(this.charts, { ...LOSS });
+    this.accuracy = new Chart(this.charts, { ...ACCURACY });
+    this.scale = make("button.plain", { type: "button", "aria-pressed": "false" }, "log scale");
+    this.scale.addEventListener("click", () => this.toggleScale());
+    this.loss.tools.append(this.scale);
+  }
+
+  toggleScale() {
+    const log = this.loss.options.kind !== "log";
+    this.loss.options.kind = log ? "log" : "linear";
+    this.scale.setAttribute("aria-pressed", String(log));
+    this.loss.rebuild();
+    this.draw();
+  }
+
+  async load() {
+    try {
+      if (!this.store.jobs.has(this.id)) await this.store.fetch(this.id);
+      if (this.closed) return;
+      this.show();
+      this.follow();
+    } catch (error) {
+      if (!this.closed) this.missing(error);
+    }
+  }
+
+  missing(error) {
+    this.close();
+    this.host.replaceChildren(make("div.nothing", {}, make("h1", {}, `Job ${this.id}`),
+      make("p", {}, error.status === 404 ? "There is no such job." : error.message),
+      make("a", { href: "#/" }, "All jobs")));
+  }
+
+  // The stream is opened first and history is read when it stands: nothing falls in between.
+  follow() {
+    this.stop = events(`/v1/jobs/${this.id}/events`, {
+      event: (event) => this.onEvent(event),
+      state: (state) => {
+        if (state === "live") this.reload();
+      },
+      ended: () => this.store.touch(this.id),
+    });
+  }
+
+  async reload() {
+    if (this.loading) return;
+    this.loading = [];
+    try {
+      const [losses, epochs] = await Promise.all([
+        get(`/v1/jobs/${this.id}/losses?points=${POINTS}`), get(`/v1/jobs/${this.id}/epochs`)]);
+      if (this.closed) return;
+      this.history.clear();
+      losses.losses.forEach((row) => this.history.addLoss(row));
+      epochs.epochs.forEach((row) => this.history.addEpoch(row));
+      await this.loadCheckpoints();
+    } catch (error) {
+      this.announce(error.message);
+    }
+    const waiting = this.loading;
+    this.loading = null;
+    if (this.closed) return;
+    waiting.forEach((event) => this.onEvent(event));
+    this.draw();
+  }
+
+  async loadCheckpoints() {
+    this.checkpoints = (await get(`/v1/jobs/${this.id}/checkpoints`)).checkpoints;
+  }
+
+  onEvent(event) {
+    if (this.loading) {
+      this.loading.push(event);
+      return;
+    }
+    const { type, data } = event;
+    if (type === "update") {
+      this.history.addLoss(data.loss);
+      this.live = data.loss;
+    } else if (type === "epoch") {
+      this.history.addEpoch(data.epoch);
+      this.store.touch(this.id);
+    } else if (type === "checkpoint") {
+      this.loadCheckpoints().then(() => this.drawSoon(), () => {});
+    } else if (type === "state") {
+      this.store.touch(this.id);
+      // A start goes on from a checkpoint: what came after it is no longer so.
+      if (data.state === "running" && this.history.lastUpdate > data.from_update) this.reload();
+    }
+    this.drawSoon();
+  }
+
+  drawSoon() {
+    if (this.timer) return;
+    this.timer = setTimeout(() => requestAnimationFrame(() => {
+      this.timer = 0;
+      if (!this.closed) this.draw();
+    }), DRAW_MS);
+  }
+
+  draw() {
+    const job = this.store.jobs.get(this.id);
+    const { history } = this;
+    this.loss.set(history.lossColumns(this.loss.options.kind === "log"), job.updates);
+    this.accuracy.set(history.accuracyColumns(), job.updates);
+    this.show();
+  }
+
+  // The store's job, with what the stream has brought since.
+  now() {
+    const job = this.store.jobs.get(this.id);
+    if (!job) return null;
+    const { live } = this;
+    if (job.state !== "running" || !(live.update > job.updates_done)) return job;
+    return { ...job, updates_done: live.update, progress: live.update / job.updates,
+      loss: live.loss, perturbed_loss: live.perturbed_loss };
+  }
+
+  show() {
+    const job = this.now();
+    if (!job || this.closed) return;
+    const state = stateText(job);
+    if (this.state && this.state !== state) this.announce(`${job.name} is ${state}`);
+    this.state = state;
+    say(this.title, job.name || `job ${job.id}`);
+    say(this.badge, state);
+    this.badge.dataset.state = job.state;
+    this.body.dataset.state = job.state;
+    for (const { button, when } of this.buttons) button.hidden = !when(job);
+    this.actions.hidden = this.buttons.every(({ button }) => button.hidden);
+    this.showReason(job);
+    this.bar.value = progressOf(job);
+    this.bar.hidden = job.state === "succeeded";
+    say(this.where, this.whereText(job));
+    this.showTiles(job);
+    facts(this.facts, job, checkpointRows(job, this.checkpoints ?? []), epochRows(this.history));
+  }
+
+  showReason(job) {
+    const nan = this.history.firstNaN;
+    const text = job.reason
+      || (nan === null ? "" : `The loss is no finite number from update ${count(nan)} on.`);
+    this.reason.hidden = !text;
+    this.reason.dataset.state = job.state;
+    say(this.reason, text);
+  }
+
+  whereText(job) {
+    const parts = [`update ${count(job.updates_done)} of ${count(job.updates)}`];
+    if (job.spec.epochs) parts.push(`epoch ${job.epoch} of ${job.spec.epochs}`);
+    if (job.state === "running") {
+      const speed = number(job.updates_per_second);
+      if (speed) parts.push(`${short(speed, 3)} updates/s`);
+      if (number(job.eta_seconds) !== null) parts.push(`${duration(job.eta_seconds)} left`);
+    }
+    return parts.join(" · ");
+  }
+
+  showTiles(job) {
+    const perturbed = number(job.perturbed_loss) === null ? null : short(job.perturbed_loss);
+    const best = number(job.best_top1) === null ? ""
+      : `best ${percent(job.best_top1)} in epoch ${job.best_epoch}`;
+    const tiles = [
+      ["Test accuracy", percent(job.test_top1), best],
+      ["Test loss", short(job.test_loss), ""],
+      ["Training loss", short(job.train_loss), job.epoch ? `mean of epoch ${job.epoch}` : ""],
+      ["Last update", short(job.loss), perturbed === null ? "" : `perturbed ${perturbed}`],
+      ["Gradients", count(job.gradient_evaluations), `${duration(job.seconds)} of training`],
+    ];
+    if (!this.tiles.children.length) {
+      for (const [label] of tiles) {
+        this.tiles.append(make("div.tile", {}, make("dt", {}, label), make("dd"), make("p")));
+      }
+    }
+    tiles.forEach(([, value, note], i) => {
+      say(this.tiles.children[i].children[1], value);
+      say(this.tiles.children[i].children[2], note);
+    });
+  }
+
+  async act(action) {
+    const job = this.store.jobs.get(this.id);
+    if (action === "cancel" && !(await this.confirm(job))) return;
+    this.buttons.forEach(({ button }) => (button.disabled = true));
+    try {
+      const answer = await post(`/v1/jobs/${this.id}/${action}`);
+      this.announce(`${job.name}: ${answer.result}`);
+    } catch (error) {
+      this.announce(error.message, true);
+    }
+    this.buttons.forEach(({ button }) => (button.disabled = false));
+    this.store.touch(this.id);
+    if (!this.closed) this.host.focus({ preventScroll: true });
+  }
+
+  recolour() {
+    this.loss.rebuild();
+    this.accuracy.rebuild();
+  }
+
+  close() {
+    if (this.closed) return;
+    this.closed = true;
+    clearTimeout(this.timer);
+    if (this.stop) this.stop();
+    this.loss.close();
+    this.accuracy.close();
+  }
+}

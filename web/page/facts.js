@@ -1,0 +1,90 @@
+// What stands below the curves: settings, times, checkpoints, the epochs as a table.
+import { bytes, clock, count, duration, make, number, percent, short } from "./text.js";
+
+// {"kind": "sam", "rho": 0.5} → "sam · rho 0.5"
+function settings({ kind, ...rest }) {
+  const parts = Object.entries(rest)
+    .filter(([, value]) => value !== null && value !== "")
+    .map(([name, value]) => `${name.replaceAll("_", " ")} ${[value].flat().join(", ")}`);
+  return [kind, ...parts].filter(Boolean).join(" · ");
+}
+
+function settingRows(job) {
+  const { spec } = job;
+  return [
+    ["Method", settings(spec.method)],
+    ["Model", `${settings(spec.model)} · ${count(job.parameters)} parameters`],
+    ["Data", settings(spec.dataset)],
+    ["Optimizer", settings(spec.optimizer)],
+    ["Schedule", settings(spec.schedule)],
+    ["Length", `${spec.epochs} epochs · batches of ${spec.batch_size}`],
+    ["Seed", String(spec.seed)],
+    ["Runs on", [job.facts?.device ?? spec.device, job.facts?.precision ?? spec.precision,
+      ...(job.threads ? [`${job.threads} thread${job.threads > 1 ? "s" : ""}`] : [])].join(" · ")],
+    ["Submitted", clock(job.created_at)],
+    ...(job.started_at ? [["Started", clock(job.started_at)
+      + (job.starts > 1 ? ` · ${job.starts} starts` : "")]] : []),
+    ...(job.finished_at ? [["Finished", clock(job.finished_at)]] : []),
+  ];
+}
+
+export function checkpointRows(job, checkpoints) {
+  return [...checkpoints].reverse().map((checkpoint) => [
+    `update ${count(checkpoint.update)}${checkpoint.final ? " (last)" : ""}`
+      + ` · ${bytes(checkpoint.bytes)}`,
+    `/v1/jobs/${job.id}/checkpoints/${checkpoint.update}`,
+    `job-${job.id}-update-${checkpoint.update}.safetensors`,
+  ]);
+}
+
+export function epochRows(history) {
+  return [...history.epochs].reverse().map((e) => [String(e.epoch), count(e.update),
+    short(e.trainLoss), percent(e.trainTop1), short(e.testLoss),
+    number(e.testTop1) === null ? "–" : percent(e.testTop1, 2), duration(e.seconds)]);
+}
+
+const COLUMNS = ["Epoch", "Update", "Training loss", "Training acc.", "Test loss", "Test acc.",
+  "Trained for"];
+
+function files(job, rows) {
+  const csv = ["losses", "epochs"].map((series) => [`${series} as CSV`,
+    `/v1/jobs/${job.id}/${series}?format=csv`, `job-${job.id}-${series}.csv`]);
+  return [...rows, ...csv].map(([text, href, download]) =>
+    make("li", {}, make("a", { href, download }, text)));
+}
+
+function section(title, content, open) {
+  return make("details", { open }, make("summary", {}, title), content);
+}
+
+function build(host) {
+  const parts = {
+    settings: make("dl.settings"),
+    files: make("ul.files"),
+    epochs: make("tbody"),
+  };
+  const titles = COLUMNS.map((name) => make("th", { scope: "col" }, name));
+  const head = make("thead", {}, make("tr", {}, ...titles));
+  host.append(section("Settings", parts.settings, true), section("Files", parts.files, true),
+    section("Epochs", make("div.scroll", {}, make("table.epochs", {}, head, parts.epochs)), false));
+  return parts;
+}
+
+const built = new WeakMap();
+
+// Only what has changed is built anew, so that open sections, selections and focus stay.
+function renew(part, key, make_children) {
+  if (part.made === key) return;
+  part.made = key;
+  part.replaceChildren(...make_children());
+}
+
+export function facts(host, job, checkpoints, epochs) {
+  if (!built.has(host)) built.set(host, build(host));
+  const parts = built.get(host), rows = settingRows(job);
+  renew(parts.settings, JSON.stringify(rows), () => rows.flatMap(([name, value]) =>
+    [make("dt", {}, name), make("dd", {}, value)]));
+  renew(parts.files, JSON.stringify(checkpoints), () => files(job, checkpoints));
+  renew(parts.epochs, JSON.stringify([epochs.length, epochs[0]]), () => epochs.map((cells) =>
+    make("tr", {}, ...cells.map((cell) => make("td", {}, cell)))));
+}

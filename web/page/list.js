@@ -1,0 +1,111 @@
+// The list of jobs: a row a job, changed in place, so that nothing flickers and the focus stays.
+import { ENDED } from "./store.js";
+import { ago, clock, duration, make, number, percent, say } from "./text.js";
+
+const MARKS = {
+  queued: "◌", running: "●", paused: "‖", succeeded: "✓", failed: "✕", cancelled: "–",
+};
+
+export function stateText(job) {
+  if (job.state === "running" && job.wish === "pause") return "pausing";
+  if (job.state === "running" && job.wish === "cancel") return "cancelling";
+  return job.state;
+}
+
+export function progressOf(job) {
+  return Math.min(1, Math.max(0, number(job.progress) ?? 0));
+}
+
+// A bar that also says its value to those who do not see it.
+export function makeBar(label) {
+  return make("progress.bar", { max: 1, value: 0, "aria-label": label });
+}
+
+// What matters most about it: the accuracy once there is one.
+function headline(job) {
+  return number(job.test_top1) === null ? "" : percent(job.test_top1);
+}
+
+function tail(job) {
+  if (ENDED.has(job.state)) {
+    return `${duration(job.seconds)}${job.finished_at ? ` · ${ago(job.finished_at)}` : ""}`;
+  }
+  if (job.state !== "running") return stateText(job);
+  const eta = number(job.eta_seconds);
+  return eta === null ? "starting" : `${duration(eta)} left`;
+}
+
+class Row {
+  constructor(id) {
+    this.mark = make("span.mark", { "aria-hidden": "true" });
+    this.name = make("span.name");
+    this.best = make("span.best");
+    this.about = make("span.about");
+    this.tail = make("span.tail");
+    this.bar = makeBar("progress");
+    this.state = make("span.hidden-text");
+    this.link = make("a.row", { href: `#/jobs/${id}` }, this.mark, this.name, this.state,
+      this.best, this.bar, this.about, this.tail);
+    this.item = make("li", {}, this.link);
+  }
+
+  show(job, selected) {
+    const state = stateText(job);
+    this.link.dataset.state = job.state;
+    this.link.dataset.job = job.id;
+    say(this.mark, MARKS[job.state] ?? "?");
+    this.mark.title = state;
+    say(this.state, `, ${state},`);
+    say(this.name, job.name || `job ${job.id}`);
+    say(this.best, headline(job));
+    const { method, model, seed } = job.spec;
+    say(this.about, `#${job.id} · ${method.kind} · ${model.kind} · seed ${seed}`);
+    say(this.tail, tail(job));
+    this.tail.title = job.finished_at ? clock(job.finished_at) : "";
+    this.bar.value = progressOf(job);
+    this.bar.hidden = ENDED.has(job.state);
+    if (selected) this.link.setAttribute("aria-current", "true");
+    else this.link.removeAttribute("aria-current");
+  }
+}
+
+export class List {
+  constructor(store, host, counts, older) {
+    Object.assign(this, { store, host, counts, older });
+    this.rows = new Map();
+    this.selected = null;
+    host.addEventListener("keydown", (event) => this.onKey(event));
+    older.addEventListener("click", () => store.older());
+  }
+
+  // Up and down walk through the rows, as Tab does.
+  onKey(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const links = [...this.host.querySelectorAll("a.row")];
+    const to = links[links.indexOf(document.activeElement) + step];
+    if (!to) return;
+    event.preventDefault();
+    to.focus();
+  }
+
+  show() {
+    const jobs = this.store.list();
+    let before = this.host.firstElementChild;
+    for (const job of jobs) {
+      let row = this.rows.get(job.id);
+      if (!row) this.rows.set(job.id, (row = new Row(job.id)));
+      row.show(job, job.id === this.selected);
+      if (row.item === before) before = before.nextElementSibling;
+      else this.host.insertBefore(row.item, before);
+    }
+    this.older.hidden = !this.store.next;
+    say(this.counts, this.summary(jobs));
+  }
+
+  summary(jobs) {
+    const of = (state) => jobs.filter((job) => job.state === state).length;
+    const parts = [["running", of("running")], ["queued", of("queued")], ["paused", of("paused")]];
+    const text = parts.filter(([, n]) => n).map(([state, n]) => `${n} ${state}`).join(" · ");
+    return text || (jobs.length ? "nothing to do" : "");
+  }
+}

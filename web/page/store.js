@@ -1,0 +1,113 @@
+// The jobs as the page knows them: the newest page of the list, older ones on request, kept up to
+// date by the event stream of all jobs. Events say which job changed; what it now is comes from the
+// daemon, asked for in groups, so that a hundred busy jobs cost no more than one.
+import { events, get } from "./daemon.js";
+
+const PAGE = 50, MOST = 200;    // jobs a request; the daemon's limit
+const GATHER_MS = 300;          // events that come close together become one request
+const LOOK_MS = 2000;           // progress within an epoch has no event of its own
+const FEW = 4;                  // up to so many changed jobs are asked for one by one
+
+export const ENDED = new Set(["succeeded", "failed", "cancelled"]);
+
+export class Store extends EventTarget {
+  constructor() {
+    super();
+    this.jobs = new Map();
+    this.loaded = false;
+    this.next = null; // where older jobs are
+    this.dirty = new Set();
+    this.timer = 0;
+  }
+
+  start() {
+    this.stop = events("/v1/events", {
+      event: ({ data }) => this.touch(data.job),
+      state: (state, seconds) => this.onLink(state, seconds),
+    });
+    this.looking = setInterval(() => this.look(), LOOK_MS);
+  }
+
+  // Newest first.
+  list() {
+    return [...this.jobs.values()].sort((a, b) => b.id - a.id);
+  }
+
+  changed(detail) {
+    this.dispatchEvent(new CustomEvent("changed", { detail }));
+  }
+
+  onLink(state, seconds) {
+    this.dispatchEvent(new CustomEvent("link", { detail: { state, seconds } }));
+    // What happened before the stream was open is in the list.
+    if (state === "live") this.reload();
+  }
+
+  async reload() {
+    try {
+      const page = await get(`/v1/jobs?limit=${PAGE}`);
+      const first = !this.loaded;
+      this.loaded = true;
+      if (first) this.next = page.next ?? null;
+      this.merge(page.jobs);
+      // Jobs beyond that page may have changed as well while nobody listened.
+      const seen = new Set(page.jobs.map((job) => job.id));
+      for (const job of this.jobs.values()) {
+        if (!seen.has(job.id) && !ENDED.has(job.state)) this.touch(job.id);
+      }
+    } catch (error) {
+      this.dispatchEvent(new CustomEvent("trouble", { detail: error }));
+    }
+  }
+
+  async older() {
+    if (!this.next) return;
+    const page = await get(this.next);
+    this.next = page.next ?? null;
+    this.merge(page.jobs);
+  }
+
+  merge(items) {
+    // A list leaves out the facts, which never change.
+    for (const job of items) this.jobs.set(job.id, { facts: this.jobs.get(job.id)?.facts, ...job });
+    this.changed(items.map((job) => job.id));
+  }
+
+  // Asks for a job again, soon.
+  touch(id) {
+    if (!Number.isInteger(id)) return;
+    this.dirty.add(id);
+    if (!this.timer) this.timer = setTimeout(() => this.flush(), GATHER_MS);
+  }
+
+  look() {
+    if (document.hidden) return;
+    for (const job of this.jobs.values()) if (job.state === "running") this.touch(job.id);
+  }
+
+  async flush() {
+    const ids = [...this.dirty];
+    this.dirty.clear();
+    try {
+      if (ids.length <= FEW) await Promise.all(ids.map((id) => this.fetch(id)));
+      else await this.fetchMany(ids);
+    } catch {
+      ids.forEach((id) => this.dirty.add(id)); // the stream's state tells the user
+    } finally {
+      this.timer = this.dirty.size ? setTimeout(() => this.flush(), LOOK_MS) : 0;
+    }
+  }
+
+  async fetchMany(ids) {
+    const page = await get(`/v1/jobs?limit=${MOST}`);
+    this.merge(page.jobs);
+    const got = new Set(page.jobs.map((job) => job.id));
+    for (const id of ids.filter((each) => !got.has(each)).slice(0, FEW)) await this.fetch(id);
+  }
+
+  async fetch(id) {
+    const job = await get(`/v1/jobs/${id}`);
+    this.merge([job]);
+    return job;
+  }
+}
