@@ -291,7 +291,7 @@ static enum MHD_Result take_body(struct request *request, const char *data, size
     size_t most = request->api->options.body_bytes;
     bool wanted = strcmp(request->method, "POST") == 0;
 
-    if (!wanted || request->refused || request->body.length + *size > most) {
+    if (!wanted || request->decided || request->refused || request->body.length + *size > most) {
         request->refused = wanted ? 413 : 0;
         request->discarded += *size;
         if (request->discarded > 4 * most)
@@ -303,6 +303,21 @@ static enum MHD_Result take_body(struct request *request, const char *data, size
     }
     *size = 0;
     return MHD_YES;
+}
+
+/* Whether what is to come can be read to its end before a refusal is sent, so that the client gets
+ * to see it and the connection stays. */
+static bool body_is_short(const struct request *request)
+{
+    const char *length =
+        MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Content-Length");
+    int status = request->reply->status;
+
+    if (status == 400 || status == 431 || status == 414 || status == 505 ||
+        MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Expect") ||
+        MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Transfer-Encoding"))
+        return false;
+    return !length || strtoull(length, NULL, 10) <= 2 * request->api->options.body_bytes;
 }
 
 enum MHD_Result connection_handle(void *api, struct MHD_Connection *connection, const char *url,
@@ -318,12 +333,15 @@ enum MHD_Result connection_handle(void *api, struct MHD_Connection *connection, 
         return MHD_NO;
     switch (request->phase) {
     case PHASE_HEAD:
-        if (!begin(request, method, version))
+        request->decided = !begin(request, method, version);
+        if (request->decided && !body_is_short(request))
             return answer(request);
         request->phase = PHASE_BODY;
         return MHD_YES;
     case PHASE_BODY:
-        return *size > 0 ? take_body(request, data, size) : dispatch(request);
+        if (*size > 0)
+            return take_body(request, data, size);
+        return request->decided ? answer(request) : dispatch(request);
     case PHASE_WORKED:
         return answer(request);
     default:

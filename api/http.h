@@ -145,7 +145,8 @@ struct request {
     bool authorised;
     struct text body;
     size_t discarded;
-    int refused; /* the status of a refusal that waits for the end of the body */
+    bool decided; /* the reply is there, the rest of the body is read and dropped */
+    int refused;  /* the status of a refusal that waits for the end of the body */
     double began;
     int status;    /* of the answer, for the metrics */
     bool may_wait; /* on a worker: may read a lot, may wait for a disk */

@@ -25,6 +25,7 @@ struct series {
     int64_t job, after, left, of, rows, bucket; /* bucket: rows that become two; 0: no thinning */
     int64_t first;                              /* `after` at the start */
     bool epochs, csv, begun, ended;
+    bool limited; /* the client's limit may leave rows for another request */
     struct text text;
     size_t sent;
     /* thinning: the extremes of the present bucket */
@@ -217,7 +218,7 @@ static int advance(struct series *series, struct db_reader *reader, struct err *
     else
         rc = 0;
     if (rc == 0 && series->of - before < BLOCK_ROWS)
-        end(series, series->left == 0);
+        end(series, series->limited && series->left == 0);
     return rc;
 }
 
@@ -261,12 +262,26 @@ static void series_close(void *context)
     free(series);
 }
 
-/* Rows that thinning starts from, as the job's summary knows them. */
-static int64_t rows_of(const struct series *series, const struct db_job *job)
+/* Rows behind `after`, as the job's summary knows them. */
+static int64_t series_rows(const struct series *series, const struct db_job *job)
 {
     int64_t rows = (series->epochs ? job->epoch : (int64_t)job->updates_done) - series->after;
 
-    return rows < 0 ? 0 : rows < series->left ? rows : series->left;
+    return rows < 0 ? 0 : rows;
+}
+
+/* What is taken, as buckets of the rows that there are now. */
+static void thin(struct series *series, const struct db_job *job, int64_t points,
+                 struct reply *reply)
+{
+    int64_t rows = series_rows(series, job), buckets = (points - 1) / 2;
+
+    rows = rows < series->left ? rows : series->left;
+    if (rows <= points)
+        return;
+    series->bucket = (rows + buckets - 1) / buckets;
+    series->left = rows;
+    reply_header(reply, "Rwpd-Thinned", "points=%lld; of=%lld", (long long)points, (long long)rows);
 }
 
 static int series_start(struct request *request, struct reply *reply, bool epochs, struct err *err)
@@ -293,15 +308,10 @@ static int series_start(struct request *request, struct reply *reply, bool epoch
     series->after = value[SERIES_AFTER].number;
     series->left = value[SERIES_LIMIT].number;
     series->shown = -1;
+    series->limited = value[SERIES_LIMIT].given && series->left < series_rows(series, &job);
     series->csv = format->given ? format->number == 1 : negotiate(request->accept, types) == 1;
-    if (value[SERIES_POINTS].given && rows_of(series, &job) > value[SERIES_POINTS].number) {
-        int64_t buckets = (value[SERIES_POINTS].number - 1) / 2;
-
-        series->bucket = (rows_of(series, &job) + buckets - 1) / buckets;
-        reply_header(reply, "Rwpd-Thinned", "points=%lld; of=%lld",
-                     (long long)value[SERIES_POINTS].number, (long long)rows_of(series, &job));
-        series->left = rows_of(series, &job); /* no more than what the buckets were made for */
-    }
+    if (value[SERIES_POINTS].given)
+        thin(series, &job, value[SERIES_POINTS].number, reply);
     db_job_free(&job);
     reply->type = series->csv ? "text/csv; charset=utf-8" : "application/json";
     reply_header(reply, "Vary", "Accept");
