@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -162,6 +163,39 @@ static void nan_comes_through(void **state)
     }
 }
 
+static int open_program(struct graph *g, struct program **out, struct err *failure)
+{
+    struct backend_options backend_options = {.threads = 1};
+    struct program_options options = {.side_by_side = 1};
+    struct layout *params, *states;
+    struct backend *backend;
+    int rc;
+
+    assert_ok(layout_open(&params, g->params, g->n_params, err));
+    assert_ok(layout_open(&states, g->states, g->n_states, err));
+    assert_ok(backend_cpu.open(&backend, &backend_options, err));
+    rc = backend_cpu.program_open(backend, g, params, states, &options, out, failure);
+    backend_cpu.close(backend);
+    layout_close(params);
+    layout_close(states);
+    return rc;
+}
+
+/* An operation of a later day. */
+static void unknown_operations_are_refused(void **state)
+{
+    struct graph *g = graph_new(true);
+    int64_t n = 2, c = 3, side = 4;
+    struct program *program = NULL;
+
+    (void)state;
+    graph_output(g, graph_relu(g, graph_input(g, shape_of(4, n, c, side, side), VALUE_REAL)));
+    g->nodes[g->values[g->outputs[0]].node].op = OP_COUNT;
+    assert_refused(open_program(g, &program, err), ERR_UNSUPPORTED, "the CPU backend has no");
+    assert_null(program);
+    graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +205,7 @@ int main(void)
         cmocka_unit_test(normalisations_of_nets),
         cmocka_unit_test(statistics_survive_an_offset),
         cmocka_unit_test(nan_comes_through),
+        cmocka_unit_test(unknown_operations_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,6 +23,7 @@ static const struct setting settings[] = {
     {"small, alone", {MODEL_RESNET, 8, {3, {1, 1, 1}}}, {30, 1, 8, 8, 10}, 1},
     {"small, two threads", {MODEL_RESNET, 8, {3, {1, 1, 1}}}, {30, 1, 8, 8, 10}, 2},
     {"middle, two threads", {MODEL_RESNET, 16, {2, {1, 1}}}, {16, 3, 24, 24, 10}, 2},
+    {"middle, four threads", {MODEL_RESNET, 16, {2, {1, 1}}}, {16, 3, 24, 24, 10}, 4},
     {"large, two threads", {MODEL_RESNET, 64, {1, {1}}}, {16, 3, 32, 32, 10}, 2},
     {"large, three threads", {MODEL_RESNET, 64, {1, {1}}}, {16, 3, 32, 32, 10}, 3},
 };
@@ -169,6 +170,30 @@ static void passes_repeat(void **state)
     }
 }
 
+/* What only a gradient needs is left out; the loss stays the same bits. */
+static void a_pass_without_gradient(void **state)
+{
+    struct two t;
+    const void *inputs[MODEL_INPUTS];
+    float loss[MODEL_OUTPUTS];
+    void *outputs[MODEL_OUTPUTS] = {&loss[0], &loss[1], &loss[2]};
+    struct pass pass;
+
+    (void)state;
+    open_two(&t, &settings[2]);
+    run_two(&t, true);
+    inputs[MODEL_INPUT_IMAGES] = t.images[0];
+    inputs[MODEL_INPUT_LABELS] = t.labels[0];
+    pass = (struct pass){.program = t.program[0],
+                         .weights = t.weights,
+                         .states = t.state,
+                         .inputs = inputs,
+                         .outputs = outputs};
+    assert_ok(backend_cpu.execute(t.backend, &pass, 1, err));
+    assert_memory_equal(loss, t.result[0], sizeof loss);
+    close_two(&t);
+}
+
 static void errors_of_either_term_are_told(void **state)
 {
     (void)state;
@@ -202,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passes_repeat),
+        cmocka_unit_test(a_pass_without_gradient),
         cmocka_unit_test(errors_of_either_term_are_told),
     };
 

@@ -2,8 +2,12 @@
  *
  * A graph is compiled into commands over slots. A slot is a value of the graph in one form, or a
  * command's scratch memory; commands run one after the other, each on the program's threads.
+ *
  * Everything that decides a bit of the result (layouts, algorithms, threads, order) is fixed when
  * the program is compiled, from the graph, the processor and the number of threads; never by time.
+ *
+ * Denormal numbers are left as IEEE has them: flushing them to zero would have to be set in each
+ * thread of each team, oneDNN's included, to give the same bits always.
  */
 #ifndef ENGINE_BACKEND_CPU_CPU_H
 #define ENGINE_BACKEND_CPU_CPU_H

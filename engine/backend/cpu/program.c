@@ -68,7 +68,7 @@ static int open_as(struct program **out, const struct request *r, enum cpu_layou
 
 static int open_best(struct program **out, const struct request *r, struct err *err)
 {
-    struct program *p;
+    struct program *p = NULL;
     int rc = open_as(&p, r, r->cpu->layout, err);
 
     if (!rc && p->slow && r->cpu->layout == CPU_LAYOUT_BEST) {

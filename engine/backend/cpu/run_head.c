@@ -110,7 +110,7 @@ static size_t rank_of_label(const float *row, size_t n, size_t label)
     size_t above = 0;
 
     for (size_t i = 0; i < n; i++)
-        above += row[i] > row[label] || (row[i] == row[label] && i < label);
+        above += row[i] > row[label] || (i < label && row[i] == row[label]);
     return above;
 }
 

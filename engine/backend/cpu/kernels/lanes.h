@@ -66,7 +66,7 @@ INLINE lanes splat(float x)
 /* All lanes, or the first `n`. */
 INLINE lanes_mask first_lanes(size_t n)
 {
-    lanes_mask mask;
+    lanes_mask mask = {0};
 
     for (size_t i = 0; i < LANES; i++)
         mask[i] = i < n ? -1 : 0;

@@ -72,7 +72,7 @@ struct counters {
 INLINE struct counters draw(uint64_t seed, uint32_t block, uint32_t stream, uint64_t step)
 {
     uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-    words c0, c1, c2, c3, none = {0};
+    words c0 = {0}, c1, c2, c3, none = {0};
 
     for (uint32_t i = 0; i < 8; i++)
         c0[i] = (uint32_t)(block + i);
