@@ -1,0 +1,305 @@
+/* The whole room on a free port of the loopback, with a database of its own and a service that
+ * queues jobs without training them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <cjson/cJSON.h>
+
+#include "api/api.h"
+#include "base/err.h"
+#include "http.h"
+#include "http_client.h"
+#include "server_fixture.h"
+
+static cJSON *ask_json(const char *method, const char *target, const char *headers,
+                       const char *body, int status)
+{
+    char *answer;
+    int got = http_ask(fixture.port, method, target, headers, body, &answer);
+    cJSON *json;
+
+    if (got != status)
+        fail_msg("%s %s: %d, not %d: %s", method, target, got, status, answer ? answer : "");
+    json = cJSON_Parse(http_body(answer));
+    if (!json)
+        fail_msg("%s: no JSON: %s", target, answer);
+    free(answer);
+    return json;
+}
+
+static double number(const cJSON *json, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
+
+    assert_true(cJSON_IsNumber(item));
+    return item->valuedouble;
+}
+
+static const char *string(const cJSON *json, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
+
+    assert_true(cJSON_IsString(item));
+    return item->valuestring;
+}
+
+static void test_submit(void **state)
+{
+    const char *job = "{\"model\":{\"kind\":\"net\"},\"name\":\"first\"}";
+    cJSON *json = ask_json("POST", "/v1/jobs", "Idempotency-Key: one\r\n", job, 201);
+    double id = number(json, "id");
+
+    (void)state;
+    assert_string_equal(string(json, "name"), "first");
+    assert_string_equal(string(json, "state"), "queued");
+    assert_true(number(cJSON_GetObjectItem(json, "spec"), "epochs") == 3);
+    cJSON_Delete(json);
+    json = ask_json("POST", "/v1/jobs", "Idempotency-Key: one\r\n", job, 200);
+    assert_true(number(json, "id") == id);
+    cJSON_Delete(json);
+    cJSON_Delete(ask_json("POST", "/v1/jobs", "Idempotency-Key: one\r\n",
+                          "{\"model\":{\"kind\":\"line\"}}", 409));
+    json =
+        ask_json("POST", "/v1/jobs", "", "{\"model\":{\"kind\":\"x\"},\"epochs\":0,\"y\":1}", 422);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(json, "errors")), 3);
+    cJSON_Delete(json);
+    json = ask_json("POST", "/v1/jobs", "", "{\"model\":{\"kind\":\"net\"},\"epochs\":13}", 422);
+    cJSON_Delete(json);
+    cJSON_Delete(ask_json("POST", "/v1/jobs", "", "{", 400));
+    cJSON_Delete(ask_json("POST", "/v1/jobs", "", "", 400));
+    cJSON_Delete(ask_json("POST", "/v1/jobs", "Content-Length: 0\r\n", NULL, 415));
+}
+
+static void test_list(void **state)
+{
+    cJSON *json = ask_json("GET", "/v1/jobs?limit=1", "", NULL, 200);
+    const char *next = string(json, "next");
+    const cJSON *jobs = cJSON_GetObjectItem(json, "jobs");
+    double first = number(cJSON_GetArrayItem(jobs, 0), "id");
+    cJSON *second = ask_json("GET", next, "", NULL, 200);
+
+    (void)state;
+    assert_true(number(cJSON_GetArrayItem(cJSON_GetObjectItem(second, "jobs"), 0), "id") < first);
+    cJSON_Delete(second);
+    cJSON_Delete(json);
+    cJSON_Delete(ask_json("GET", "/v1/jobs?cursor=x", "", NULL, 422));
+    cJSON_Delete(ask_json("GET", "/v1/jobs?state=no&limit=201&limit=1&z=1", "", NULL, 422));
+}
+
+static void test_control(void **state)
+{
+    cJSON *json = ask_json("POST", "/v1/jobs/1/cancel", "", NULL, 409);
+
+    (void)state;
+    cJSON_Delete(json);
+    cJSON_Delete(ask_json("POST", "/v1/jobs/1/pause", "", "{\"now\":true}", 422));
+    cJSON_Delete(ask_json("POST", "/v1/jobs/99/pause", "", NULL, 404));
+    cJSON_Delete(ask_json("POST", "/v1/jobs/1/cancel", "Origin: http://evil\r\n", NULL, 403));
+    cJSON_Delete(
+        ask_json("POST", "/v1/jobs/1/cancel", "Sec-Fetch-Site: cross-site\r\n", NULL, 403));
+}
+
+static void test_losses(void **state)
+{
+    cJSON *json = ask_json("GET", "/v1/jobs/1/losses", "", NULL, 200);
+    const cJSON *rows = cJSON_GetObjectItem(json, "losses");
+    char *answer;
+
+    (void)state;
+    assert_int_equal(cJSON_GetArraySize(rows), FIXTURE_UPDATES);
+    assert_string_equal(string(cJSON_GetArrayItem(rows, FIXTURE_NAN - 1), "loss"), "NaN");
+    assert_true(number(json, "of") == FIXTURE_UPDATES);
+    cJSON_Delete(json);
+    json = ask_json("GET", "/v1/jobs/1/losses?points=20", "", NULL, 200);
+    rows = cJSON_GetObjectItem(json, "losses");
+    assert_in_range(cJSON_GetArraySize(rows), 10, 20);
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(json, "thinned")));
+    cJSON_Delete(json);
+    json = ask_json("GET", "/v1/jobs/1/losses?after=10&limit=5", "", NULL, 200);
+    assert_true(number(json, "next_after") == 15);
+    cJSON_Delete(json);
+    assert_int_equal(http_ask(fixture.port, "GET", "/v1/jobs/1/losses?limit=1",
+                              "Accept: text/csv;q=0.9, application/json;q=0.1\r\n", NULL, &answer),
+                     200);
+    assert_string_equal(http_body(answer), "update,epoch,loss,perturbed_loss,lr,sigma,seconds\n"
+                                           "1,1,1,,0.1,0,0.5\n");
+    free(answer);
+    cJSON_Delete(ask_json("GET", "/v1/jobs/1/losses", "Accept: image/png\r\n", NULL, 406));
+}
+
+static void test_events(void **state)
+{
+    char *answer, *body;
+    int n = 0;
+
+    (void)state;
+    assert_int_equal(
+        http_ask(fixture.port, "GET", "/v1/jobs/1/events?last_event_id=0", "", NULL, &answer), 200);
+    body = http_body(answer);
+    for (char *at = body; (at = strstr(at, "event: update\n")); at++)
+        n++;
+    assert_int_equal(n, FIXTURE_UPDATES);
+    assert_non_null(strstr(body, "event: checkpoint\n"));
+    assert_non_null(strstr(body, "\"state\":\"succeeded\""));
+    free(answer);
+    assert_int_equal(http_ask(fixture.port, "GET", "/v1/jobs/1/events", "", NULL, &answer), 200);
+    body = http_body(answer);
+    assert_non_null(strstr(body, "event: job\ndata: {\"id\":1,"));
+    body = strstr(body, "id: ");
+    n = atoi(body + 4);
+    free(answer);
+    {
+        char header[64];
+
+        snprintf(header, sizeof header, "Last-Event-ID: %d\r\n", n);
+        assert_int_equal(http_ask(fixture.port, "GET", "/v1/jobs/1/events", header, NULL, &answer),
+                         204);
+    }
+    free(answer);
+}
+
+static void test_checkpoints(void **state)
+{
+    cJSON *json = ask_json("GET", "/v1/jobs/1/checkpoints", "", NULL, 200);
+    char *answer, *part;
+    const char *body;
+    long n;
+    static const char whole[] = "GET /v1/jobs/1/checkpoints/latest HTTP/1.1\r\nHost: localhost\r\n"
+                                "Connection: close\r\n\r\n";
+
+    (void)state;
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(json, "checkpoints")), 1);
+    cJSON_Delete(json);
+    n = http_send(fixture.port, whole, sizeof whole - 1, 5000, &answer);
+    body = http_body(answer);
+    n -= body - answer;
+    assert_true(n > 16 && n % 4 == 0);
+    assert_memory_equal(body + n - sizeof fixture_weights, fixture_weights, sizeof fixture_weights);
+    assert_int_equal(http_ask(fixture.port, "GET", "/v1/jobs/1/checkpoints/latest",
+                              "Range: bytes=-4\r\n", NULL, &part),
+                     206);
+    assert_memory_equal(http_body(part), &fixture_weights[FIXTURE_WEIGHTS - 1], 4);
+    free(part);
+    free(answer);
+    assert_int_equal(http_ask(fixture.port, "GET", "/v1/jobs/1/checkpoints/latest",
+                              "Range: bytes=999999-\r\n", NULL, &part),
+                     416);
+    free(part);
+    cJSON_Delete(ask_json("GET", "/v1/jobs/1/checkpoints/7", "", NULL, 404));
+}
+
+/* Every route answers as its table says, and what has a wrong method is refused with Allow. */
+static void test_table(void **state)
+{
+    int n;
+    const struct route *table = routes(&n);
+
+    (void)state;
+    for (int i = 0; i < n; i++) {
+        char path[100], *answer;
+        const char *at = table[i].pattern;
+        size_t used = 0;
+        int status;
+
+        while (*at) {
+            if (*at == '{') {
+                used += (size_t)snprintf(path + used, sizeof path - used, "%s",
+                                         strncmp(at, "{id}", 4) == 0 ? "1" : "latest");
+                at = strchr(at, '}') + 1;
+            } else {
+                path[used++] = *at++;
+            }
+        }
+        path[used] = '\0';
+        status = http_ask(fixture.port, "DELETE", path, "", NULL, &answer);
+        assert_int_equal(status, 405);
+        assert_non_null(strstr(answer, "\r\nAllow: "));
+        free(answer);
+        assert_int_equal(http_ask(fixture.port, "OPTIONS", path, "", NULL, &answer), 204);
+        free(answer);
+        if (strcmp(table[i].method, "GET") != 0)
+            continue;
+        assert_int_equal(http_ask(fixture.port, "HEAD", path, "", NULL, &answer), 200);
+        assert_string_equal(http_body(answer), "");
+        free(answer);
+        if (!(table[i].flags & ROUTE_STREAM)) {
+            assert_int_equal(http_ask(fixture.port, "GET", path, "", NULL, &answer), 200);
+            free(answer);
+        }
+    }
+}
+
+static void test_description(void **state)
+{
+    cJSON *json = ask_json("GET", "/openapi.json", "", NULL, 200);
+    const cJSON *paths = cJSON_GetObjectItem(json, "paths");
+    int n;
+    const struct route *table = routes(&n);
+
+    (void)state;
+    for (int i = 0; i < n; i++)
+        assert_non_null(
+            cJSON_GetObjectItem(cJSON_GetObjectItemCaseSensitive(paths, table[i].pattern),
+                                strcmp(table[i].method, "GET") == 0 ? "get" : "post"));
+    cJSON_Delete(json);
+}
+
+static void test_host(void **state)
+{
+    static const char evil[] = "GET /v1 HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+    char *answer;
+
+    (void)state;
+    http_send(fixture.port, evil, sizeof evil - 1, 5000, &answer);
+    assert_non_null(strstr(answer, " 421 "));
+    free(answer);
+}
+
+static void test_token(void **state)
+{
+    static const char token[] = "0123456789abcdef";
+    struct api_options options = {.address = "127.0.0.1", .token = token};
+    struct api *api;
+    struct err err;
+    char *answer;
+
+    (void)state;
+    assert_int_equal(api_open(&api, &options, &fixture_service, fixture.db, &err), 0);
+    assert_int_equal(http_ask(api_port(api), "GET", "/livez", "", NULL, &answer), 200);
+    free(answer);
+    assert_int_equal(http_ask(api_port(api), "GET", "/v1", "", NULL, &answer), 401);
+    assert_non_null(strstr(answer, "WWW-Authenticate: Bearer"));
+    free(answer);
+    assert_int_equal(http_ask(api_port(api), "GET", "/v1",
+                              "Authorization: Bearer 0123456789abcdef\r\n", NULL, &answer),
+                     200);
+    free(answer);
+    assert_int_equal(http_ask(api_port(api), "GET", "/v1",
+                              "Authorization: Bearer 0123456789abcdee\r\n", NULL, &answer),
+                     401);
+    free(answer);
+    api_close(api);
+    options = (struct api_options){.address = "0.0.0.0"};
+    assert_int_equal(api_open(&api, &options, &fixture_service, fixture.db, &err), ERR_INVALID);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_submit),  cmocka_unit_test(test_list),
+        cmocka_unit_test(test_control), cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_events),  cmocka_unit_test(test_checkpoints),
+        cmocka_unit_test(test_table),   cmocka_unit_test(test_description),
+        cmocka_unit_test(test_host),    cmocka_unit_test(test_token),
+    };
+
+    return cmocka_run_group_tests(tests, fixture_open, fixture_close);
+}
