@@ -158,7 +158,7 @@ int db_epoch_add(struct db *db, int64_t job, const struct db_epoch *epoch, struc
 int db_message_add(struct db *db, int64_t job, const char *text, struct err *err);
 
 /* Durable, whole or not at all. Older ones beyond `keep` (≥ 1, this one counted) are removed with
- * it; one of the same update is replaced. The job must be running. A tensor has at most 1e9 bytes
+ * it; one of the same update is replaced, one of update 0 is not kept: a run begins there anyway. The job must be running. A tensor has at most 1e9 bytes
  * (ERR_LIMIT). */
 int db_checkpoint_add(struct db *db, int64_t job, const struct checkpoint *checkpoint, bool final,
                       int64_t keep, struct err *err);

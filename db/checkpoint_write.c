@@ -1,0 +1,224 @@
+/* Checkpoints, first step: into checkpoints.db, whole or not at all, while those that fall out of
+ * `keep` go; removed first, so that the new one takes their pages. Second step: the job's row and
+ * an event in rwpd.db. Between the two a crash leaves the truth in checkpoints.db. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "checksum.h"
+#include "inside.h"
+
+/* SQLite's limit for a value, as Debian builds it. */
+#define TENSOR_BYTES_MAX 1000000000u
+
+struct checkpoint_op {
+    struct db_op op;
+    const struct checkpoint *checkpoint;
+    const int64_t *checksums; /* one a tensor */
+    bool final;
+    int64_t keep, wall_ms, bytes;
+};
+
+int db_checkpoint_latest(struct db_writer *writer, int64_t job, int64_t *updates, struct err *err)
+{
+    static const char text[] = "SELECT coalesce(max(updates), 0) FROM checkpoint WHERE job = ?";
+    sqlite3_stmt *statement;
+    int code = sql_query(&writer->checkpoints, &statement, err, text, "i", job);
+
+    if (!code)
+        code = sql_step(&writer->checkpoints, statement, err);
+    if (code < 0)
+        return code;
+    *updates = sqlite3_column_int64(statement, 0);
+    sql_done(statement);
+    return 0;
+}
+
+/* ---- Into checkpoints.db ---- */
+
+static int make_room(struct db_writer *writer, const struct checkpoint_op *op, struct err *err)
+{
+    static const char same[] = "DELETE FROM checkpoint WHERE job = ? AND updates = ?";
+    static const char old[] = "DELETE FROM checkpoint WHERE job = ?1 AND id NOT IN (SELECT id "
+                              "FROM checkpoint WHERE job = ?1 ORDER BY updates DESC LIMIT ?2)";
+    int code =
+        sql_run(&writer->checkpoints, err, same, "ii", op->op.job, (int64_t)op->checkpoint->update);
+
+    if (!code)
+        code = sql_run(&writer->checkpoints, err, old, "ii", op->op.job, op->keep - 1);
+    return code;
+}
+
+static int put_tensor(struct db_writer *writer, int64_t checkpoint, int number,
+                      const struct tensor *tensor, int64_t checksum, struct err *err)
+{
+    static const char text[] =
+        "INSERT INTO tensor (checkpoint, number, name, role, type, rank, dim0, dim1, dim2, dim3, "
+        "checksum, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    int64_t dim[TENSOR_RANK_MAX] = {0};
+    size_t bytes = tensor_bytes(tensor);
+    sqlite3_stmt *statement;
+    int code;
+
+    for (int i = 0; i < tensor->rank; i++)
+        dim[i] = tensor->dim[i];
+    code = sql_query(&writer->checkpoints, &statement, err, text, "iitiiiiiiii", checkpoint,
+                     (int64_t)number, tensor->name, (int64_t)tensor->role, (int64_t)tensor->type,
+                     (int64_t)tensor->rank, dim[0], dim[1], dim[2], dim[3], checksum);
+    if (code)
+        return code;
+    /* An empty tensor's data may be NULL, which would be SQL's. */
+    if (sqlite3_bind_blob64(statement, 12, bytes ? tensor->data : "", bytes, SQLITE_STATIC) !=
+        SQLITE_OK)
+        return sql_fail(&writer->checkpoints, err);
+    code = sql_step(&writer->checkpoints, statement, err);
+    sqlite3_bind_null(statement, 12);
+    return code;
+}
+
+static int put(struct db_writer *writer, const struct checkpoint_op *op, struct err *err)
+{
+    static const char text[] = "INSERT INTO checkpoint (job, updates, final, wall_ms, bytes) "
+                               "VALUES (?, ?, ?, ?, ?)";
+    const struct checkpoint *checkpoint = op->checkpoint;
+    int64_t id;
+    int code = sql_run(&writer->checkpoints, err, text, "iiiii", op->op.job,
+                       (int64_t)checkpoint->update, (int64_t)op->final, op->wall_ms, op->bytes);
+
+    id = sqlite3_last_insert_rowid(writer->checkpoints.handle);
+    for (int i = 0; !code && i < checkpoint->n_tensors; i++)
+        code = put_tensor(writer, id, i, &checkpoint->tensors[i], op->checksums[i], err);
+    return code;
+}
+
+/* A run goes on from its latest checkpoint, so an earlier one is another run's: a mistake. */
+static int check_latest(struct db_writer *writer, const struct checkpoint_op *op, struct err *err)
+{
+    int64_t latest;
+    int code = db_checkpoint_latest(writer, op->op.job, &latest, err);
+
+    if (!code && (int64_t)op->checkpoint->update < latest)
+        code = err_set(err, ERR_CONFLICT, "job %lld has a checkpoint of update %lld already",
+                       (long long)op->op.job, (long long)latest);
+    return code;
+}
+
+int db_checkpoint_write(struct db_writer *writer, struct db_op *op, struct err *err)
+{
+    static const char begin[] = "BEGIN IMMEDIATE", commit[] = "COMMIT", rollback[] = "ROLLBACK";
+    const struct checkpoint_op *checkpoint = (struct checkpoint_op *)op;
+    struct sql *sql = &writer->checkpoints;
+    int code = sql_run(sql, err, begin, "");
+
+    if (!code)
+        code = check_latest(writer, checkpoint, err);
+    if (!code)
+        code = make_room(writer, checkpoint, err);
+    if (!code)
+        code = put(writer, checkpoint, err);
+    if (!code)
+        code = sql_run(sql, err, commit, "");
+    if (code && !sqlite3_get_autocommit(sql->handle))
+        sql_run(sql, NULL, rollback, "");
+    return code;
+}
+
+/* ---- Into rwpd.db ---- */
+
+static int note(struct db_writer *writer, int64_t job, int64_t updates, int64_t wall_ms,
+                struct err *err)
+{
+    static const char text[] = "UPDATE job SET checkpoint_updates = ? WHERE id = ?";
+    const struct db_event_row event = {
+        .job = job, .kind = EVENT_CHECKPOINT, .wall_ms = wall_ms, .state = -1, .number = updates};
+    int code = sql_run(&writer->rows, err, text, "ii", updates, job);
+
+    if (code || updates == 0)
+        return code;
+    return db_event_add(writer, &event, err);
+}
+
+static int apply_checkpoint(struct db_writer *writer, struct db_op *op, struct err *err)
+{
+    const struct checkpoint_op *checkpoint = (struct checkpoint_op *)op;
+    int code = db_sums_flush(writer, err);
+
+    return code ? code
+                : note(writer, op->job, (int64_t)checkpoint->checkpoint->update,
+                       checkpoint->wall_ms, err);
+}
+
+int db_checkpoint_adopt(struct db_writer *writer, int64_t job, int64_t updates, struct err *err)
+{
+    static const char text[] = "SELECT checkpoint_updates FROM job WHERE id = ?";
+    sqlite3_stmt *statement;
+    int64_t known;
+    int code = sql_query(&writer->rows, &statement, err, text, "i", job);
+
+    if (!code)
+        code = sql_step(&writer->rows, statement, err);
+    if (code <= 0)
+        return code;
+    known = sqlite3_column_int64(statement, 0);
+    sql_done(statement);
+    return known == updates ? 0 : note(writer, job, updates, clock_wall_ms(), err);
+}
+
+/* ---- The caller ---- */
+
+static int check_tensors(const struct checkpoint *checkpoint, struct err *err)
+{
+    for (int i = 0; i < checkpoint->n_tensors; i++) {
+        const struct tensor *tensor = &checkpoint->tensors[i];
+
+        if (tensor->rank < 0 || tensor->rank > TENSOR_RANK_MAX ||
+            !memchr(tensor->name, '\0', sizeof tensor->name))
+            return err_set(err, ERR_INVALID, "tensor %d of a checkpoint is ill-formed", i);
+        if (tensor_bytes(tensor) > TENSOR_BYTES_MAX - 1000)
+            return err_set(err, ERR_LIMIT, "%s has %zu bytes; a tensor has at most 1e9",
+                           tensor->name, tensor_bytes(tensor));
+    }
+    return 0;
+}
+
+static int64_t checksum_of(const struct tensor *tensor)
+{
+    struct checksum sum;
+
+    checksum_start(&sum);
+    checksum_add(&sum, tensor->data, tensor_bytes(tensor));
+    return checksum_end(&sum);
+}
+
+int db_checkpoint_add(struct db *db, int64_t job, const struct checkpoint *checkpoint, bool final,
+                      int64_t keep, struct err *err)
+{
+    struct checkpoint_op op = {.op = {.kind = OP_CHECKPOINT,
+                                      .job = job,
+                                      .accept = db_queue_running,
+                                      .apply = apply_checkpoint},
+                               .checkpoint = checkpoint,
+                               .final = final,
+                               .keep = keep,
+                               .wall_ms = clock_wall_ms()};
+    cleanup_free int64_t *checksums = NULL;
+    int code = check_tensors(checkpoint, err);
+
+    if (code)
+        return code;
+    if (checkpoint->update == 0)
+        return 0;
+    if (keep < 1 || checkpoint->update > INT64_MAX)
+        return err_set(err, ERR_INVALID, "a checkpoint of update %llu to keep %lld cannot be kept",
+                       (unsigned long long)checkpoint->update, (long long)keep);
+    checksums = calloc((size_t)checkpoint->n_tensors + 1, sizeof *checksums);
+    if (!checksums)
+        return err_no_memory(err);
+    for (int i = 0; i < checkpoint->n_tensors; i++) {
+        checksums[i] = checksum_of(&checkpoint->tensors[i]);
+        op.bytes += (int64_t)tensor_bytes(&checkpoint->tensors[i]);
+    }
+    op.checksums = checksums;
+    return db_queue_submit(db->queue, &op.op, err);
+}

@@ -1,0 +1,329 @@
+/* The states of jobs: changed in one function, `change_state`, by requests, claims and recovery. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "inside.h"
+
+_Static_assert(JOB_QUEUED == 0, "the index job_queue and statements here have it as a number");
+
+/* From → to, a bit a state. */
+static const unsigned allowed[JOB_STATES] = {
+    [JOB_QUEUED] = 1u << JOB_RUNNING | 1u << JOB_PAUSED | 1u << JOB_CANCELLED,
+    [JOB_RUNNING] = 1u << JOB_SUCCEEDED | 1u << JOB_FAILED | 1u << JOB_CANCELLED |
+                    1u << JOB_PAUSED | 1u << JOB_QUEUED,
+    [JOB_PAUSED] = 1u << JOB_QUEUED | 1u << JOB_CANCELLED,
+};
+
+struct change {
+    int64_t job;
+    enum job_state to;
+    const char *reason;
+    int64_t from_update; /* out, when `to` is running */
+};
+
+static bool is_final(enum job_state state)
+{
+    return allowed[state] == 0;
+}
+
+/* ERR_NOT_FOUND. */
+static int read_state(struct db_writer *writer, int64_t job, enum job_state *out, struct err *err)
+{
+    static const char text[] = "SELECT state FROM job WHERE id = ?";
+    sqlite3_stmt *statement;
+    int code = sql_query(&writer->rows, &statement, err, text, "i", job);
+
+    if (!code)
+        code = sql_step(&writer->rows, statement, err);
+    if (code < 0)
+        return code;
+    if (code == 0)
+        return err_set(err, ERR_NOT_FOUND, "there is no job %lld", (long long)job);
+    *out = (enum job_state)sqlite3_column_int(statement, 0);
+    sql_done(statement);
+    if ((unsigned)*out >= JOB_STATES)
+        return err_set(err, ERR_CORRUPT, "damaged file %.300s: job %lld has state %d",
+                       writer->rows.path, (long long)job, (int)*out);
+    return 0;
+}
+
+static int write_state(struct db_writer *writer, const struct change *change, int64_t now,
+                       struct err *err)
+{
+    static const char text[] =
+        "UPDATE job SET state = ?1, reason = ?2, wish = 0, starts = starts + ?3, "
+        "started_ms = CASE WHEN ?3 AND started_ms = 0 THEN ?5 ELSE started_ms END, "
+        "finished_ms = CASE WHEN ?4 THEN ?5 ELSE 0 END WHERE id = ?6";
+
+    return sql_run(&writer->rows, err, text, "itiiii", (int64_t)change->to, change->reason,
+                   (int64_t)(change->to == JOB_RUNNING), (int64_t)is_final(change->to), now,
+                   change->job);
+}
+
+/*              .---------- stop, recovery ------------.
+ *              v                                       |
+ *   insert -> QUEUED ------------- claim ----------> RUNNING -- finished --> SUCCEEDED
+ *              | ^  \                                 / |  \
+ *        pause | |   '--- cancel --.      .-- cancel -' |   '-- error -----> FAILED
+ *              | | resume          v      v             |
+ *              | |                CANCELLED             |
+ *              v |                    ^                 |
+ *             PAUSED ----- cancel ----'                 |
+ *                ^-------------------- pause -----------'
+ *
+ * SUCCEEDED, FAILED and CANCELLED are final. Each change that is not drawn is ERR_CONFLICT.
+ *   db_job_insert     the first state
+ *   db_job_claim      QUEUED → RUNNING
+ *   db_recover        RUNNING → QUEUED, PAUSED or CANCELLED, after a daemon that was killed
+ *   db_job_set_state  each of these
+ * Becoming RUNNING removes what is recorded beyond the latest checkpoint, so that the run that
+ * starts now continues the one history.
+ */
+static int change_state(struct db_writer *writer, struct change *change, struct err *err)
+{
+    struct db_event_row event = {.job = change->job,
+                                 .kind = EVENT_STATE,
+                                 .wall_ms = clock_wall_ms(),
+                                 .state = (int)change->to,
+                                 .number = -1,
+                                 .text = change->reason};
+    enum job_state from = JOB_QUEUED;
+    int64_t latest;
+    int code = read_state(writer, change->job, &from, err);
+
+    if (code)
+        return code;
+    if (!(allowed[from] & 1u << change->to))
+        return err_set(err, ERR_CONFLICT, "job %lld is %s and cannot become %s",
+                       (long long)change->job, job_state_name(from), job_state_name(change->to));
+    if (change->to == JOB_RUNNING) {
+        if (writer->queue->n_runs + writer->n_starting == DB_RUNS_MAX)
+            return err_set(err, ERR_LIMIT, "%d jobs run already", DB_RUNS_MAX);
+        /* Read before anything is changed: it fails when the other file is damaged. */
+        code = db_checkpoint_latest(writer, change->job, &latest, err);
+        writer->n_starting++;
+        if (!code)
+            code = db_rewind(writer, change->job, latest, err);
+        if (!code)
+            code = db_checkpoint_adopt(writer, change->job, latest, err);
+        change->from_update = event.number = latest;
+    }
+    if (!code)
+        code = write_state(writer, change, event.wall_ms, err);
+    return code ? code : db_event_add(writer, &event, err);
+}
+
+/* Under the queue's lock: whether the job records from now on. */
+static void note_run(struct db_queue *queue, const struct change *change)
+{
+    if (change->to == JOB_RUNNING)
+        db_queue_run_start(queue, change->job, change->from_update);
+    else
+        db_queue_run_end(queue, change->job);
+}
+
+/* ---- By request ---- */
+
+struct state_op {
+    struct db_op op;
+    struct change change;
+};
+
+static int apply_state(struct db_writer *writer, struct db_op *op, struct err *err)
+{
+    int code = db_sums_flush(writer, err);
+
+    return code ? code : change_state(writer, &((struct state_op *)op)->change, err);
+}
+
+static void state_committed(struct db_queue *queue, struct db_op *op)
+{
+    note_run(queue, &((struct state_op *)op)->change);
+}
+
+int db_job_set_state(struct db *db, int64_t id, enum job_state to, const char *reason,
+                     struct err *err)
+{
+    struct state_op op = {
+        .op = {.kind = OP_DURABLE, .job = id, .apply = apply_state, .committed = state_committed},
+        .change = {.job = id, .to = to, .reason = reason}};
+
+    return db_queue_submit(db->queue, &op.op, err);
+}
+
+/* ---- By a worker that is free ---- */
+
+struct claim_op {
+    struct db_op op;
+    struct change change;
+    int threads;
+    char *spec;
+};
+
+/* ERR_NOT_FOUND: nothing is queued. */
+static int pick(struct db_writer *writer, struct claim_op *claim, struct err *err)
+{
+    static const char text[] = "SELECT id, threads, spec FROM job WHERE state = 0 "
+                               "ORDER BY priority DESC, id LIMIT 1";
+    sqlite3_stmt *statement;
+    int chosen, code = sql_query(&writer->rows, &statement, err, text, "");
+
+    if (!code)
+        code = sql_step(&writer->rows, statement, err);
+    if (code < 0)
+        return code;
+    if (code == 0)
+        return err_set(err, ERR_NOT_FOUND, "no job is queued");
+    claim->change.job = sqlite3_column_int64(statement, 0);
+    chosen = sqlite3_column_int(statement, 1);
+    if (chosen)
+        claim->threads = chosen;
+    free(claim->spec); /* of an attempt that could not be committed */
+    code = sql_text(statement, 2, &claim->spec, err);
+    sql_done(statement);
+    return code;
+}
+
+static int apply_claim(struct db_writer *writer, struct db_op *op, struct err *err)
+{
+    static const char text[] = "UPDATE job SET threads = ? WHERE id = ?";
+    struct claim_op *claim = (struct claim_op *)op;
+    int code = db_sums_flush(writer, err);
+
+    if (!code)
+        code = pick(writer, claim, err);
+    if (!code)
+        code = change_state(writer, &claim->change, err);
+    if (!code)
+        code = sql_run(&writer->rows, err, text, "ii", (int64_t)claim->threads, claim->change.job);
+    return code;
+}
+
+static void claim_committed(struct db_queue *queue, struct db_op *op)
+{
+    note_run(queue, &((struct claim_op *)op)->change);
+}
+
+int db_job_claim(struct db *db, int threads, struct db_claim *out, struct err *err)
+{
+    struct claim_op claim = {
+        .op = {.kind = OP_DURABLE, .apply = apply_claim, .committed = claim_committed},
+        .change = {.to = JOB_RUNNING},
+        .threads = threads};
+    int code;
+
+    if (threads < 1)
+        return err_set(err, ERR_INVALID, "a job needs at least one thread");
+    code = db_queue_submit(db->queue, &claim.op, err);
+    if (code) {
+        free(claim.spec);
+        return code;
+    }
+    *out = (struct db_claim){.id = claim.change.job,
+                             .spec = claim.spec,
+                             .threads = claim.threads,
+                             .from_update = (uint64_t)claim.change.from_update};
+    return 0;
+}
+
+/* ---- Wishes ---- */
+
+struct wish_op {
+    struct db_op op;
+    enum job_wish wish;
+};
+
+static int apply_wish(struct db_writer *writer, struct db_op *op, struct err *err)
+{
+    static const char text[] = "UPDATE job SET wish = ? WHERE id = ?";
+    enum job_state state = JOB_QUEUED;
+    int code = db_sums_flush(writer, err);
+
+    if (!code)
+        code = read_state(writer, op->job, &state, err);
+    if (code)
+        return code;
+    if (state != JOB_RUNNING)
+        return err_set(err, ERR_CONFLICT, "job %lld is %s, not running", (long long)op->job,
+                       job_state_name(state));
+    return sql_run(&writer->rows, err, text, "ii", (int64_t)((struct wish_op *)op)->wish, op->job);
+}
+
+int db_job_wish(struct db *db, int64_t id, enum job_wish wish, struct err *err)
+{
+    struct wish_op op = {.op = {.kind = OP_DURABLE, .job = id, .apply = apply_wish}, .wish = wish};
+
+    return db_queue_submit(db->queue, &op.op, err);
+}
+
+/* ---- After a daemon that was killed ---- */
+
+struct recover_op {
+    struct db_op op;
+    int n;
+};
+
+/* 1: *job was running when its daemon died, *wish is what had been asked of it. */
+static int find_left(struct db_writer *writer, int64_t *job, enum job_wish *wish, struct err *err)
+{
+    static const char text[] = "SELECT id, wish FROM job WHERE state = ? ORDER BY id LIMIT 1";
+    sqlite3_stmt *statement;
+    int code = sql_query(&writer->rows, &statement, err, text, "i", (int64_t)JOB_RUNNING);
+
+    if (!code)
+        code = sql_step(&writer->rows, statement, err);
+    if (code <= 0)
+        return code;
+    *job = sqlite3_column_int64(statement, 0);
+    *wish = (enum job_wish)sqlite3_column_int(statement, 1);
+    sql_done(statement);
+    return 1;
+}
+
+static int recover_one(struct db_writer *writer, int64_t job, enum job_wish wish, struct err *err)
+{
+    static const enum job_state after[] = {
+        [WISH_NONE] = JOB_QUEUED, [WISH_PAUSE] = JOB_PAUSED, [WISH_CANCEL] = JOB_CANCELLED};
+    bool wished = wish == WISH_PAUSE || wish == WISH_CANCEL;
+    struct change change = {.job = job,
+                            .to = after[wished ? wish : WISH_NONE],
+                            .reason = wished ? "as asked before the daemon ended"
+                                             : "the daemon ended while it was running"};
+    int64_t latest;
+    int code = db_checkpoint_latest(writer, job, &latest, err);
+
+    if (!code)
+        code = db_checkpoint_adopt(writer, job, latest, err);
+    return code ? code : change_state(writer, &change, err);
+}
+
+/* Where it fails, the jobs before are recovered, and so they stay. */
+static int apply_recover(struct db_writer *writer, struct db_op *op, struct err *err)
+{
+    struct recover_op *recover = (struct recover_op *)op;
+    enum job_wish wish;
+    int64_t job;
+    int code;
+
+    recover->n = 0;
+    code = db_sums_flush(writer, err);
+    if (code)
+        return code;
+    while ((code = find_left(writer, &job, &wish, err)) == 1) {
+        code = recover_one(writer, job, wish, err);
+        if (code)
+            return code;
+        recover->n++;
+    }
+    return code;
+}
+
+int db_recover(struct db *db, int *n, struct err *err)
+{
+    struct recover_op op = {.op = {.kind = OP_DURABLE, .apply = apply_recover}};
+    int code = db_queue_submit(db->queue, &op.op, err);
+
+    if (!code && n)
+        *n = op.n;
+    return code;
+}

@@ -1,0 +1,29 @@
+/* What the reading functions share. A reader has a connection a file; that of checkpoints.db is
+ * opened when it is first needed, because most readers never do. */
+#ifndef DB_READER_H
+#define DB_READER_H
+
+#include "db/db.h"
+#include "sql.h"
+
+struct db_reader {
+    struct sql rows, checkpoints; /* checkpoints.handle is NULL while not opened */
+    char checkpoints_path[PATH_MAX];
+};
+
+int db_reader_checkpoints(struct db_reader *reader, struct sql **out, struct err *err);
+
+/* Several statements that see the same state. db_read_end keeps `code`, if it is an error. */
+int db_read_begin(struct sql *sql, struct err *err);
+int db_read_end(struct sql *sql, int code);
+
+/* From `column` on, in the order of the lists below. */
+void db_read_loss(sqlite3_stmt *statement, int column, struct db_loss *out);
+void db_read_epoch(sqlite3_stmt *statement, int column, struct db_epoch *out);
+
+#define DB_LOSS_COLUMNS "updates, epoch, loss, perturbed_loss, lr, sigma, seconds"
+#define DB_EPOCH_COLUMNS                                                                           \
+    "epoch, updates, train_loss, train_top1, test_loss, test_top1, test_top5, "                    \
+    "gradient_evaluations, seconds, wall_ms"
+
+#endif

@@ -1,0 +1,240 @@
+/* See sql.h. SQLite's result codes become ours in one place, `code_of`. */
+#include "sql.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "base/err.h"
+
+static const char nan_text[] = "NaN";
+
+int sql_open(struct sql *sql, const char *path, int flags, int busy_ms, struct err *err)
+{
+    memset(sql, 0, sizeof *sql);
+    snprintf(sql->path, sizeof sql->path, "%s", path);
+    /* Each connection has one thread at a time, so SQLite's own lock on it is not needed. */
+    if (sqlite3_open_v2(path, &sql->handle, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+        int code = sql_fail(sql, err);
+
+        sql_close(sql);
+        return code;
+    }
+    sqlite3_extended_result_codes(sql->handle, 1);
+    sqlite3_busy_timeout(sql->handle, busy_ms);
+    return 0;
+}
+
+void sql_close(struct sql *sql)
+{
+    for (int i = 0; i < sql->n_cached; i++)
+        sqlite3_finalize(sql->cached[i].statement);
+    sql->n_cached = 0;
+    sqlite3_close(sql->handle);
+    sql->handle = NULL;
+}
+
+/* A write that failed for want of space, however SQLite names it. A limit on the size of files
+ * (EFBIG) is no different for whoever has to make room. */
+static bool is_full(struct sql *sql)
+{
+    int number = sqlite3_system_errno(sql->handle);
+    struct statvfs space;
+
+    if (number == ENOSPC || number == EDQUOT || number == EFBIG)
+        return true;
+    return statvfs(sql->path, &space) == 0 && space.f_blocks && space.f_bavail == 0;
+}
+
+static int code_of(struct sql *sql, int result)
+{
+    switch (result & 0xff) {
+    case SQLITE_FULL:
+        return ERR_FULL;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_PROTOCOL:
+        return ERR_BUSY;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+    case SQLITE_FORMAT:
+        return ERR_CORRUPT;
+    case SQLITE_NOMEM:
+        return ERR_NO_MEMORY;
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+        return is_full(sql) ? ERR_FULL : ERR_IO;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+        return ERR_IO;
+    case SQLITE_TOOBIG:
+        return ERR_LIMIT;
+    default:
+        return ERR_INTERNAL;
+    }
+}
+
+static const char *words_of(int code)
+{
+    switch (code) {
+    case ERR_FULL:
+        return "no space left for";
+    case ERR_BUSY:
+        return "another process holds a lock on";
+    case ERR_CORRUPT:
+        return "damaged file";
+    case ERR_IO:
+        return "cannot use";
+    default:
+        return "database";
+    }
+}
+
+int sql_fail(struct sql *sql, struct err *err)
+{
+    int result = sql->handle ? sqlite3_extended_errcode(sql->handle) : SQLITE_NOMEM;
+    int kind = result & 0xff, number = 0;
+    const char *message = sql->handle ? sqlite3_errmsg(sql->handle) : "out of memory";
+    int code = code_of(sql, result);
+
+    if (!sql->failed)
+        sql->failed = code;
+    if (kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN)
+        number = sqlite3_system_errno(sql->handle);
+    if (number)
+        return err_set(err, code, "%s %.300s: %s (%s)", words_of(code), sql->path, message,
+                       strerror(number));
+    return err_set(err, code, "%s %.300s: %s", words_of(code), sql->path, message);
+}
+
+int sql_exec(struct sql *sql, const char *text, struct err *err)
+{
+    if (sqlite3_exec(sql->handle, text, NULL, NULL, NULL) != SQLITE_OK)
+        return sql_fail(sql, err);
+    return 0;
+}
+
+static int prepare(struct sql *sql, const char *text, sqlite3_stmt **out, struct err *err)
+{
+    struct sql_cached *cached;
+
+    for (int i = 0; i < sql->n_cached; i++)
+        if (sql->cached[i].text == text) {
+            *out = sql->cached[i].statement;
+            return 0;
+        }
+    if (sql->n_cached == SQL_CACHED_MAX)
+        return err_set(err, ERR_INTERNAL, "more statements than SQL_CACHED_MAX");
+    cached = &sql->cached[sql->n_cached];
+    if (sqlite3_prepare_v3(sql->handle, text, -1, SQLITE_PREPARE_PERSISTENT, &cached->statement,
+                           NULL) != SQLITE_OK)
+        return sql_fail(sql, err);
+    cached->text = text;
+    sql->n_cached++;
+    *out = cached->statement;
+    return 0;
+}
+
+int sql_bind_real(sqlite3_stmt *statement, int parameter, double value)
+{
+    if (isnan(value))
+        return sqlite3_bind_text(statement, parameter, nan_text, -1, SQLITE_STATIC);
+    return sqlite3_bind_double(statement, parameter, value);
+}
+
+static int bind(struct sql *sql, sqlite3_stmt *statement, const char *types, va_list values,
+                struct err *err)
+{
+    for (int i = 0; types[i]; i++) {
+        int result;
+
+        if (types[i] == 'i')
+            result = sqlite3_bind_int64(statement, i + 1, va_arg(values, int64_t));
+        else if (types[i] == 'r')
+            result = sql_bind_real(statement, i + 1, va_arg(values, double));
+        else
+            result = sqlite3_bind_text(statement, i + 1, va_arg(values, const char *), -1,
+                                       SQLITE_STATIC);
+        if (result != SQLITE_OK)
+            return sql_fail(sql, err);
+    }
+    return 0;
+}
+
+static int query(struct sql *sql, sqlite3_stmt **out, struct err *err, const char *text,
+                 const char *types, va_list values)
+{
+    int code = prepare(sql, text, out, err);
+
+    return code ? code : bind(sql, *out, types, values, err);
+}
+
+int sql_query(struct sql *sql, sqlite3_stmt **out, struct err *err, const char *text,
+              const char *types, ...)
+{
+    va_list values;
+    int code;
+
+    va_start(values, types);
+    code = query(sql, out, err, text, types, values);
+    va_end(values);
+    return code;
+}
+
+int sql_step(struct sql *sql, sqlite3_stmt *statement, struct err *err)
+{
+    int result = sqlite3_step(statement), code = 0;
+
+    if (result == SQLITE_ROW)
+        return 1;
+    if (result != SQLITE_DONE)
+        code = sql_fail(sql, err);
+    sqlite3_reset(statement);
+    return code;
+}
+
+void sql_done(sqlite3_stmt *statement)
+{
+    sqlite3_reset(statement);
+}
+
+int sql_run(struct sql *sql, struct err *err, const char *text, const char *types, ...)
+{
+    sqlite3_stmt *statement = NULL;
+    va_list values;
+    int code;
+
+    va_start(values, types);
+    code = query(sql, &statement, err, text, types, values);
+    va_end(values);
+    return code ? code : sql_step(sql, statement, err);
+}
+
+double sql_real(sqlite3_stmt *statement, int column)
+{
+    if (sqlite3_column_type(statement, column) == SQLITE_TEXT)
+        return NAN;
+    return sqlite3_column_double(statement, column);
+}
+
+bool sql_has(sqlite3_stmt *statement, int column)
+{
+    return sqlite3_column_type(statement, column) != SQLITE_NULL;
+}
+
+int sql_text(sqlite3_stmt *statement, int column, char **out, struct err *err)
+{
+    const unsigned char *text;
+
+    *out = NULL;
+    if (!sql_has(statement, column))
+        return 0;
+    text = sqlite3_column_text(statement, column);
+    *out = text ? strdup((const char *)text) : NULL;
+    return *out ? 0 : err_no_memory(err);
+}
