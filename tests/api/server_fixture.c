@@ -126,7 +126,12 @@ static int fill(struct err *err)
 
 int fixture_open(void **state)
 {
-    struct api_options options = {.address = "127.0.0.1", .assets = &asset, .n_assets = 1};
+    /* Clients that leave in the middle of a request keep their place until the idle timeout. */
+    struct api_options options = {.address = "127.0.0.1",
+                                  .connections = 8000,
+                                  .connections_per_address = 8000,
+                                  .assets = &asset,
+                                  .n_assets = 1};
     struct err err = {0};
     int rc;
 

@@ -16,7 +16,7 @@
 
 #define ITEMS_MAX   100
 #define BYTES_MAX   32768
-#define MUTATIONS   2000
+#define MUTATIONS   1000
 #define SMALL_BYTES 2000
 
 struct item {
