@@ -1,0 +1,107 @@
+/* One job on one worker: from its stored description to the end of its run. */
+#include <stdio.h>
+#include <string.h>
+
+#include "api/spec_json.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "queue_inside.h"
+#include "record.h"
+
+/* It was checked when it was submitted; another version of this program may see it otherwise. */
+static int parse_spec(const char *spec, struct engine_job *job, struct err *err)
+{
+    struct spec_problems problems = {0};
+    int rc = spec_json_parse(engine_job_spec(), spec, strlen(spec), job, &problems, err);
+
+    if (rc && problems.n)
+        err_set(err, rc, "the stored job is not valid: %s %s", problems.item[0].pointer,
+                problems.item[0].message);
+    return rc;
+}
+
+/* A folder with other data than at submission would give other bits, or a history that ends
+ * elsewhere. */
+static int check_length(const struct engine_job *job, const struct db_job *row, struct err *err)
+{
+    struct engine_job_facts facts;
+    int rc = engine_job_facts(job, &facts, err);
+
+    if (!rc && (uint64_t)facts.updates != row->updates)
+        rc = err_set(err, ERR_INVALID,
+                     "the dataset has changed since the job was submitted: it now makes %lld "
+                     "updates, not %llu",
+                     (long long)facts.updates, (unsigned long long)row->updates);
+    return rc;
+}
+
+static int restore(struct slot *slot, struct engine_run *run, const struct db_claim *claim,
+                   struct err *err)
+{
+    struct checkpoint *checkpoint;
+    struct err cause = {0};
+    int rc = db_checkpoint_load(slot->reader, claim->id, claim->from_update, &checkpoint, &cause);
+
+    if (!rc) {
+        rc = engine_run_restore(run, checkpoint, &cause);
+        db_checkpoint_free(checkpoint);
+    }
+    if (rc)
+        err_set(err, rc, "cannot go on from the checkpoint of update %llu: %s",
+                (unsigned long long)claim->from_update, cause.message);
+    return rc;
+}
+
+static void measure(struct slot *slot, const struct engine_job *job, const struct db_job *row,
+                    uint64_t from_update)
+{
+    struct rate_plan plan = {.updates = row->updates,
+                             .updates_per_epoch = row->updates / (uint64_t)job->epochs,
+                             .evaluate_every_epochs = job->evaluate.every_epochs};
+
+    rate_start(&slot->rate, row->id, &plan, from_update, clock_seconds());
+}
+
+static int train(struct slot *slot, const struct db_claim *claim, const struct engine_job *job,
+                 const struct db_job *row, struct job_result *out)
+{
+    struct recorder recorder = {.db = slot->queue->db,
+                                .job = claim->id,
+                                .keep = job->checkpoint.keep,
+                                .seconds = row->seconds,
+                                .rate = &slot->rate};
+    struct engine_sink sink = record_sink(&recorder);
+    enum engine_outcome outcome = ENGINE_ABANDONED;
+    struct engine_run *run = NULL;
+    int rc = engine_run_open(&run, job, claim->threads, &sink, &out->err);
+
+    if (!rc && claim->from_update)
+        rc = restore(slot, run, claim, &out->err);
+    if (!rc) {
+        measure(slot, job, row, claim->from_update);
+        rc = engine_run_train(run, &slot->request, &outcome, &out->err);
+        rate_stop(&slot->rate);
+    }
+    engine_run_close(run);
+    out->outcome = outcome;
+    out->database_failed = recorder.failed;
+    return rc;
+}
+
+void job_run(struct slot *slot, const struct db_claim *claim, struct job_result *out)
+{
+    struct engine_job job;
+    struct db_job row;
+
+    *out = (struct job_result){0};
+    out->rc = db_job_get(slot->reader, claim->id, &row, &out->err);
+    out->database_failed = out->rc != 0;
+    if (out->rc)
+        return;
+    out->rc = parse_spec(claim->spec, &job, &out->err);
+    if (!out->rc)
+        out->rc = check_length(&job, &row, &out->err);
+    if (!out->rc)
+        out->rc = train(slot, claim, &job, &row, out);
+    db_job_free(&row);
+}

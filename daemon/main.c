@@ -1,0 +1,124 @@
+/* rwpd: options, signals, exit codes. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "daemon.h"
+#include "exit_code.h"
+#include "folder.h"
+
+static void leave_at_once(int number)
+{
+    _exit(EXIT_HURRIED + number);
+}
+
+static sigset_t waited_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    return set;
+}
+
+/* All threads inherit the mask, so these signals wait for `wait_for_stop`, and none interrupts a
+ * system call anywhere. */
+static void prepare_signals(void)
+{
+    sigset_t set = waited_signals();
+    struct sigaction leave = {.sa_handler = leave_at_once};
+
+    signal(SIGPIPE, SIG_IGN);
+    sigaction(SIGTERM, &leave, NULL);
+    sigaction(SIGINT, &leave, NULL);
+    signal(SIGHUP, SIG_IGN);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+/* After the first one, the next meets its handler. */
+static void wait_for_stop(void)
+{
+    sigset_t set = waited_signals();
+    int number;
+
+    do
+        sigwait(&set, &number);
+    while (number == SIGHUP);
+    log_info("%s: stopping; once more ends the process at once", strsignal(number));
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static int run(const struct daemon_options *options)
+{
+    struct daemon *daemon;
+    struct err err;
+    int exit_code;
+
+    prepare_signals();
+    if (daemon_open(&daemon, options, &exit_code, &err)) {
+        log_error("%s", err.message);
+        return exit_code;
+    }
+    wait_for_stop();
+    daemon_close(daemon);
+    log_info("stopped");
+    return EXIT_STOPPED;
+}
+
+static int check_config(const struct daemon_options *options)
+{
+    char address[ADDRESS_TEXT_BYTES];
+    struct err err;
+
+    if (folder_check(options->state, &err)) {
+        fprintf(stderr, "rwpd: %s\n", err.message);
+        return EXIT_USAGE;
+    }
+    address_text(&options->listen, options->listen.port, address);
+    printf("listen       %s\nstate        %s\ntoken        %s\nworkers      %d\nthreads      %d\n"
+           "queue limit  %lld\nbody limit   %zu\nconnections  %d\n",
+           address, options->state, options->token ? options->token_file : "none", options->workers,
+           options->threads, (long long)options->queue_limit, options->body_bytes,
+           options->connections);
+    return 0;
+}
+
+/* What was printed may have gone to a full disk. */
+static int flushed(int exit_code)
+{
+    return fflush(stdout) || ferror(stdout) ? EXIT_OTHER : exit_code;
+}
+
+int main(int argc, char **argv)
+{
+    struct daemon_options options;
+    struct err err;
+    int exit_code = 0;
+
+    if (options_read(&options, argc, argv, &err)) {
+        fprintf(stderr, "rwpd: %s\n", err.message);
+        return EXIT_USAGE;
+    }
+    log_set_level((enum log_level)options.log_level);
+    switch (options.task) {
+    case DAEMON_SHOW_HELP:
+        options_print_help();
+        break;
+    case DAEMON_SHOW_VERSION:
+        puts("rwpd " RWPD_VERSION);
+        break;
+    case DAEMON_CHECK_CONFIG:
+        exit_code = check_config(&options);
+        break;
+    case DAEMON_RUN:
+        exit_code = run(&options);
+        break;
+    }
+    options_free(&options);
+    return flushed(exit_code);
+}

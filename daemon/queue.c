@@ -1,0 +1,202 @@
+#include "queue_inside.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/run.h"
+
+static void init_locks(struct queue *queue)
+{
+    pthread_condattr_t attributes;
+
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&queue->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&queue->wake_lock, NULL);
+    pthread_mutex_init(&queue->lock, NULL);
+}
+
+static int open_slots(struct queue *queue, struct err *err)
+{
+    int rc = 0;
+
+    queue->slots = calloc((size_t)queue->options.workers, sizeof *queue->slots);
+    if (!queue->slots)
+        return err_no_memory(err);
+    while (!rc && queue->n_slots < queue->options.workers) {
+        struct slot *slot = &queue->slots[queue->n_slots++];
+
+        slot->queue = queue;
+        atomic_init(&slot->request, ENGINE_CONTINUE);
+        rate_open(&slot->rate);
+        rc = db_reader_open(&slot->reader, queue->db, err);
+    }
+    return rc;
+}
+
+int queue_open(struct queue **out, const struct queue_options *options, struct db *db,
+               struct err *err)
+{
+    struct queue *queue = calloc(1, sizeof *queue);
+    int rc;
+
+    if (!queue)
+        return err_no_memory(err);
+    queue->options = *options;
+    queue->db = db;
+    atomic_init(&queue->stopping, false);
+    atomic_init(&queue->giving_up, false);
+    init_locks(queue);
+    rc = db_reader_open(&queue->reader, db, err);
+    if (!rc)
+        rc = open_slots(queue, err);
+    if (rc)
+        queue_close(queue);
+    else
+        *out = queue;
+    return rc;
+}
+
+int queue_start(struct queue *queue, struct err *err)
+{
+    for (int i = 0; i < queue->n_slots; i++) {
+        struct slot *slot = &queue->slots[i];
+
+        pthread_mutex_lock(&queue->wake_lock);
+        queue->at_work++;
+        pthread_mutex_unlock(&queue->wake_lock);
+        slot->started = pthread_create(&slot->thread, NULL, worker_main, slot) == 0;
+        if (slot->started)
+            continue;
+        pthread_mutex_lock(&queue->wake_lock);
+        queue->at_work--;
+        pthread_mutex_unlock(&queue->wake_lock);
+        return err_set(err, ERR_IO, "cannot start a worker thread");
+    }
+    return 0;
+}
+
+/* A run that is being abandoned stays so. A worker that takes a job just now looks at `stopping`
+ * after it has set its request to ENGINE_CONTINUE, so one of the two sees the other. */
+void queue_stop(struct queue *queue)
+{
+    atomic_store(&queue->stopping, true);
+    for (int i = 0; i < queue->n_slots; i++) {
+        int expected = ENGINE_CONTINUE;
+
+        atomic_compare_exchange_strong(&queue->slots[i].request, &expected, ENGINE_STOP);
+    }
+    queue_post(queue);
+}
+
+void queue_give_up(struct queue *queue)
+{
+    atomic_store(&queue->giving_up, true);
+    queue_post(queue);
+}
+
+void queue_close(struct queue *queue)
+{
+    if (!queue)
+        return;
+    for (int i = 0; i < queue->n_slots; i++) {
+        struct slot *slot = &queue->slots[i];
+
+        if (slot->started)
+            pthread_join(slot->thread, NULL);
+        db_reader_close(slot->reader);
+        rate_close(&slot->rate);
+    }
+    free(queue->slots);
+    db_reader_close(queue->reader);
+    pthread_cond_destroy(&queue->wake);
+    pthread_mutex_destroy(&queue->wake_lock);
+    pthread_mutex_destroy(&queue->lock);
+    free(queue);
+}
+
+void queue_post(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->wake_lock);
+    queue->posts++;
+    pthread_cond_broadcast(&queue->wake);
+    pthread_mutex_unlock(&queue->wake_lock);
+}
+
+uint64_t queue_posts(struct queue *queue)
+{
+    uint64_t posts;
+
+    pthread_mutex_lock(&queue->wake_lock);
+    posts = queue->posts;
+    pthread_mutex_unlock(&queue->wake_lock);
+    return posts;
+}
+
+static struct timespec deadline_in(double seconds)
+{
+    double at = clock_seconds() + seconds;
+    time_t whole = (time_t)at;
+
+    return (struct timespec){.tv_sec = whole, .tv_nsec = (long)((at - (double)whole) * 1e9)};
+}
+
+void queue_sleep(struct queue *queue, uint64_t seen, double seconds)
+{
+    struct timespec deadline = deadline_in(seconds);
+    int rc = 0;
+
+    pthread_mutex_lock(&queue->wake_lock);
+    while (queue->posts == seen && rc == 0)
+        rc = seconds > 0 ? pthread_cond_timedwait(&queue->wake, &queue->wake_lock, &deadline)
+                         : pthread_cond_wait(&queue->wake, &queue->wake_lock);
+    pthread_mutex_unlock(&queue->wake_lock);
+}
+
+int queue_wait(struct queue *queue, double seconds)
+{
+    struct timespec deadline = deadline_in(seconds);
+    int rc = 0, left;
+
+    pthread_mutex_lock(&queue->wake_lock);
+    while (queue->at_work > 0 && rc == 0)
+        rc = pthread_cond_timedwait(&queue->wake, &queue->wake_lock, &deadline);
+    left = queue->at_work;
+    pthread_mutex_unlock(&queue->wake_lock);
+    return left;
+}
+
+int queue_submit(struct queue *queue, const struct engine_job *job, const char *spec,
+                 const char *idempotency_key, const char *fingerprint, int64_t *id, bool *existing,
+                 struct err *err)
+{
+    struct engine_job_facts facts;
+    struct db_new_job row = {.name = job->name,
+                             .spec = spec,
+                             .priority = job->priority,
+                             .threads = (int)job->threads,
+                             .idempotency_key = idempotency_key,
+                             .fingerprint = fingerprint,
+                             .queue_limit = queue->options.queue_limit};
+    int rc = engine_job_facts(job, &facts, err);
+
+    if (rc)
+        return rc;
+    row.updates = (uint64_t)facts.updates;
+    row.parameters = facts.parameters;
+    rc = db_job_insert(queue->db, &row, id, existing, err);
+    if (!rc && !*existing)
+        queue_post(queue);
+    return rc;
+}
+
+bool queue_live(struct queue *queue, int64_t id, double *updates_per_second, double *eta_seconds)
+{
+    for (int i = 0; i < queue->n_slots; i++)
+        if (rate_read(&queue->slots[i].rate, id, updates_per_second, eta_seconds))
+            return true;
+    return false;
+}

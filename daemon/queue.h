@@ -1,0 +1,58 @@
+/* The queue of jobs and the workers that train them. The jobs themselves stand in the database;
+ * here is only what runs at this moment. */
+#ifndef DAEMON_QUEUE_H
+#define DAEMON_QUEUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "db/db.h"
+#include "engine/job.h"
+
+struct queue;
+
+struct queue_options {
+    int workers;
+    int threads; /* CPU threads of all workers together; each gets an equal share, at least 1 */
+    int64_t queue_limit;
+};
+
+int queue_open(struct queue **out, const struct queue_options *options, struct db *db,
+               struct err *err);
+
+/* Starts the workers: from now on jobs are taken. */
+int queue_start(struct queue *queue, struct err *err);
+
+/* No job is taken any more; running ones write a checkpoint and are queued again. Returns at once.
+ */
+void queue_stop(struct queue *queue);
+
+/* Waits until no worker is at work any more, at most so long; returns how many still are. */
+int queue_wait(struct queue *queue, double seconds);
+
+/* Ends the waiting for a database that does not take a state's change: the job stays as the
+ * database knows it, and `db_recover` puts it right at the next start. */
+void queue_give_up(struct queue *queue);
+
+/* After `queue_stop`; joins the workers. NULL is fine. */
+void queue_close(struct queue *queue);
+
+/* ---- For the API, from any thread ---- */
+
+enum queue_action { QUEUE_CANCEL, QUEUE_PAUSE, QUEUE_RESUME };
+
+/* Durable. `spec` is *job as normalised JSON. */
+int queue_submit(struct queue *queue, const struct engine_job *job, const char *spec,
+                 const char *idempotency_key, const char *fingerprint, int64_t *id, bool *existing,
+                 struct err *err);
+
+/* Durable. *what says what happened (static text): "cancelled", "paused" or "queued" when it is
+ * done, "cancelling" or "pausing" when a worker will see to it. ERR_CONFLICT with the present state
+ * in the message, ERR_NOT_FOUND. */
+int queue_control(struct queue *queue, int64_t id, enum queue_action action, const char **what,
+                  struct err *err);
+
+/* False if the job is not running. *eta_seconds is negative while not known. */
+bool queue_live(struct queue *queue, int64_t id, double *updates_per_second, double *eta_seconds);
+
+#endif

@@ -1,0 +1,62 @@
+/* What the files of the queue share.
+ *
+ * A worker takes one job at a time; its slot says which. The slot's `job` and `wish` change only
+ * under `lock`, together with the job's state in the database: taking a job, each control action
+ * and the end of a job exclude each other, so none of them sees a job that is half in one state.
+ * The lock is held over durable writes; whoever must answer at once (queue_live) does not take it.
+ */
+#ifndef DAEMON_QUEUE_INSIDE_H
+#define DAEMON_QUEUE_INSIDE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "queue.h"
+#include "rate.h"
+
+struct slot {
+    struct queue *queue;
+    struct db_reader *reader; /* this worker's own */
+    pthread_t thread;
+    bool started;
+    int64_t job; /* 0: none */
+    enum job_wish wish;
+    atomic_int request; /* enum engine_request, read by the engine */
+    struct rate rate;   /* has a lock of its own */
+};
+
+struct queue {
+    struct queue_options options;
+    struct db *db;
+    struct db_reader *reader; /* for control, under `lock` */
+    struct slot *slots;
+    int n_slots;
+    pthread_mutex_t lock;
+    atomic_bool stopping, giving_up;
+
+    /* Idle workers sleep here until something is posted. */
+    pthread_mutex_t wake_lock;
+    pthread_cond_t wake;
+    uint64_t posts; /* under wake_lock */
+    int at_work;    /* worker threads that have not ended, under wake_lock */
+};
+
+/* queue.c. There may be something to take. */
+void queue_post(struct queue *queue);
+uint64_t queue_posts(struct queue *queue);
+/* Sleeps until something was posted after `seen`, the queue stops, or (seconds > 0) time is up. */
+void queue_sleep(struct queue *queue, uint64_t seen, double seconds);
+
+/* worker.c: a worker thread; its argument is the slot. */
+void *worker_main(void *slot);
+
+/* job.c: trains a job that was taken, to its end or until it is told to stop. */
+struct job_result {
+    int rc;               /* of err, 0: the run ended as `outcome` says */
+    int outcome;          /* enum engine_outcome */
+    bool database_failed; /* the history could not be recorded */
+    struct err err;
+};
+void job_run(struct slot *slot, const struct db_claim *claim, struct job_result *out);
+
+#endif

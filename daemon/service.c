@@ -1,0 +1,91 @@
+#include "service.h"
+
+#include <pthread.h>
+
+#include "base/cleanup.h"
+
+#define DEVICES_MAX 8
+
+static struct api_device devices[DEVICES_MAX];
+static int n_devices;
+
+static void describe_devices(void)
+{
+    int n;
+    const struct engine_device *found = engine_devices(&n);
+
+    for (n_devices = 0; n_devices < n && n_devices < DEVICES_MAX; n_devices++) {
+        const struct engine_device *device = &found[n_devices];
+
+        devices[n_devices] = (struct api_device){.name = device->name,
+                                                 .doc = device->doc,
+                                                 .description = device->description,
+                                                 .cores = device->cores,
+                                                 .memory_bytes = device->memory_bytes,
+                                                 .precisions = device->precisions};
+    }
+}
+
+static int check(void *context, const void *job,
+                 void (*problem)(void *to, const char *pointer, const char *message), void *to)
+{
+    (void)context;
+    return engine_job_check(job, problem, to);
+}
+
+static int facts(void *context, const void *job, struct api_facts *out, struct err *err)
+{
+    struct engine_job_facts found;
+    int rc = engine_job_facts(job, &found, err);
+
+    (void)context;
+    if (!rc)
+        *out = (struct api_facts){.train_samples = found.train_samples,
+                                  .test_samples = found.test_samples,
+                                  .updates_per_epoch = found.updates_per_epoch,
+                                  .updates = found.updates,
+                                  .parameters = found.parameters,
+                                  .gradients_per_update = found.gradients_per_update,
+                                  .device = found.device,
+                                  .precision = found.precision};
+    return rc;
+}
+
+static int submit(void *context, const struct api_submission *submission, int64_t *id,
+                  bool *existing, struct err *err)
+{
+    return queue_submit(context, submission->job, submission->spec, submission->idempotency_key,
+                        submission->fingerprint, id, existing, err);
+}
+
+static int control(void *context, int64_t id, enum api_action action, const char **what,
+                   struct err *err)
+{
+    static const enum queue_action actions[] = {
+        [API_CANCEL] = QUEUE_CANCEL, [API_PAUSE] = QUEUE_PAUSE, [API_RESUME] = QUEUE_RESUME};
+
+    return queue_control(context, id, actions[action], what, err);
+}
+
+static bool live(void *context, int64_t id, struct api_live *out)
+{
+    return queue_live(context, id, &out->updates_per_second, &out->eta_seconds);
+}
+
+void service_fill(struct api_service *out, struct queue *queue, int workers)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, describe_devices);
+    *out = (struct api_service){.context = queue,
+                                .job_spec = engine_job_spec(),
+                                .job_bytes = sizeof(struct engine_job),
+                                .check = check,
+                                .facts = facts,
+                                .submit = submit,
+                                .control = control,
+                                .live = live,
+                                .n_devices = n_devices,
+                                .devices = devices,
+                                .workers = workers};
+}

@@ -1,0 +1,202 @@
+/* A worker: takes the next job, trains it, records how it ended, over and over.
+ *
+ * A job's end in the database is what the run came to; only a run that stopped because it was asked
+ * to has a choice:
+ *
+ *   finished                → succeeded, whatever was wished meanwhile
+ *   stopped, wish to pause  → paused
+ *   stopped, wish to cancel → cancelled (it came after the pause)
+ *   stopped, no wish        → queued: the daemon stops
+ *   abandoned               → cancelled
+ *   error                   → failed, with its message as the reason
+ *   database failed         → left as it is: the next start puts it right (db_recover) */
+#include "queue_inside.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "engine/run.h"
+
+/* The engine's threads inherit it. The API's threads then run as soon as they have something to
+ * do. */
+#define TRAINING_NICE 5
+
+#define RETRY_SECONDS 1.0
+
+static void lower_priority(void)
+{
+    if (setpriority(PRIO_PROCESS, (id_t)gettid(), TRAINING_NICE))
+        log_debug("cannot lower the priority of a worker: %s", strerror(errno));
+}
+
+static bool passes_by_itself(int rc)
+{
+    return rc == ERR_FULL || rc == ERR_BUSY;
+}
+
+static int thread_share(const struct queue *queue)
+{
+    int share = queue->options.threads / queue->options.workers;
+
+    return share > 0 ? share : 1;
+}
+
+static int take_job(struct slot *slot, struct db_claim *claim, struct err *err)
+{
+    struct queue *queue = slot->queue;
+    int expected = ENGINE_CONTINUE, rc;
+
+    pthread_mutex_lock(&queue->lock);
+    atomic_store(&slot->request, ENGINE_CONTINUE);
+    if (atomic_load(&queue->stopping)) {
+        pthread_mutex_unlock(&queue->lock);
+        return ERR_NOT_FOUND;
+    }
+    rc = db_job_claim(queue->db, thread_share(queue), claim, err);
+    if (!rc) {
+        slot->job = claim->id;
+        slot->wish = WISH_NONE;
+    }
+    pthread_mutex_unlock(&queue->lock);
+    /* A stop that came before the claim may have found nothing to stop. */
+    if (atomic_load(&queue->stopping))
+        atomic_compare_exchange_strong(&slot->request, &expected, ENGINE_STOP);
+    return rc;
+}
+
+static enum job_state end_state(const struct slot *slot, const struct job_result *result)
+{
+    if (result->rc)
+        return JOB_FAILED;
+    if (result->outcome == ENGINE_FINISHED)
+        return JOB_SUCCEEDED;
+    if (result->outcome == ENGINE_ABANDONED || slot->wish == WISH_CANCEL)
+        return JOB_CANCELLED;
+    return slot->wish == WISH_PAUSE ? JOB_PAUSED : JOB_QUEUED;
+}
+
+static int try_to_end(struct slot *slot, const struct job_result *result, enum job_state *state,
+                      struct err *err)
+{
+    struct queue *queue = slot->queue;
+    int rc;
+
+    pthread_mutex_lock(&queue->lock);
+    *state = end_state(slot, result);
+    rc = db_job_set_state(queue->db, slot->job, *state, result->rc ? result->err.message : NULL,
+                          err);
+    if (!passes_by_itself(rc))
+        slot->job = 0;
+    pthread_mutex_unlock(&queue->lock);
+    return rc;
+}
+
+static void leave_job(struct slot *slot)
+{
+    pthread_mutex_lock(&slot->queue->lock);
+    slot->job = 0;
+    pthread_mutex_unlock(&slot->queue->lock);
+}
+
+static void end_job(struct slot *slot, const struct job_result *result)
+{
+    struct queue *queue = slot->queue;
+    long long id = slot->job;
+    enum job_state state;
+    struct err err;
+    bool told = false;
+
+    for (;;) {
+        uint64_t seen = queue_posts(queue);
+        int rc = try_to_end(slot, result, &state, &err);
+
+        if (!rc) {
+            log_info("job %lld: %s%s%s", id, job_state_name(state), result->rc ? ": " : "",
+                     result->rc ? result->err.message : "");
+            return;
+        }
+        if (!told || !passes_by_itself(rc))
+            log_error("job %lld: cannot record that it is %s: %s", id, job_state_name(state),
+                      err.message);
+        told = true;
+        if (!passes_by_itself(rc))
+            return;
+        if (atomic_load(&queue->giving_up)) {
+            leave_job(slot);
+            return;
+        }
+        queue_sleep(queue, seen, RETRY_SECONDS);
+    }
+}
+
+static void work_on(struct slot *slot, const struct db_claim *claim)
+{
+    struct job_result result;
+
+    job_run(slot, claim, &result);
+    /* Otherwise, for example, a checkpoint that is too large for a row: no start will do better. */
+    if (!result.database_failed ||
+        (result.rc != ERR_CORRUPT && !atomic_load(&slot->queue->giving_up))) {
+        end_job(slot, &result);
+        return;
+    }
+    log_error("job %lld: stopped, because the database failed: %s; it goes on from its last "
+              "checkpoint at the next start",
+              (long long)claim->id, result.err.message);
+    leave_job(slot);
+}
+
+/* Waits where no job could be had: for one to be posted, or for the database to recover. A damaged
+ * database does not: nothing more is taken, and /readyz says why. */
+static void wait_after(struct queue *queue, int rc, uint64_t seen, const struct err *err,
+                       int *last_rc)
+{
+    if (rc != ERR_NOT_FOUND && rc != *last_rc)
+        log_error("cannot take a job: %s", err->message);
+    *last_rc = rc;
+    queue_sleep(queue, seen, rc == ERR_NOT_FOUND || rc == ERR_CORRUPT ? 0 : RETRY_SECONDS);
+}
+
+static void work(struct slot *slot)
+{
+    struct queue *queue = slot->queue;
+    int last_rc = 0;
+
+    for (;;) {
+        /* Before the look at `stopping`, so that no post is slept through. */
+        uint64_t seen = queue_posts(queue);
+        struct db_claim claim = {0};
+        struct err err = {0};
+        int rc;
+
+        if (atomic_load(&queue->stopping))
+            return;
+        rc = take_job(slot, &claim, &err);
+        if (rc) {
+            wait_after(queue, rc, seen, &err, &last_rc);
+            continue;
+        }
+        last_rc = 0;
+        work_on(slot, &claim);
+        free(claim.spec);
+    }
+}
+
+void *worker_main(void *argument)
+{
+    struct slot *slot = argument;
+    struct queue *queue = slot->queue;
+
+    lower_priority();
+    work(slot);
+    pthread_mutex_lock(&queue->wake_lock);
+    queue->at_work--;
+    pthread_cond_broadcast(&queue->wake);
+    pthread_mutex_unlock(&queue->wake_lock);
+    return NULL;
+}
