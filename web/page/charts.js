@@ -1,6 +1,6 @@
 // One chart: uPlot in the page's colours, with a legend of buttons that show the values under the
 // pointer, or the last ones, and switch lines on and off.
-import { make, say } from "./text.js";
+import { compact, make, say } from "./text.js";
 
 const HEIGHT = 250, HEIGHT_SMALL = 200, SMALL = 600;
 const FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
@@ -20,6 +20,16 @@ function oneDigit(value, round) {
   return rounded === value ? value : Number(rounded.toPrecision(1));
 }
 
+const count = (column) => column.reduce((n, value) => n + (value !== undefined), 0);
+
+// How far the axis goes: to the end of the job, or while that is far away to a half of it, a
+// quarter, …: the curves stay large enough to see and the axis changes seldom.
+function horizon(last, total) {
+  let end = total;
+  while (end > 20 && last < end / 2) end /= 2;
+  return Math.ceil(end);
+}
+
 // A scale's range, with a little air where it may have some.
 function rangeOf(kind, low, high) {
   if (low === null || high === null || !Number.isFinite(low)) {
@@ -36,7 +46,7 @@ export class Chart {
   constructor(host, options) {
     this.options = options;
     this.zoom = null;
-    this.total = 1;
+    this.end = 1;
     this.columns = [[], ...options.lines.map(() => [])];
     this.shown = options.lines.map((line) => !line.hidden);
     this.plot = null;
@@ -59,6 +69,7 @@ export class Chart {
     const key = make("button.key", { type: "button", "aria-pressed": String(this.shown[i]) },
       make(`span.swatch.${line.colour.slice(2)}${line.width < 2 ? ".thin" : ""}`),
       make("span", {}, line.label), value);
+    key.title = line.title ?? "";
     key.addEventListener("click", () => {
       this.shown[i] = !this.shown[i];
       key.setAttribute("aria-pressed", String(this.shown[i]));
@@ -76,7 +87,7 @@ export class Chart {
   axes() {
     const axis = { stroke: colour("--soft"), font: FONT, size: 26,
       grid: { stroke: colour("--grid"), width: 1 }, ticks: { show: false } };
-    const whole = (u, splits) => splits.map((v) => (Number.isInteger(v) ? String(v) : ""));
+    const whole = (u, splits) => splits.map((v) => (Number.isInteger(v) ? compact(v) : ""));
     return [
       { ...axis, grid: { show: false }, values: whole, space: 60, gap: 4 },
       { ...axis, size: 48, gap: 6, space: 36,
@@ -89,7 +100,8 @@ export class Chart {
     const kind = this.options.kind;
     const lines = this.options.lines.map((line, i) => ({
       label: line.label, show: this.shown[i], stroke: colour(line.colour), width: line.width,
-      points: { show: line.width >= 2 ? undefined : false, size: 4 },
+      // A line of a few points is hard to see, and one of a single point is none.
+      points: { show: () => count(this.columns[i + 1]) <= (line.width >= 2 ? 12 : 1), size: 5 },
     }));
     this.plot = new window.uPlot({
       ...this.size(),
@@ -97,7 +109,7 @@ export class Chart {
       legend: { show: false },
       cursor: { y: false, sync: { key: "job" }, points: { size: 6 }, drag: { x: true, y: false } },
       scales: {
-        x: { time: false, range: () => this.zoom ?? [0, this.total] },
+        x: { time: false, range: () => this.zoom ?? [0, this.end] },
         y: { distr: kind === "log" ? 3 : 1, range: (u, low, high) => rangeOf(kind, low, high) },
       },
       axes: this.axes(),
@@ -122,10 +134,12 @@ export class Chart {
     this.draw();
   }
 
-  // columns[0] are updates, then a column a line; total: updates that there will be.
-  set(columns, total) {
+  // columns[0] are updates, then a column a line; last: the last update; total: how many there
+  // will be.
+  set(columns, last, total) {
     this.columns = columns;
-    this.total = Math.max(1, total);
+    this.end = horizon(last, Math.max(1, total));
+    this.figure.dataset.last = last;
     this.draw();
   }
 

@@ -5,17 +5,17 @@ import { History, POINTS } from "./history.js";
 import { makeBar, progressOf, stateText } from "./list.js";
 import { facts, checkpointRows, epochRows } from "./facts.js";
 import { ENDED } from "./store.js";
-import { count, duration, make, number, percent, say, short } from "./text.js";
+import { compact, count, duration, make, number, percent, say, short } from "./text.js";
 
 const DRAW_MS = 150; // updates come by the thousand; eyes do not
 
 const LOSS = {
   title: "Loss", name: "loss", kind: "linear", empty: "No update yet",
-  format: (x) => short(x ?? NaN), tick: (x) => String(Number(x.toPrecision(3))),
+  format: (x) => short(x ?? NaN), tick: compact,
   lines: [
     { label: "clean", colour: "--clean", width: 1 },
     { label: "perturbed", colour: "--perturbed", width: 1 },
-    { label: "epoch mean", colour: "--train", width: 2 },
+    { label: "mean", title: "mean over the epoch", colour: "--train", width: 2 },
     { label: "test", colour: "--test", width: 2 },
   ],
 };
@@ -119,7 +119,8 @@ export class Detail {
     this.loading = [];
     try {
       const [losses, epochs] = await Promise.all([
-        get(`/v1/jobs/${this.id}/losses?points=${POINTS}`), get(`/v1/jobs/${this.id}/epochs`)]);
+        get(`/v1/jobs/${this.id}/losses?points=${POINTS}`),
+        get(`/v1/jobs/${this.id}/epochs?points=${POINTS}`)]);
       if (this.closed) return;
       this.history.clear();
       losses.losses.forEach((row) => this.history.addLoss(row));
@@ -172,8 +173,9 @@ export class Detail {
   draw() {
     const job = this.store.jobs.get(this.id);
     const { history } = this;
-    this.loss.set(history.lossColumns(this.loss.options.kind === "log"), job.updates);
-    this.accuracy.set(history.accuracyColumns(), job.updates);
+    const { lastUpdate } = history;
+    this.loss.set(history.lossColumns(this.loss.options.kind === "log"), lastUpdate, job.updates);
+    this.accuracy.set(history.accuracyColumns(), lastUpdate, job.updates);
     this.show();
   }
 
@@ -218,10 +220,10 @@ export class Detail {
 
   whereText(job) {
     const parts = [`update ${count(job.updates_done)} of ${count(job.updates)}`];
-    if (job.spec.epochs) parts.push(`epoch ${job.epoch} of ${job.spec.epochs}`);
+    if (job.spec.epochs) parts.push(`epoch ${count(job.epoch)} of ${count(job.spec.epochs)}`);
     if (job.state === "running") {
       const speed = number(job.updates_per_second);
-      if (speed) parts.push(`${short(speed, 3)} updates/s`);
+      if (speed) parts.push(`${speed < 100 ? short(speed, 3) : count(speed)} updates/s`);
       if (number(job.eta_seconds) !== null) parts.push(`${duration(job.eta_seconds)} left`);
     }
     return parts.join(" · ");

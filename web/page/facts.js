@@ -1,6 +1,8 @@
 // What stands below the curves: settings, times, checkpoints, the epochs as a table.
 import { bytes, clock, count, duration, make, number, percent, short } from "./text.js";
 
+const EPOCHS = 100; // rows of the table
+
 // {"kind": "sam", "rho": 0.5} → "sam · rho 0.5"
 function settings({ kind, ...rest }) {
   const parts = Object.entries(rest)
@@ -17,7 +19,7 @@ function settingRows(job) {
     ["Data", settings(spec.dataset)],
     ["Optimizer", settings(spec.optimizer)],
     ["Schedule", settings(spec.schedule)],
-    ["Length", `${spec.epochs} epochs · batches of ${spec.batch_size}`],
+    ["Length", `${count(spec.epochs)} epochs · batches of ${spec.batch_size}`],
     ["Seed", String(spec.seed)],
     ["Runs on", [job.facts?.device ?? spec.device, job.facts?.precision ?? spec.precision,
       ...(job.threads ? [`${job.threads} thread${job.threads > 1 ? "s" : ""}`] : [])].join(" · ")],
@@ -37,8 +39,9 @@ export function checkpointRows(job, checkpoints) {
   ]);
 }
 
+// The newest ones; all are in the CSV file.
 export function epochRows(history) {
-  return [...history.epochs].reverse().map((e) => [String(e.epoch), count(e.update),
+  return history.epochs.slice(-EPOCHS).reverse().map((e) => [count(e.epoch), count(e.update),
     short(e.trainLoss), percent(e.trainTop1), short(e.testLoss),
     number(e.testTop1) === null ? "–" : percent(e.testTop1, 2), duration(e.seconds)]);
 }

@@ -5,11 +5,13 @@ import { number } from "./text.js";
 
 export const POINTS = 2000;
 
-// The places of the lowest and highest value of each column in each of `buckets` stretches.
-function extremes(columns, buckets) {
-  const n = columns[0].length, keep = new Set([0, n - 1]);
-  for (let b = 0; b < buckets; b++) {
-    const from = Math.floor((b * n) / buckets), to = Math.floor(((b + 1) * n) / buckets);
+// The places of the lowest and highest value of each column in each of `buckets` equal stretches of
+// `x`, so that what was thinned before is not thinned more than the rest.
+function extremes(x, columns, buckets) {
+  const n = x.length, width = (x[n - 1] - x[0] + 1) / buckets, keep = new Set([0, n - 1]);
+  for (let from = 0, to; from < n; from = to) {
+    const bucket = Math.floor((x[from] - x[0]) / width);
+    for (to = from + 1; to < n && Math.floor((x[to] - x[0]) / width) === bucket; to++);
     for (const column of columns) {
       let low = -1, high = -1;
       for (let i = from; i < to; i++) {
@@ -57,7 +59,7 @@ export class History {
   }
 
   thin() {
-    const keep = extremes([this.clean, this.perturbed], POINTS / 4);
+    const keep = extremes(this.updates, [this.clean, this.perturbed], POINTS / 4);
     for (const name of ["updates", "clean", "perturbed"]) {
       this[name] = keep.map((i) => this[name][i]);
     }
@@ -66,6 +68,7 @@ export class History {
   addEpoch(row) {
     const last = this.epochs[this.epochs.length - 1];
     if (last && row.epoch <= last.epoch) return;
+    if (this.epochs.length > 3 * POINTS) this.thinEpochs();
     this.epochs.push({
       epoch: row.epoch,
       update: row.update,
@@ -81,6 +84,12 @@ export class History {
   // Whether each clean loss is the perturbed one: methods whose only pass is perturbed.
   get onlyPerturbed() {
     return this.hasPerturbed && this.clean.every((value, i) => Object.is(value, this.perturbed[i]));
+  }
+
+  thinEpochs() {
+    const column = (name) => this.epochs.map((e) => e[name]);
+    const keep = extremes(column("update"), [column("testTop1"), column("testLoss")], POINTS / 4);
+    this.epochs = keep.map((i) => this.epochs[i]);
   }
 
   // [updates, clean, perturbed, epoch's training loss, test loss] on one common axis: losses by

@@ -22,7 +22,8 @@ function parse(block) {
   return event;
 }
 
-async function read(body, onEvent, onBytes) {
+// Calls onEvent for each event of a response's body, onBytes for whatever came.
+export async function read(body, onEvent, onBytes = () => {}) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {

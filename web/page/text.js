@@ -29,6 +29,15 @@ export function count(value) {
   return x === null ? "–" : String(Math.round(x)).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 }
 
+// For axes: 250000 → 250k, 6.9e12 stays one.
+export function compact(value) {
+  const size = Math.abs(value);
+  if (size >= 1e9 || (size > 0 && size < 1e-3)) return value.toExponential().replace("e+", "e");
+  if (size >= 1e6) return `${Number((value / 1e6).toPrecision(4))}M`;
+  if (size >= 1e4) return `${Number((value / 1e3).toPrecision(4))}k`;
+  return String(Number(value.toPrecision(4)));
+}
+
 export function bytes(value) {
   let x = value, unit = 0;
   const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];

@@ -1,0 +1,123 @@
+// The page's modules that need no browser.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { History, POINTS } from "../../web/page/history.js";
+import { read } from "../../web/page/stream.js";
+import { ago, bytes, compact, count, duration, number, percent, short } from "../../web/page/text.js";
+
+const filled = (n, loss, perturbed = () => null) => {
+  const history = new History();
+  for (let update = 1; update <= n; update++) {
+    history.addLoss({ update, loss: loss(update), perturbed_loss: perturbed(update) });
+  }
+  return history;
+};
+
+test("events arrive whole wherever the bytes are cut", async () => {
+  const text = 'retry: 2000\n\nid: 7\nevent: update\ndata: {"a":"ä–∞"}\n\n: heartbeat\n\n'
+    + "id: 8\nevent: state\ndata: one\ndata: two\n\n";
+  const all = new TextEncoder().encode(text);
+  for (let cut = 0; cut <= all.length; cut++) {
+    const body = new ReadableStream({
+      start(controller) {
+        controller.enqueue(all.slice(0, cut));
+        controller.enqueue(all.slice(cut));
+        controller.close();
+      },
+    });
+    const got = [];
+    await read(body, (event) => got.push(event));
+    assert.deepEqual(got, [
+      { type: "update", id: "7", data: '{"a":"ä–∞"}' },
+      { type: "state", id: "8", data: "one\ntwo" },
+    ]);
+  }
+});
+
+test("an update counts once, and in order", () => {
+  const history = filled(5, (u) => u);
+  history.addLoss({ update: 5, loss: 99, perturbed_loss: null });
+  history.addLoss({ update: 3, loss: 99, perturbed_loss: null });
+  assert.deepEqual(history.updates, [1, 2, 3, 4, 5]);
+  assert.deepEqual(history.clean, [1, 2, 3, 4, 5]);
+});
+
+test("thinning keeps the ends, the order and each spike", () => {
+  const n = 20 * POINTS, spikes = new Set([1234, 5678, n - 77]);
+  const history = filled(n, (u) => (spikes.has(u) ? 50 : 1 + (u % 7) / 100), (u) => 2 + (u % 5));
+  assert.ok(history.updates.length <= 3 * POINTS);
+  assert.equal(history.updates[0], 1);
+  assert.equal(history.lastUpdate, n);
+  for (const spike of spikes) assert.equal(history.clean[history.updates.indexOf(spike)], 50);
+  history.updates.forEach((u, i) => {
+    assert.ok(i === 0 || u > history.updates[i - 1]);
+    assert.equal(history.perturbed[i], 2 + (u % 5));
+  });
+});
+
+test("a loss that is no number is a gap, and remembered", () => {
+  const history = filled(4, (u) => (u === 3 ? "NaN" : u === 4 ? "Infinity" : 1.5));
+  assert.equal(history.firstNaN, 3);
+  assert.deepEqual(history.lossColumns(false)[1], [1.5, 1.5, null, null]);
+});
+
+test("NaN survives thinning as a fact", () => {
+  const history = filled(4 * POINTS, (u) => (u > 3 * POINTS ? "NaN" : 1));
+  assert.equal(history.firstNaN, 3 * POINTS + 1);
+});
+
+test("losses and epochs share one axis", () => {
+  const history = filled(4, (u) => u / 2);
+  const epoch = { train_loss: 0, train_top1: 0.5, test_top5: null, seconds: 1 };
+  history.addEpoch({ ...epoch, epoch: 1, update: 2, test_loss: 3, test_top1: 0.25 });
+  history.addEpoch({ ...epoch, epoch: 2, update: 6, test_loss: null, test_top1: null });
+  assert.deepEqual(history.lossColumns(false), [
+    [1, 2, 3, 4, 6],
+    [0.5, 1, 1.5, 2, undefined],
+    [undefined, undefined, undefined, undefined, undefined],
+    [undefined, 0, undefined, undefined, 0],
+    [undefined, 3, undefined, undefined, undefined],
+  ]);
+  assert.deepEqual(history.lossColumns(true)[3], [undefined, null, undefined, undefined, null]);
+  assert.deepEqual(history.accuracyColumns(),
+    [[2, 6], [0.25, undefined], [0.5, 0.5], [undefined, undefined]]);
+});
+
+test("epochs are thinned too, and keep the best and the last", () => {
+  const history = new History(), n = 10 * POINTS;
+  for (let epoch = 1; epoch <= n; epoch++) {
+    history.addEpoch({ epoch, update: 5 * epoch, train_loss: 1, train_top1: 1, seconds: epoch,
+      test_loss: 1, test_top1: epoch === 4321 ? 0.9 : 0.5, test_top5: 1 });
+  }
+  assert.ok(history.epochs.length <= 3 * POINTS + 1);
+  assert.equal(history.epochs.at(-1).epoch, n);
+  assert.ok(history.epochs.some((e) => e.epoch === 4321));
+});
+
+test("a loss that is the perturbed one is drawn once", () => {
+  const history = filled(2, (u) => u, (u) => u);
+  assert.deepEqual(history.lossColumns(false).slice(1, 3), [[undefined, undefined], [1, 2]]);
+});
+
+test("numbers as a person reads them", () => {
+  assert.equal(number(null), null);
+  assert.equal(number("-Infinity"), -Infinity);
+  assert.ok(Number.isNaN(number("NaN")));
+  const numbers = [0, 0.012345, 1.5, 123456.7, 1.25e-9, -2, "NaN", "Infinity", null];
+  assert.deepEqual(numbers.map((x) => short(x)),
+    ["0", "0.01235", "1.500", "1.235e+5", "1.25e−9", "−2.000", "NaN", "∞", "–"]);
+  assert.deepEqual([0.8764, 1, null, "NaN"].map((x) => percent(x)),
+    ["87.6 %", "100.0 %", "–", "–"]);
+  assert.deepEqual([0, 0.25, 9999, 10000, 250000, 1.5e6, 6e12, 0.0005].map(compact),
+    ["0", "0.25", "9999", "10k", "250k", "1.5M", "6e12", "5e-4"]);
+  assert.equal(count(1234567), "1\u202f234\u202f567");
+  assert.deepEqual([0, 1023, 1024, 79872, 3 * 2 ** 30].map(bytes),
+    ["0 bytes", "1023 bytes", "1.00 KiB", "78.0 KiB", "3.00 GiB"]);
+  assert.deepEqual([0.4, 9.96, 59.6, 3599.7, 7260, 90000, -1, null].map(duration),
+    ["0.4 s", "10 s", "1 min 0 s", "1 h 0 min", "2 h 1 min", "1 d 1 h", "–", "–"]);
+  const now = Date.parse("2024-01-02T00:00:00Z");
+  const times = ["2024-01-02T00:00:05Z", "2024-01-01T23:59:00Z", "2024-01-01T20:00:00Z",
+    "2023-12-30T00:00:00Z"];
+  assert.deepEqual(times.map((t) => ago(t, now)), ["just now", "1 min ago", "4 h ago", "3 d ago"]);
+});

@@ -1,0 +1,326 @@
+#!/usr/bin/env python3
+"""The dashboard in a real headless Chromium against a real daemon.
+
+    RWPD_BINARY=build/daemon/rwpd tests/web/test_page.py
+
+Needs Debian's chromium and chromium-driver. Ends with a line `N passed, N failed`.
+RWPD_TEST_PICTURES=FOLDER keeps a picture of the page at the end of each test.
+"""
+
+import os
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "daemon"))
+
+import support  # noqa: E402
+from browser import Browser, Trouble  # noqa: E402
+
+TAB, ENTER, ESCAPE, DOWN = "\ue004", "\ue007", "\ue00c", "\ue015"
+SERVED = "return document.querySelector(arguments[0])?.textContent ?? ''"
+POINTS = "return Number(document.querySelector(`[data-chart=${arguments[0]}]`)?.dataset.points ?? 0)"
+LAST = "return Number(document.querySelector(`[data-chart=${arguments[0]}]`)?.dataset.last ?? 0)"
+# How many pixels of a chart's canvas are neither empty nor the colour of grid and axes.
+INK = """
+const canvas = document.querySelector(`[data-chart=${arguments[0]}] canvas`);
+const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+let ink = 0;
+for (let i = 0; i < data.length; i += 4) {
+  const spread = Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]);
+  if (data[i + 3] > 100 && spread > 40) ink++;
+}
+return ink;"""
+OVERFLOW = "return document.documentElement.scrollWidth - window.innerWidth"
+FETCHED = """
+return performance.getEntriesByType("resource").filter((e) => e.name.includes(arguments[0])).length"""
+FOREIGN = """
+return performance.getEntriesByType("resource").map((e) => e.name)
+  .filter((name) => !name.startsWith(location.origin + "/"))"""
+
+
+def slow_job(**changes):
+    """Goes on until somebody ends it, with an epoch every few moments."""
+    return support.job("m-arwp", **{"name": "slow", "epochs": 50000,
+                                    "evaluate": {"every_epochs": 20}, **changes})
+
+
+class Page(support.Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.browser = Browser()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.browser.close()
+
+    def setUp(self):
+        super().setUp()
+        self.expected = ()  # parts of complaints that the test provokes
+        self.browser.size(1400, 900)
+        self.browser.colours("light")
+
+    def tearDown(self):
+        folder = os.environ.get("RWPD_TEST_PICTURES")
+        if folder:
+            self.browser.picture(os.path.join(folder, self.id().split(".")[-1] + ".png"))
+        foreign = self.browser.run(FOREIGN)
+        complaints = [line for line in self.browser.complaints()
+                      if not any(part in line for part in self.expected)]
+        self.browser.go("about:blank")  # ends its streams before the daemon is stopped
+        super().tearDown()
+        self.assertEqual(complaints, [])
+        self.assertEqual(foreign, [])
+
+    def open(self, daemon, path="/"):
+        self.browser.go(f"http://127.0.0.1:{daemon.port}{path}")
+
+    def wait(self, what, script, *arguments, seconds=20):
+        return self.browser.wait(what, script, *arguments, seconds=seconds * support.SLOW)
+
+    def wait_text(self, selector, part):
+        self.wait(f"{part!r} in {selector}", "return (document.querySelector(arguments[0])?.innerText"
+                  " ?? '').includes(arguments[1])", selector, part)
+
+    def wait_live(self):
+        self.wait_text("#link", "live")
+
+    def wait_points(self, chart, points):
+        self.wait(f"{points} points in {chart}", POINTS + " >= arguments[1]", chart, points)
+
+    # ---- what is shown ----
+
+    def test_empty_page_shows_a_line_that_works(self):
+        daemon = self.start()
+        self.open(daemon)
+        self.wait_live()
+        line = self.wait("the line", "return document.querySelector('#empty pre')?.textContent")
+        subprocess.run(["bash", "-c", line], check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, timeout=60)
+        self.wait_text("#rows", "first")
+        self.assertEqual(self.browser.run("return document.querySelectorAll('#empty pre').length"), 0)
+        daemon.wait(1)
+        self.wait_text("a.row[data-job='1'] .best", "%")
+
+    def test_list_shows_states_and_progress(self):
+        daemon = self.start()
+        done = daemon.submit(support.job("sgd", name="done soon"))
+        daemon.wait(done)
+        running = daemon.submit(slow_job(name="under way"))
+        waiting = daemon.submit(support.job("sam", name="<b>waiting & seeing</b>"))
+        daemon.wait_update(running, 5)
+        self.open(daemon)
+        self.wait_text("#rows", "under way")
+        states = self.browser.run("return [...document.querySelectorAll('a.row')]"
+                                  ".map((row) => [Number(row.dataset.job), row.dataset.state])")
+        self.assertEqual(states, [[waiting, "queued"], [running, "running"], [done, "succeeded"]])
+        self.wait_text(f"a.row[data-job='{waiting}'] .name", "<b>waiting & seeing</b>")
+        self.wait_text("#counts", "1 running · 1 queued")
+        progress = "return document.querySelector(`a.row[data-job='${arguments[0]}'] progress`).value"
+        before = self.browser.run(progress, running)
+        self.wait("progress to move", progress.replace("return ", "return (") + ") > arguments[1]",
+                  running, before)
+        # Without a choice the page shows what runs.
+        self.wait_text("#job h1", "under way")
+        daemon.post(f"/v1/jobs/{running}/cancel")
+        self.wait("the cancelled state", "return document.querySelector("
+                  "`a.row[data-job='${arguments[0]}']`).dataset.state === 'cancelled'", running)
+        daemon.wait(waiting)
+        self.wait("the last one's end", "return document.querySelector("
+                  "`a.row[data-job='${arguments[0]}']`).dataset.state === 'succeeded'", waiting)
+
+    def test_curves_are_drawn_and_grow_by_the_stream(self):
+        daemon = self.start()
+        number = daemon.submit(slow_job())
+        daemon.wait_update(number, 300)
+        self.open(daemon, f"/#/jobs/{number}")
+        self.wait_points("loss", 100)
+        self.wait_points("accuracy", 2)
+        for chart in ("loss", "accuracy"):
+            self.wait(f"ink in {chart}", INK.replace("return ink;", "return ink > 200;"), chart)
+        asked = [self.browser.run(FETCHED, part) for part in ("/losses", "/epochs")]
+        last = self.browser.run(LAST, "loss")
+        where = self.browser.run(SERVED, ".where")
+        self.wait("300 more updates", LAST + " > arguments[1] + 300", "loss", last)
+        self.wait("300 more updates", LAST + " > arguments[1] + 300", "accuracy", last)
+        self.wait("another update", "return document.querySelector('.where').textContent"
+                  " !== arguments[0]", where)
+        # They grew by events: the history was not asked for again.
+        self.assertEqual([self.browser.run(FETCHED, part) for part in ("/losses", "/epochs")], asked)
+
+    def test_finished_job_shows_what_the_daemon_says(self):
+        daemon = self.start()
+        number = daemon.submit(support.job("m-rwp", epochs=12))
+        daemon.wait(number)
+        self.open(daemon, f"/#/jobs/{number}")
+        self.wait_points("loss", 60)
+        job, last = daemon.job(number), daemon.epochs(number)[-1]
+        self.wait_text(".tiles", f"{100 * last['test_top1']:.1f} %")
+        self.wait_text(".where", f"update {job['updates']} of {job['updates']}")
+        self.wait_text(".badge", "succeeded")
+        buttons = self.browser.run("return [...document.querySelectorAll('.actions button')]"
+                                   ".filter((b) => b.offsetParent).length")
+        self.assertEqual(buttons, 0)
+        self.browser.click("#job details:last-of-type summary")
+        self.wait("a row an epoch", "return document.querySelectorAll('.epochs tbody tr').length === 12")
+        links = self.browser.run("return [...document.querySelectorAll('.files a')]"
+                                 ".map((a) => a.getAttribute('href'))")
+        for link in links:
+            self.assertGreater(len(daemon.expect(200, "GET", link).body), 100)
+        self.assertTrue(any("/checkpoints/" in link for link in links))
+
+    def test_loss_that_is_no_number(self):
+        daemon = self.start()
+        spec = support.job("sgd", epochs=50, name="diverges")
+        spec["optimizer"] = {"kind": "sgd", "lr": 1000.0}
+        number = daemon.submit(spec)
+        daemon.wait(number, "failed")
+        self.open(daemon, f"/#/jobs/{number}")
+        self.wait_text(".badge", "failed")
+        self.wait_text(".reason", daemon.job(number)["reason"])
+        self.wait_text(".chart .legend", "NaN")
+
+    def test_job_that_is_not_there(self):
+        daemon = self.start()
+        self.expected = ("404",)
+        self.open(daemon, "/#/jobs/99")
+        self.wait_text("#job", "There is no such job")
+
+    # ---- what can be done ----
+
+    def test_pause_resume_and_cancel_by_clicks(self):
+        daemon = self.start()
+        number = daemon.submit(slow_job())
+        self.open(daemon, f"/#/jobs/{number}")
+        self.wait_text(".badge", "running")
+        self.browser.click("[data-action=pause]")
+        daemon.wait(number, "paused")
+        self.wait_text(".badge", "paused")
+        paused_at = daemon.job(number)["updates_done"]
+        self.browser.click("[data-action=resume]")
+        daemon.wait_update(number, paused_at + 20)
+        self.wait_text(".badge", "running")
+        self.browser.click("[data-action=cancel]")
+        self.browser.click("#sure [value=keep]")
+        time.sleep(0.3)
+        self.assertEqual(daemon.job(number)["state"], "running")
+        self.browser.click("[data-action=cancel]")
+        self.browser.click("#sure [value=cancel]")
+        daemon.wait(number, "cancelled")
+        self.wait_text(".badge", "cancelled")
+
+    def test_keyboard_alone(self):
+        daemon = self.start()
+        first = daemon.submit(slow_job(name="one"))
+        second = daemon.submit(slow_job(name="two"))
+        self.open(daemon)
+        self.wait_text("#rows", "two")
+        self.browser.run("document.querySelector('a.row').focus()")
+        self.browser.keys(DOWN + ENTER)
+        self.wait("the older job's address", "return location.hash === `#/jobs/${arguments[0]}`", first)
+        self.wait_text("#job h1", "one")
+        focus = "return document.activeElement.dataset.action ?? ''"
+        for _ in range(30):
+            self.browser.keys(TAB)
+            if self.browser.run(focus) == "cancel":
+                break
+        self.assertEqual(self.browser.run(focus), "cancel")
+        self.browser.keys(ENTER)
+        self.wait("the question", "return document.querySelector('#sure').open")
+        self.browser.keys(ESCAPE)
+        self.wait("no question", "return !document.querySelector('#sure').open")
+        self.assertEqual(daemon.job(first)["state"], "running")
+        self.browser.run("document.querySelector('[data-action=cancel]').focus()")
+        self.browser.keys(ENTER + TAB + ENTER)
+        daemon.wait(first, "cancelled")
+        daemon.wait(second, "running")
+
+    # ---- when things go wrong ----
+
+    def test_daemon_dies_and_comes_back(self):
+        daemon = self.start()
+        self.expected = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING",
+                         "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "ERR_SOCKET_NOT_CONNECTED")
+        spec = slow_job()
+        spec["checkpoint"] = {"every_epochs": 20, "keep": 2}
+        number = daemon.submit(spec)
+        daemon.wait_update(number, 300)
+        self.open(daemon, f"/#/jobs/{number}")
+        self.wait_points("loss", 200)
+        daemon.kill()
+        self.wait_text("#link", "offline")
+        again = self.start("--listen", f"127.0.0.1:{daemon.port}")
+        self.wait_live()
+        shown = again.wait_update(number, 400)
+        self.wait("updates after the break", "return Number(document.querySelector('.where').textContent"
+                  ".replace(/[^0-9 ]/g, '').trim().split(/\\s+/)[0]) > arguments[0]",
+                  shown["updates_done"])
+        self.assertEqual(self.browser.run("return document.querySelectorAll('a.row').length"), 1)
+
+    def test_login_where_a_token_is_asked_for(self):
+        path = os.path.join(self.folder, "token")
+        with open(path, "w", encoding="ascii") as file:
+            file.write("a-token-that-nobody-guesses-0123456789\n")
+        os.chmod(path, 0o600)
+        daemon = self.start("--token-file", path)
+        daemon.token = "a-token-that-nobody-guesses-0123456789"
+        self.expected = ("401",)
+        number = daemon.submit(slow_job(name="behind the door"))
+        self.open(daemon)
+        self.wait("the login", "return document.querySelector('input[name=token]')")
+        self.browser.run("document.querySelector('input[name=token]').focus()")
+        self.browser.keys(daemon.token + ENTER)
+        self.wait_live()
+        self.wait_text("#rows", "behind the door")
+        self.open(daemon, f"/#/jobs/{number}")
+        self.wait_points("loss", 50)
+        self.browser.devtools("Network.clearBrowserCookies")
+
+    # ---- how it looks ----
+
+    def test_phone_width_and_colours(self):
+        daemon = self.start()
+        number = daemon.submit(slow_job(name="a-rather-long-name-" * 8))
+        daemon.wait_update(number, 200)
+        for width in (320, 390, 700, 1024):
+            self.browser.size(width, 800, phone=width < 500)
+            for path in ("/#/", f"/#/jobs/{number}"):
+                self.open(daemon, path)
+                self.wait_text("#rows" if path == "/#/" and width < 900 else "#job h1", "a-rather")
+                self.assertLessEqual(self.browser.run(OVERFLOW), 0, f"{path} at {width}")
+        self.wait_points("loss", 50)
+        background = "return getComputedStyle(document.body).backgroundColor"
+        light = self.browser.run(background)
+        self.browser.colours("dark")
+        self.wait("dark colours", background + " !== arguments[0]", light)
+        self.wait("ink in the dark", INK.replace("return ink;", "return ink > 200;"), "loss")
+
+    def test_files_are_served_strictly(self):
+        daemon = self.start()
+        page = daemon.expect(200, "GET", "/")
+        policy = page.headers["Content-Security-Policy"]
+        for word in ("unsafe-inline", "unsafe-eval", "http:", "*"):
+            self.assertNotIn(word, policy)
+        self.assertIn("frame-ancestors 'none'", policy)
+        self.assertIn(b"MIT License", daemon.expect(200, "GET", "/uplot-license.txt").body)
+        etag = page.headers["ETag"]
+        self.assertEqual(daemon.expect(304, "GET", "/", headers={"If-None-Match": etag}).body, b"")
+
+
+def main():
+    names = sys.argv[1:]
+    loader = unittest.defaultTestLoader
+    suite = (loader.loadTestsFromNames(names, Page) if names
+             else loader.loadTestsFromTestCase(Page))
+    result = unittest.TextTestRunner(verbosity=2).run(suite)
+    bad = len(result.failures) + len(result.errors)
+    print(f"{result.testsRun - bad} passed, {bad} failed")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Trouble as trouble:
+        sys.exit(f"{trouble}\n0 passed, 1 failed")
