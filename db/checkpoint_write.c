@@ -126,7 +126,8 @@ int db_checkpoint_write(struct db_writer *writer, struct db_op *op, struct err *
 
 /* ---- Into rwpd.db ---- */
 
-static int note(struct db_writer *writer, int64_t job, int64_t updates, int64_t wall_ms,
+/* `told`: events know of it. */
+static int note(struct db_writer *writer, int64_t job, int64_t updates, int64_t wall_ms, bool told,
                 struct err *err)
 {
     static const char text[] = "UPDATE job SET checkpoint_updates = ? WHERE id = ?";
@@ -134,9 +135,7 @@ static int note(struct db_writer *writer, int64_t job, int64_t updates, int64_t 
         .job = job, .kind = EVENT_CHECKPOINT, .wall_ms = wall_ms, .state = -1, .number = updates};
     int code = sql_run(&writer->rows, err, text, "ii", updates, job);
 
-    if (code || updates == 0)
-        return code;
-    return db_event_add(writer, &event, err);
+    return code || told ? code : db_event_add(writer, &event, err);
 }
 
 static int apply_checkpoint(struct db_writer *writer, struct db_op *op, struct err *err)
@@ -146,7 +145,7 @@ static int apply_checkpoint(struct db_writer *writer, struct db_op *op, struct e
 
     return code ? code
                 : note(writer, op->job, (int64_t)checkpoint->checkpoint->update,
-                       checkpoint->wall_ms, err);
+                       checkpoint->wall_ms, false, err);
 }
 
 int db_checkpoint_adopt(struct db_writer *writer, int64_t job, int64_t updates, struct err *err)
@@ -162,7 +161,9 @@ int db_checkpoint_adopt(struct db_writer *writer, int64_t job, int64_t updates, 
         return code;
     known = sqlite3_column_int64(statement, 0);
     sql_done(statement);
-    return known == updates ? 0 : note(writer, job, updates, clock_wall_ms(), err);
+    if (known == updates)
+        return 0;
+    return note(writer, job, updates, clock_wall_ms(), updates < known, err);
 }
 
 /* ---- The caller ---- */
