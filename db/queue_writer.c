@@ -67,7 +67,10 @@ static void set_trouble(struct db_trouble *trouble, const struct err *why)
 {
     if (!trouble->code) {
         trouble->since_ms = clock_wall_ms();
-        log_warning("%s; trying again each second", why->message);
+        if (worth_a_retry(why->code))
+            log_warning("%s; trying again each second", why->message);
+        else
+            log_error("%s; nothing can be recorded", why->message);
     }
     trouble->code = why->code;
     snprintf(trouble->text, sizeof trouble->text, "%.255s", why->message);
@@ -216,14 +219,27 @@ void db_queue_committed(struct db_queue *queue, struct db_list *rows)
         free(op);
 }
 
-static void unlink_op(struct db_list *list, const struct db_op *op)
+/* Takes the culprit out of both lists; with a row all others of its job, which would leave a gap.
+ */
+static void answer_culprit(struct db_queue *queue, struct db_list *rows, struct db_op *culprit,
+                           const struct err *why)
 {
-    struct db_list kept = {0};
+    struct db_list *lists[] = {rows, &queue->rows};
+    int64_t job = culprit->kind == OP_ROW ? culprit->job : 0;
 
-    for (struct db_op *each; (each = list_pop(list));)
-        if (each != op)
-            list_push(&kept, each);
-    *list = kept;
+    log_error("a change of job %lld cannot be recorded: %s", (long long)culprit->job, why->message);
+    for (int i = 0; i < 2; i++) {
+        struct db_list kept = {0};
+
+        for (struct db_op *op; (op = list_pop(lists[i]));)
+            if (op == culprit || (job && op->kind == OP_ROW && op->job == job))
+                answer(queue, op, why);
+            else
+                list_push(&kept, op);
+        *lists[i] = kept;
+    }
+    pthread_cond_broadcast(&queue->room);
+    pthread_cond_broadcast(&queue->answered);
 }
 
 static int count_urgent(const struct db_list *list)
@@ -240,9 +256,7 @@ void db_queue_failed(struct db_queue *queue, struct db_list *rows, struct db_op 
 {
     pthread_mutex_lock(&queue->lock);
     if (why->code != ERR_CORRUPT && !worth_a_retry(why->code) && culprit) {
-        log_error("a change cannot be recorded: %s", why->message);
-        unlink_op(rows, culprit);
-        answer(queue, culprit, why);
+        answer_culprit(queue, rows, culprit, why);
     } else {
         set_trouble(&queue->rows_trouble, why);
     }

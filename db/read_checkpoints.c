@@ -1,4 +1,5 @@
 /* Checkpoints: lists, ranges of a tensor's bytes, a whole one in memory. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,6 +200,7 @@ static int read_range(struct sql *sql, int64_t row, size_t offset, size_t n, voi
     sqlite3_blob *blob = NULL;
     int code = 0;
 
+    errno = 0;
     if (sqlite3_blob_open(sql->handle, "main", "tensor", "data", row, 0, &blob) != SQLITE_OK)
         code = sql_fail(sql, err);
     else if (offset > (size_t)sqlite3_blob_bytes(blob) ||

@@ -42,6 +42,7 @@ static int read_number(struct sql *sql, const char *pragma, int64_t *out, struct
     sqlite3_stmt *statement = NULL;
     int code = 0;
 
+    errno = 0;
     if (sqlite3_prepare_v2(sql->handle, pragma, -1, &statement, NULL) != SQLITE_OK ||
         sqlite3_step(statement) != SQLITE_ROW)
         code = sql_fail(sql, err);
@@ -83,6 +84,7 @@ static int configure(struct sql *sql, const struct db_schema *schema, struct err
     code = sql_exec(sql, pragmas, err);
     if (code)
         return code;
+    errno = 0;
     if (sqlite3_prepare_v2(sql->handle, "PRAGMA journal_mode = WAL", -1, &statement, NULL) !=
             SQLITE_OK ||
         sqlite3_step(statement) != SQLITE_ROW)

@@ -18,6 +18,7 @@ int sql_open(struct sql *sql, const char *path, int flags, int busy_ms, struct e
     memset(sql, 0, sizeof *sql);
     snprintf(sql->path, sizeof sql->path, "%s", path);
     /* Each connection has one thread at a time, so SQLite's own lock on it is not needed. */
+    errno = 0;
     if (sqlite3_open_v2(path, &sql->handle, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
         int code = sql_fail(sql, err);
 
@@ -38,19 +39,24 @@ void sql_close(struct sql *sql)
     sql->handle = NULL;
 }
 
-/* A write that failed for want of space, however SQLite names it. A limit on the size of files
- * (EFBIG) is no different for whoever has to make room. */
-static bool is_full(struct sql *sql)
+static bool means_full(int number)
 {
-    int number = sqlite3_system_errno(sql->handle);
+    return number == ENOSPC || number == EDQUOT || number == EFBIG;
+}
+
+/* A write that failed for want of space, however SQLite names it. A limit on the size of files
+ * (EFBIG) is no different for whoever has to make room. SQLite notes the system's error number at
+ * some places only, so errno is looked at, too; it was 0 before the call. */
+static bool is_full(struct sql *sql, int number)
+{
     struct statvfs space;
 
-    if (number == ENOSPC || number == EDQUOT || number == EFBIG)
+    if (means_full(number) || means_full(sqlite3_system_errno(sql->handle)))
         return true;
     return statvfs(sql->path, &space) == 0 && space.f_blocks && space.f_bavail == 0;
 }
 
-static int code_of(struct sql *sql, int result)
+static int code_of(struct sql *sql, int result, int number)
 {
     switch (result & 0xff) {
     case SQLITE_FULL:
@@ -67,7 +73,7 @@ static int code_of(struct sql *sql, int result)
         return ERR_NO_MEMORY;
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
-        return is_full(sql) ? ERR_FULL : ERR_IO;
+        return is_full(sql, number) ? ERR_FULL : ERR_IO;
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_AUTH:
@@ -97,23 +103,21 @@ static const char *words_of(int code)
 
 int sql_fail(struct sql *sql, struct err *err)
 {
+    int number = errno;
     int result = sql->handle ? sqlite3_extended_errcode(sql->handle) : SQLITE_NOMEM;
-    int kind = result & 0xff, number = 0;
     const char *message = sql->handle ? sqlite3_errmsg(sql->handle) : "out of memory";
-    int code = code_of(sql, result);
+    int code = code_of(sql, result, number);
+    bool system = (result & 0xff) == SQLITE_IOERR || (result & 0xff) == SQLITE_CANTOPEN;
 
     if (!sql->failed)
         sql->failed = code;
-    if (kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN)
-        number = sqlite3_system_errno(sql->handle);
-    if (number)
-        return err_set(err, code, "%s %.300s: %s (%s)", words_of(code), sql->path, message,
-                       strerror(number));
-    return err_set(err, code, "%s %.300s: %s", words_of(code), sql->path, message);
+    return err_set(err, code, "%s %.300s: %s%s%s", words_of(code), sql->path, message,
+                   system && number ? ", " : "", system && number ? strerror(number) : "");
 }
 
 int sql_exec(struct sql *sql, const char *text, struct err *err)
 {
+    errno = 0;
     if (sqlite3_exec(sql->handle, text, NULL, NULL, NULL) != SQLITE_OK)
         return sql_fail(sql, err);
     return 0;
@@ -131,6 +135,7 @@ static int prepare(struct sql *sql, const char *text, sqlite3_stmt **out, struct
     if (sql->n_cached == SQL_CACHED_MAX)
         return err_set(err, ERR_INTERNAL, "more statements than SQL_CACHED_MAX");
     cached = &sql->cached[sql->n_cached];
+    errno = 0;
     if (sqlite3_prepare_v3(sql->handle, text, -1, SQLITE_PREPARE_PERSISTENT, &cached->statement,
                            NULL) != SQLITE_OK)
         return sql_fail(sql, err);
@@ -188,8 +193,10 @@ int sql_query(struct sql *sql, sqlite3_stmt **out, struct err *err, const char *
 
 int sql_step(struct sql *sql, sqlite3_stmt *statement, struct err *err)
 {
-    int result = sqlite3_step(statement), code = 0;
+    int result, code = 0;
 
+    errno = 0;
+    result = sqlite3_step(statement);
     if (result == SQLITE_ROW)
         return 1;
     if (result != SQLITE_DONE)

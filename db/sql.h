@@ -43,7 +43,8 @@ void sql_done(sqlite3_stmt *statement);
 /* sql_query and sql_step for changes, which give no rows. */
 int sql_run(struct sql *sql, struct err *err, const char *text, const char *types, ...);
 
-/* Fills *err from the connection's last failure and notes it in `failed`. */
+/* Fills *err from the connection's last failure and notes it in `failed`. For direct calls of
+ * SQLite: set errno to 0 before them. */
 int sql_fail(struct sql *sql, struct err *err);
 
 int sql_bind_real(sqlite3_stmt *statement, int parameter, double value);
