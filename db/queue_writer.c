@@ -307,7 +307,8 @@ void db_queue_return(struct db_queue *queue, struct db_list *checkpoints)
 {
     pthread_mutex_lock(&queue->lock);
     list_prepend(&queue->checkpoints, checkpoints);
-    if (queue->gave_up && queue->rows_trouble.code) {
+    /* Damage that the rows met in this round has answered all but these. */
+    if (queue->rows_trouble.permanent || (queue->gave_up && queue->rows_trouble.code)) {
         struct err why = {0};
 
         err_set(&why, queue->rows_trouble.code, "%s", queue->rows_trouble.text);

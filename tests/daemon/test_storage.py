@@ -197,9 +197,11 @@ class Damaged(support.Case):
         path = os.path.join(daemon.state, "rwpd.db")
         # All but the first page, which says how to read the others; the log of changes; and its
         # index, without which the daemon would go on for long with what it holds in memory.
+        daemon.signal(signal.SIGSTOP)
         self.overwrite(path, 4096, os.path.getsize(path))
         self.overwrite(path + "-wal", 32, os.path.getsize(path + "-wal"))
         self.overwrite(path + "-shm", 0, 1000)
+        daemon.signal(signal.SIGCONT)
         end = time.monotonic() + 60 * support.SLOW
         while daemon.request("GET", "/readyz").status != 503:
             self.assertLess(time.monotonic(), end, daemon.log()[-3000:])
