@@ -85,11 +85,11 @@ class Service(support.Case):
 
     def test_a_second_signal_ends_it_at_once(self):
         daemon = self.start()
-        # The reference device takes seconds for an update of this size.
-        number = daemon.submit(support.job(device="reference", batch_size=100, epochs=50,
+        # The reference device takes minutes for an update of this size, so both signals fall into the first one.
+        number = daemon.submit(support.job(device="reference", batch_size=1000, epochs=50,
                                            model={"kind": "resnet18", "width": 64}))
         daemon.wait(number, "running")
-        time.sleep(0.5)
+        time.sleep(2)
         daemon.signal(signal.SIGTERM)
         time.sleep(0.3)
         self.assertIsNone(daemon.process.poll())
