@@ -87,6 +87,7 @@ class Service(support.Case):
         daemon = self.start()
         # The reference device takes minutes for an update of this size, so both signals fall into the first one.
         number = daemon.submit(support.job(device="reference", batch_size=1000, epochs=50,
+                                           dataset={"kind": "digits", "train_limit": 1000},
                                            model={"kind": "resnet18", "width": 64}))
         daemon.wait(number, "running")
         time.sleep(2)
