@@ -41,8 +41,7 @@ static int find_key(struct db_writer *writer, struct insert_op *insert, struct e
 
 static int check_limit(struct db_writer *writer, int64_t limit, struct err *err)
 {
-    static const char text[] =
-        "SELECT count(*) FROM (SELECT 1 FROM job WHERE state = 0 ORDER BY priority DESC LIMIT ?)";
+    static const char text[] = "SELECT count(*) FROM (SELECT 1 FROM job WHERE state = 0 LIMIT ?)";
     sqlite3_stmt *statement;
     int64_t queued;
     int code;

@@ -160,11 +160,12 @@ struct claim_op {
     char *spec;
 };
 
-/* ERR_NOT_FOUND: nothing is queued. */
+/* ERR_NOT_FOUND: nothing is queued. The index is named because SQLite would rather read the whole
+ * queue by job_of_state and sort it. */
 static int pick(struct db_writer *writer, struct claim_op *claim, struct err *err)
 {
-    static const char text[] = "SELECT id, threads, spec FROM job WHERE state = 0 "
-                               "ORDER BY priority DESC, id LIMIT 1";
+    static const char text[] = "SELECT id, threads, spec FROM job INDEXED BY job_queue "
+                               "WHERE state = 0 ORDER BY priority DESC, id LIMIT 1";
     sqlite3_stmt *statement;
     int chosen, code = sql_query(&writer->rows, &statement, err, text, "");
 
