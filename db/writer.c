@@ -12,6 +12,10 @@
 
 #include "list.h"
 
+/* Pages of rwpd.db's WAL, 4 KiB each: from when on it is copied, and by force. */
+#define WAL_PAGES    1000
+#define WAL_PATIENCE 4000
+
 static int begin(struct db_writer *writer, struct err *err)
 {
     static const char text[] = "BEGIN IMMEDIATE";
@@ -80,18 +84,54 @@ static void tell_listener(struct db_writer *writer)
     pthread_mutex_unlock(&writer->listening);
 }
 
+/* ---- The write-ahead logs ---- */
+
+/* Called by SQLite after a commit of rwpd.db, instead of its own way to settle a WAL: that makes
+ * callers wait, and never ends where readers overlap. */
+static int note_pages(void *context, sqlite3 *handle, const char *name, int pages)
+{
+    struct db_writer *writer = context;
+
+    (void)handle, (void)name;
+    writer->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+/* From WAL_PAGES on each group tries to copy the WAL into the file, as far as readers of an older
+ * state allow. If it has grown to WAL_PATIENCE nevertheless, they are waited for:
+ * DB_WRITER_BUSY_MS, in which new ones do no harm, and again when it has grown as much once more.
+ */
+static void settle_rows(struct db_writer *writer)
+{
+    bool wait = writer->wal_pages >= writer->wal_patience;
+    int result;
+
+    if (writer->wal_pages < WAL_PAGES)
+        return;
+    result = sqlite3_wal_checkpoint_v2(writer->rows.handle, NULL,
+                                       wait ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE,
+                                       NULL, NULL);
+    if (wait)
+        writer->wal_patience =
+            result == SQLITE_OK ? WAL_PATIENCE : writer->wal_pages + WAL_PATIENCE;
+}
+
 /* Copies checkpoints from the WAL into their file and gives the WAL's space back; after their
- * callers were answered. Readers may be in the way; then the next checkpoint's turn does it. */
+ * callers were answered. While readers are in the way, each group tries it again. */
 static void settle_checkpoints(struct db_writer *writer)
 {
+    int result;
+
     if (!writer->checkpoints_moved)
         return;
-    writer->checkpoints_moved = false;
     sqlite3_busy_timeout(writer->checkpoints.handle, 0);
-    sqlite3_wal_checkpoint_v2(writer->checkpoints.handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
-                              NULL);
+    result = sqlite3_wal_checkpoint_v2(writer->checkpoints.handle, NULL, SQLITE_CHECKPOINT_TRUNCATE,
+                                       NULL, NULL);
     sqlite3_busy_timeout(writer->checkpoints.handle, DB_WRITER_BUSY_MS);
+    writer->checkpoints_moved = result == SQLITE_BUSY;
 }
+
+/* ---- The thread ---- */
 
 static bool write_rows(struct db_writer *writer, struct db_batch *batch)
 {
@@ -135,6 +175,7 @@ static void *run(void *context)
             db_queue_return(writer->queue, &batch.checkpoints);
             continue;
         }
+        settle_rows(writer);
         settle_checkpoints(writer);
         write_checkpoints(writer, &batch.checkpoints);
     }
@@ -147,6 +188,8 @@ int db_writer_start(struct db_writer *writer, struct err *err)
     int result;
 
     pthread_mutex_init(&writer->listening, NULL);
+    writer->wal_patience = WAL_PATIENCE;
+    sqlite3_wal_hook(writer->rows.handle, note_pages, writer);
     /* Signals are the daemon's business; and a blocked SIGXFSZ leaves the write with EFBIG. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -31,6 +31,8 @@ struct db_writer {
     int64_t losses;         /* rows added less rows removed in this transaction */
     int n_starting;         /* jobs that become running in this transaction */
     bool checkpoints_moved; /* checkpoints.db's WAL holds what can go to the file */
+    int wal_pages;          /* in that of rwpd.db, after the last commit */
+    int wal_patience;       /* from so many pages on, readers are waited for */
     int n_sums;
     struct db_sum sum[DB_RUNS_MAX];
     pthread_mutex_t listening; /* held while the listener is called */
