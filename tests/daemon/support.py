@@ -3,6 +3,10 @@
 Environment: RWPD_BINARY, the program; RWPD_TEST_OPTIONS, further options for each start (a build
 with ThreadSanitizer wants "--threads 1"); RWPD_TEST_SLOW, a factor for all waiting; VERBOSE, the seconds of
 each test.
+
+The machine may be fast, slow or busy. So a test waits for what must come, never for time to pass:
+a limit of seconds only says when to give up. What must still go on when the test does something is
+a `long_job`, what must be in the middle of an update a `slow_job`; the test ends both.
 """
 
 import http.client
@@ -40,9 +44,17 @@ def job(method="sgd", epochs=3, **changes):
     return made
 
 
-def long_job(**changes):
-    """One that trains until somebody ends it."""
-    return job(**{"epochs": 100000, "evaluate": {"every_epochs": 100}, **changes})
+def long_job(method="sgd", **changes):
+    """One that trains until somebody ends it: five million updates."""
+    return job(method, **{"epochs": 100000, "evaluate": {"every_epochs": 100},
+                          "dataset": {"kind": "digits", "train_limit": 1000}, **changes})
+
+
+def slow_job():
+    """One whose first update takes half a minute of a processor. It hears nothing meanwhile, so
+    the test ends its daemon with `kill`."""
+    return job("sam", epochs=50, batch_size=60, device="reference",
+               model={"kind": "resnet", "width": 512, "blocks": [1]})
 
 
 class Answer:
@@ -90,7 +102,7 @@ class Daemon:
         with open(self.log_path, errors="replace") as file:
             return file.read()
 
-    def wait_ready(self, seconds=30):
+    def wait_ready(self, seconds=60):
         path = os.path.join(self.state, "listen")
         end = time.monotonic() + seconds * SLOW
         while not os.path.exists(path):
@@ -142,17 +154,47 @@ class Daemon:
     def job(self, number):
         return self.get(f"/v1/jobs/{number}")
 
-    def wait(self, number, *states, seconds=60):
+    def wait(self, number, *states, seconds=120):
         """The job, once it is in one of the states; an end in another one is a failure."""
         states = states or ("succeeded",)
         return self.wait_until(number, lambda shown: shown["state"] in states,
                                f"to be {' or '.join(states)}", seconds)
 
-    def wait_update(self, number, updates, seconds=60):
+    def wait_update(self, number, updates, seconds=120):
         """The job, once it is running and has done so many updates."""
         return self.wait_until(number, lambda shown: shown["state"] == "running"
                                and shown["updates_done"] >= updates,
                                f"to have done {updates} updates", seconds)
+
+    def wait_within_update(self, number):
+        """Until a `slow_job` computes its first update: what comes before takes far less."""
+        self.wait(number, "running")
+        before = self.processor_seconds()
+        self.wait_until(number, lambda shown: self.processor_seconds() - before > 2,
+                        "to compute", 120)
+
+    def processor_seconds(self):
+        with open(f"/proc/{self.process.pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def wait_log(self, text, seconds=60):
+        end = time.monotonic() + seconds * SLOW
+        while text not in self.log():
+            if time.monotonic() > end:
+                raise Failure(f"the log never said {text!r}:\n{self.log()[-3000:]}")
+            time.sleep(0.01)
+
+    def wait_health(self, status, seconds=120):
+        """What /readyz says, once it answers so."""
+        end = time.monotonic() + seconds * SLOW
+        while True:
+            answer = self.request("GET", "/readyz")
+            if answer.status == status:
+                return answer.json()
+            if time.monotonic() > end:
+                raise Failure(f"/readyz never was {status}:\n{self.log()[-3000:]}")
+            time.sleep(0.02)
 
     def wait_until(self, number, happened, what, seconds):
         end = time.monotonic() + seconds * SLOW

@@ -85,20 +85,23 @@ class Streams(support.Case):
 
     def test_over_restarts_and_kills_there_is_one_history(self):
         daemon = self.start()
-        number = daemon.submit(job("arwp", 2000, checkpoint={"every_epochs": 5}))
+        number = daemon.submit(long_job("arwp", checkpoint={"every_epochs": 1}))
         follower = Follower(daemon, number)
-        for end in (support.Daemon.stop, support.Daemon.kill, None, None):
+        for end in (support.Daemon.stop, support.Daemon.kill, support.Daemon.kill):
             thread = threading.Thread(target=follower.follow)
             thread.start()
-            if end:
-                daemon.wait_update(number, daemon.job(number)["updates_done"] + 500)
-                end(daemon)
-                thread.join()
-                daemon = follower.daemon = self.start()
+            daemon.wait_update(number, daemon.job(number)["updates_done"] + 300)
+            end(daemon)
             thread.join()
+            daemon = follower.daemon = self.start()
+        daemon.wait_update(number, daemon.job(number)["updates_done"] + 300)
+        daemon.post(f"/v1/jobs/{number}/cancel")
+        daemon.wait(number, "cancelled")
+        while not follower.follow():
+            pass
         self.assert_like_the_record(follower, daemon, number)
-        self.assertEqual(len(follower.losses), 10000)
-        self.assertEqual(follower.states[-1], "succeeded")
+        self.assertGreater(len(follower.losses), 500)
+        self.assertEqual(follower.states[-1], "cancelled")
         self.assertGreaterEqual(follower.states.count("running"), 2)
 
     def test_all_jobs_in_one_stream(self):
@@ -117,21 +120,23 @@ class Streams(support.Case):
         stream.close()
         self.assertEqual(ids, sorted(set(ids)))
 
-    def test_losses_come_within_a_moment(self):
+    def test_losses_come_while_it_trains(self):
+        # Its updates are slow, so that even a slow client keeps up with them.
         daemon = self.start()
-        number = daemon.submit(long_job())
-        daemon.wait_update(number, 1)
+        number = daemon.submit(job(device="reference", batch_size=50, epochs=100000,
+                                   evaluate={"every_epochs": 10000},
+                                   model={"kind": "resnet", "width": 16, "blocks": [1, 1]}))
+        before = daemon.wait_update(number, 3)["updates_done"]
         stream = Events(daemon, f"/v1/jobs/{number}/events", last_id=0)
-        for event in stream:
+        updates = []
+        while not updates or updates[-1] < before + 10:
+            event = next(stream)
             if event["event"] == "update":
-                update = event["data"]["loss"]["update"]
-                if update >= daemon.job(number)["updates_done"] - 2000:
-                    break
-        start = time.monotonic()
-        for _ in range(20):
-            next(stream)
-        self.assertLess(time.monotonic() - start, 5 * support.SLOW)
+                updates.append(event["data"]["loss"]["update"])
         stream.close()
+        self.assertEqual(updates, list(range(1, updates[-1] + 1)))
+        self.assertEqual(daemon.job(number)["state"], "running")
+        daemon.post(f"/v1/jobs/{number}/cancel")
 
     def test_a_stop_ends_streams_in_order(self):
         daemon = self.start()
@@ -143,9 +148,9 @@ class Streams(support.Case):
             thread.start()
         start = time.monotonic()
         daemon.stop()
-        self.assertLess(time.monotonic() - start, 5 * support.SLOW)
+        self.assertLess(time.monotonic() - start, 20 * support.SLOW)
         for thread in threads:
-            thread.join(10)
+            thread.join(30 * support.SLOW)
             self.assertFalse(thread.is_alive())
 
     def test_no_such_job(self):

@@ -29,9 +29,9 @@ class Hostile(support.Case):
         return socket.create_connection((self.daemon.host, self.daemon.port), timeout=timeout,
                                         source_address=(source, 0))
 
-    def talk(self, text):
-        """What comes back within two seconds: nothing, where it still waits for the rest."""
-        with self.connect(timeout=2) as client:
+    def talk(self, text, seconds=1):
+        """What comes back in that time: nothing, where it still waits for the rest."""
+        with self.connect(timeout=seconds * support.SLOW) as client:
             try:
                 client.sendall(text)
                 client.shutdown(socket.SHUT_WR)
@@ -67,7 +67,8 @@ class Hostile(support.Case):
         for _ in range(20):
             start = time.monotonic()
             self.daemon.job(self.number)
-            self.assertLess(time.monotonic() - start, 2 * support.SLOW)
+            # Each of them may take minutes.
+            self.assertLess(time.monotonic() - start, 20 * support.SLOW)
             for client in slow:
                 client.sendall(b" ")
         for client in slow:
@@ -80,14 +81,15 @@ class Hostile(support.Case):
                 self.addCleanup(client.close)
                 client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 0\r\n\r\n"
                                .encode())
-        time.sleep(1)
-        self.daemon.job(self.number)
+        for _ in range(20):
+            time.sleep(0.05)
+            self.daemon.job(self.number)
 
     def test_bodies_that_are_too_large(self):
         answer = self.daemon.request("POST", "/v1/jobs", b" " * (1 << 20) + b"{}")
         self.assertEqual(answer.status, 413)
         head = b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        self.assertIn(b" 413 ", self.talk(head + b"Content-Length: 99999999999\r\n\r\n{}")[:40])
+        self.assertIn(b" 413 ", self.talk(head + b"Content-Length: 99999999999\r\n\r\n{}", 60)[:40])
         self.talk(head + b"Content-Length: -1\r\n\r\n{}")
         self.talk(head + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffff\r\n" + b"x" * 100000)
         deep = b'{"model":' * 5000 + b"1" + b"}" * 5000

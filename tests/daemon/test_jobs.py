@@ -149,12 +149,16 @@ class Jobs(support.Case):
         daemon = self.start()
         number = daemon.submit(support.long_job())
         shown = daemon.wait_until(number, lambda shown: shown["updates_per_second"],
-                                  "to have a speed", 60)
+                                  "to have a speed", 120)
         start, before = time.monotonic(), shown["updates_done"]
-        time.sleep(2)
-        shown = daemon.job(number)
-        measured = (shown["updates_done"] - before) / (time.monotonic() - start)
-        self.assertLess(abs(math.log(shown["updates_per_second"] / measured)), math.log(2.5))
+        ratio, end = 0, start + 60 * support.SLOW
+        # The two means are of different times: where others use the machine, they may part for a while.
+        while not 0.5 < ratio < 2:
+            self.assertLess(time.monotonic(), end, f"the last ratio was {ratio}")
+            time.sleep(0.5)
+            shown = daemon.job(number)
+            measured = (shown["updates_done"] - before) / (time.monotonic() - start)
+            ratio = shown["updates_per_second"] / measured if measured else 0
         left = (shown["updates"] - shown["updates_done"]) / shown["updates_per_second"]
         self.assertGreaterEqual(shown["eta_seconds"], 0.5 * left)
         daemon.post(f"/v1/jobs/{number}/cancel")

