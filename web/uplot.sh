@@ -10,7 +10,7 @@ cp "$6" "$work/.npmrc"
 if ! (cd "$work" && "$npm" ci --prefer-offline --ignore-scripts --no-audit --no-fund) \
         >"$work/npm.log" 2>&1; then
     cat "$work/npm.log" >&2
-    echo "npm could not fetch uPlot. 'meson configure -Dweb=disabled' builds without the page." >&2
+    echo "npm could not fetch uPlot. 'meson configure BUILD -Dweb=disabled' leaves the page out." >&2
     exit 1
 fi
 from=$work/node_modules/uplot

@@ -1,7 +1,14 @@
 # A bar a job, drawn over the ones before; a bar a method where the jobs (`by_method`) are more than
-# the terminal has lines. Reads quickstart's lines of jobs; variables: by_method, seeds, before (lines
-# drawn last time), full and empty (a bar's two characters).
-BEGIN { FS = "\t" }
+# the terminal has lines. Reads quickstart's lines of jobs; variables: by_method, seeds, columns (of the
+# terminal), before (lines drawn last time), full and empty (a bar's two characters).
+BEGIN {
+    FS = "\t"
+    name_columns = by_method || seeds == 1 ? 6 : 15
+    # Beside the bar: name, percent, accuracy, "epoch 60 of 60, 999 s left", and gaps.
+    bar_columns = columns - name_columns - 49
+    if (bar_columns > 30) bar_columns = 30
+    if (bar_columns < 5) bar_columns = 5
+}
 
 {
     key = by_method || seeds == 1 ? $1 : $1 ", seed " $2
@@ -25,7 +32,7 @@ function what(key) {
 }
 
 function bar(share,  text, i) {
-    for (i = 1; i <= 30; i++) text = text (i <= share * 30 + 0.5 ? full : empty)
+    for (i = 1; i <= bar_columns; i++) text = text (i <= share * bar_columns + 0.5 ? full : empty)
     return text
 }
 
@@ -35,6 +42,9 @@ END {
         key = order[i]
         share = progress[key] / jobs[key]
         test = tested[key] ? sprintf("test %.1f%%", accuracy[key] / tested[key]) : ""
-        printf "  %-15s %s %3d%%  %-11s %s\033[K\n", key, bar(share), 100 * share, test, what(key)
+        # A line that wrapped would put the next drawing one line too low.
+        rest = sprintf(" %3d%%  %-11s %s", 100 * share, test, what(key))
+        room = columns - 3 - name_columns - bar_columns - 1
+        printf "  %-*s %s%s\033[K\n", name_columns, key, bar(share), substr(rest, 1, room > 0 ? room : 0)
     }
 }
