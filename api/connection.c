@@ -16,11 +16,35 @@
 #include "metrics.h"
 #include "negotiate.h"
 #include "uri.h"
+#include "watch.h"
 
 #define TARGET_MAX  4096
 #define HEADERS_MAX 16384
 
 enum phase { PHASE_HEAD, PHASE_BODY, PHASE_WORK, PHASE_WORKED, PHASE_DONE };
+
+void connection_notify(void *api, struct MHD_Connection *connection, void **context,
+                       enum MHD_ConnectionNotificationCode code)
+{
+    struct watch *watch = ((struct api *)api)->watch;
+    const union MHD_ConnectionInfo *info;
+
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        *context = info ? watch_add(watch, info->connect_fd) : NULL;
+    } else {
+        watch_remove(watch, *context);
+        *context = NULL;
+    }
+}
+
+static struct watched *watched_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+    return info ? info->socket_context : NULL;
+}
 
 void *connection_target(void *api, const char *target, struct MHD_Connection *connection)
 {
@@ -39,6 +63,8 @@ void *connection_target(void *api, const char *target, struct MHD_Connection *co
     request->api = api;
     request->connection = connection;
     request->began = clock_seconds();
+    request->watched = watched_of(connection);
+    watch_begun(request->api->watch, request->watched);
     metrics_begin(request->api->metrics);
     return request;
 }
@@ -60,6 +86,8 @@ void connection_done(void *api, struct MHD_Connection *connection, void **contex
     (void)why;
     if (!request)
         return;
+    if (watch_done(request->api->watch, request->watched))
+        request->status = 408;
     metrics_request(((struct api *)api)->metrics, request->route, request->status,
                     clock_seconds() - request->began);
     log_debug("%s %s %d", request->method, request->path ? request->path : "?", request->status);
@@ -255,6 +283,8 @@ static void run_on_worker(void *context)
 static enum MHD_Result answer(struct request *request)
 {
     request->phase = PHASE_DONE;
+    if (!watch_arrived(request->api->watch, request->watched))
+        return MHD_NO;
     return (enum MHD_Result)respond(request);
 }
 
@@ -274,6 +304,8 @@ static enum MHD_Result hand_over(struct request *request)
 
 static enum MHD_Result dispatch(struct request *request)
 {
+    if (!watch_arrived(request->api->watch, request->watched))
+        return MHD_NO;
     if (request->refused) {
         problem_set(request->reply, request->refused, "body", "the body is longer than %zu bytes",
                     request->api->options.body_bytes);

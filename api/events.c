@@ -13,7 +13,6 @@
 #include "series.h"
 
 #define BLOCK_EVENTS 64
-#define BEAT_SECONDS 15
 #define RETRY_MS     2000
 
 struct events {
@@ -164,7 +163,7 @@ static ssize_t refill(struct events *events)
         if (fetch(events, &more))
             return STREAM_FAIL;
         if (events->text.length > 0) {
-            events->wait.beat = clock_seconds() + BEAT_SECONDS;
+            events->wait.beat = clock_seconds() + events->api->options.beat_seconds;
             return 1;
         }
         if (over)
@@ -173,7 +172,7 @@ static ssize_t refill(struct events *events)
             return 0;
         if (clock_seconds() >= events->wait.beat) {
             text_append(&events->text, ": heartbeat\n\n");
-            events->wait.beat = clock_seconds() + BEAT_SECONDS;
+            events->wait.beat = clock_seconds() + events->api->options.beat_seconds;
             return 1;
         }
     }

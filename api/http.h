@@ -1,5 +1,5 @@
 /* What a handler sees of HTTP, and the room's own state. Only server.c, connection.c, respond.c
- * and stream.c know libmicrohttpd. */
+ * and hub.c know libmicrohttpd. */
 #ifndef API_HTTP_H
 #define API_HTTP_H
 
@@ -25,6 +25,8 @@ struct metrics;
 struct work;
 struct facts_cache;
 struct digests;
+struct watch;
+struct watched;
 
 struct api {
     struct api_options options; /* strings and assets are copies or static */
@@ -40,6 +42,7 @@ struct api {
     struct work *work;
     struct facts_cache *facts;
     struct digests *digests;
+    struct watch *watch;
     char *openapi; /* the description, made once */
     double started;
     int64_t started_ms;
@@ -131,6 +134,7 @@ struct reply {
 struct request {
     struct api *api;
     struct MHD_Connection *connection;
+    struct watched *watched;
     char method[12];
     bool head;
     char *target; /* as it came, taken apart in place; owned */

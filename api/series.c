@@ -1,5 +1,8 @@
 /* Recorded series, streamed: rows are read in blocks while the socket takes them, so that memory
- * does not grow with their number. The series ends where the job was when the request came. */
+ * does not grow with their number. The series ends where the job was when the request came.
+ *
+ * Thinning turns each bucket of rows into its two extremes. Of losses, which may be a million, the
+ * database knows those of short spans, so only epochs are read one by one. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,8 +25,8 @@ struct row {
 
 struct series {
     struct api *api;
-    int64_t job, after, left, of, rows, bucket; /* bucket: rows that become two; 0: no thinning */
-    int64_t first;                              /* `after` at the start */
+    int64_t job, after, left, of, rows;
+    int64_t bucket; /* rows that become two, of losses: updates; 0: no thinning */
     bool epochs, csv, begun, ended;
     bool limited; /* the client's limit may leave rows for another request */
     struct text text;
@@ -34,11 +37,12 @@ struct series {
     int64_t shown; /* `at` of the last row that was written */
 };
 
-static double key_of(const struct row *row)
+/* NaN is higher than infinity. */
+static bool is_higher(const struct row *a, const struct row *b)
 {
-    double value = row->epochs ? row->epoch.train_loss : row->loss.loss;
+    double x = a->epoch.train_loss, y = b->epoch.train_loss;
 
-    return isnan(value) ? INFINITY : value;
+    return !isnan(y) && (isnan(x) || x > y);
 }
 
 static void put_csv_number(struct text *out, bool known, double value)
@@ -151,10 +155,9 @@ static int take_row(struct series *series, const struct row *row)
         put_row(series, row);
         return 0;
     }
-    if (series->in_bucket == 0 || key_of(row) < key_of(&series->low))
+    if (series->in_bucket == 0 || is_higher(&series->low, row))
         series->low = *row;
-    if (series->in_bucket == 0 || key_of(row) > key_of(&series->high) ||
-        (isnan(row->loss.loss) && !isnan(series->high.loss.loss)))
+    if (series->in_bucket == 0 || is_higher(row, &series->high))
         series->high = *row;
     series->last = *row;
     if (++series->in_bucket == series->bucket)
@@ -204,12 +207,40 @@ static void end(struct series *series, bool more)
     text_append(&series->text, more ? "%lld}\n" : "null}\n", (long long)series->after);
 }
 
+/* The next bucket of losses. They end at multiples of DB_SPAN_ROWS, if they are that long. */
+static int advance_bucket(struct series *series, struct db_reader *reader, struct err *err)
+{
+    int64_t part = series->bucket % DB_SPAN_ROWS == 0 ? series->after % DB_SPAN_ROWS : 0;
+    int64_t n = series->bucket - part < series->left ? series->bucket - part : series->left;
+    struct db_extremes found;
+    int rc = db_losses_extremes(reader, series->job, (uint64_t)series->after,
+                                (uint64_t)(series->after + n), &found, err);
+
+    if (rc)
+        return rc;
+    series->after += n;
+    series->left -= n;
+    series->of += found.rows;
+    if (found.rows) {
+        series->low = (struct row){.at = (int64_t)found.low.update, .loss = found.low};
+        series->high = (struct row){.at = (int64_t)found.high.update, .loss = found.high};
+        series->last = (struct row){.at = (int64_t)found.last.update, .loss = found.last};
+        series->in_bucket = found.rows;
+        end_bucket(series);
+    }
+    if (series->left == 0)
+        end(series, series->limited);
+    return 0;
+}
+
 /* The next block of rows; 0 or an error. */
 static int advance(struct series *series, struct db_reader *reader, struct err *err)
 {
     int64_t n = series->left < BLOCK_ROWS ? series->left : BLOCK_ROWS, before = series->of;
     int rc;
 
+    if (series->bucket && !series->epochs)
+        return advance_bucket(series, reader, err);
     if (n > 0 && series->epochs)
         rc = db_epochs_each(reader, series->job, series->after, n, take_epoch, series, err);
     else if (n > 0)
@@ -270,16 +301,27 @@ static int64_t series_rows(const struct series *series, const struct db_job *job
     return rows < 0 ? 0 : rows;
 }
 
+/* Buckets of losses are whole spans of the database unless they are shorter. */
+static int64_t bucket_of(const struct series *series, int64_t rows, int64_t buckets)
+{
+    int64_t part = series->after % DB_SPAN_ROWS, bucket = (rows + buckets - 1) / buckets;
+
+    if (series->epochs || bucket <= DB_SPAN_ROWS)
+        return bucket;
+    bucket = (rows + part + buckets - 1) / buckets;
+    return (bucket + DB_SPAN_ROWS - 1) / DB_SPAN_ROWS * DB_SPAN_ROWS;
+}
+
 /* What is taken, as buckets of the rows that there are now. */
 static void thin(struct series *series, const struct db_job *job, int64_t points,
                  struct reply *reply)
 {
-    int64_t rows = series_rows(series, job), buckets = (points - 1) / 2;
+    int64_t rows = series_rows(series, job);
 
     rows = rows < series->left ? rows : series->left;
     if (rows <= points)
         return;
-    series->bucket = (rows + buckets - 1) / buckets;
+    series->bucket = bucket_of(series, rows, (points - 1) / 2);
     series->left = rows;
     reply_header(reply, "Rwpd-Thinned", "points=%lld; of=%lld", (long long)points, (long long)rows);
 }

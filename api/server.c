@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,11 +17,11 @@
 #include "hub.h"
 #include "metrics.h"
 #include "openapi.h"
+#include "watch.h"
 
 #define SERVER_THREADS     4
 #define WORK_THREADS       4
 #define CONNECTION_BYTES   65536
-#define IDLE_SECONDS       30
 #define TOKEN_MIN          16
 #define CLOSE_WAIT_SECONDS 3
 
@@ -87,6 +88,20 @@ static int listen_at(struct api *api, const union address *address, struct err *
     return fd;
 }
 
+/* Connections inherit these of the socket that listens: a peer that has vanished without a word is
+ * found out while the server waits for it, and while it sends to it. */
+static void notice_vanished(const struct api *api, int fd)
+{
+    int one = 1, idle = api->options.idle_seconds, probes = 3, between = (idle + 2) / 3;
+    unsigned most_ms = (unsigned)idle * 1000;
+
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof between);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &most_ms, sizeof most_ms);
+}
+
 static int start(struct api *api, struct err *err)
 {
     const struct api_options *options = &api->options;
@@ -100,14 +115,16 @@ static int start(struct api *api, struct err *err)
     fd = listen_at(api, &address, err);
     if (fd < 0)
         return fd;
+    notice_vanished(api, fd);
     api->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL, NULL,
         connection_handle, api, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE,
         (unsigned)SERVER_THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)options->connections,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)options->connections_per_address,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)IDLE_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK,
-        connection_target, api, MHD_OPTION_NOTIFY_COMPLETED, connection_done, api, MHD_OPTION_END);
+        (unsigned)options->idle_seconds, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_URI_LOG_CALLBACK, connection_target, api, MHD_OPTION_NOTIFY_COMPLETED,
+        connection_done, api, MHD_OPTION_NOTIFY_CONNECTION, connection_notify, api, MHD_OPTION_END);
     if (!api->daemon) {
         close(fd);
         return err_set(err, ERR_IO, "the HTTP server did not start");
@@ -126,6 +143,12 @@ static int fill(struct api *api, const struct api_options *options, struct err *
         api->options.connections_per_address = 64;
     if (!api->options.event_streams)
         api->options.event_streams = 128;
+    if (!api->options.idle_seconds)
+        api->options.idle_seconds = 30;
+    if (!api->options.request_seconds)
+        api->options.request_seconds = 30;
+    if (!api->options.beat_seconds)
+        api->options.beat_seconds = 15;
     api->address = strdup(options->address);
     api->token = options->token ? strdup(options->token) : NULL;
     api->started = clock_seconds();
@@ -160,6 +183,8 @@ int api_open(struct api **out, const struct api_options *options, const struct a
         rc = work_open(&api->work, WORK_THREADS, err);
     if (rc == 0)
         rc = hub_open(&api->hub, db, api->options.event_streams, err);
+    if (rc == 0)
+        rc = watch_open(&api->watch, api->options.request_seconds, api->options.idle_seconds, err);
     if (rc == 0)
         rc = start(api, err);
     if (rc) {
@@ -196,6 +221,7 @@ void api_close(struct api *api)
         return;
     if (api->daemon)
         stop(api);
+    watch_close(api->watch);
     hub_close(api->hub);
     work_close(api->work);
     readers_close(api->readers);

@@ -9,26 +9,56 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/text.h"
+#include "base/clock.h"
 
-static int open_socket(int port)
+int http_open(int port, int from)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    struct sockaddr_in address = {.sin_family = AF_INET}, own = {.sin_family = AF_INET};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+    address.sin_port = htons((uint16_t)port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
+    own.sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + (uint32_t)from);
+    if (fd >= 0 && (bind(fd, (const struct sockaddr *)&own, sizeof own) != 0 ||
+                    connect(fd, (const struct sockaddr *)&address, sizeof address) != 0)) {
         close(fd);
         fd = -1;
     }
     return fd;
 }
 
+bool http_put(int fd, const char *text)
+{
+    size_t n = strlen(text);
+
+    return send(fd, text, n, MSG_NOSIGNAL) == (ssize_t)n;
+}
+
+bool http_await(int fd, struct text *got, const char *wanted, double seconds)
+{
+    double until = clock_seconds() + seconds;
+    char block[4096];
+
+    while (!wanted || !got->data || !strstr(got->data, wanted)) {
+        struct pollfd ready = {.fd = fd, .events = POLLIN};
+        double left = until - clock_seconds();
+        ssize_t n;
+
+        if (left <= 0 || poll(&ready, 1, (int)(left * 1000) + 1) <= 0)
+            return false;
+        n = recv(fd, block, sizeof block, 0);
+        if (n <= 0)
+            return !wanted;
+        text_append_bytes(got, block, (size_t)n);
+    }
+    return true;
+}
+
 long http_send(int port, const void *bytes, size_t n, int milliseconds, char **out)
 {
     struct text text = {0};
     char block[16384];
-    int fd = open_socket(port);
+    int fd = http_open(port, 1);
     long length;
 
     *out = NULL;
@@ -97,4 +127,21 @@ char *http_body(char *answer)
     }
     *out = '\0';
     return body;
+}
+
+void http_header(const char *answer, const char *name, char *out, size_t size)
+{
+    const char *end = strstr(answer, "\r\n\r\n"), *at = answer;
+    size_t n = strlen(name);
+
+    *out = '\0';
+    while ((at = strstr(at, "\r\n")) && at < end) {
+        at += 2;
+        if (strncasecmp(at, name, n) == 0 && at[n] == ':') {
+            at += n + 1;
+            at += strspn(at, " ");
+            snprintf(out, size, "%.*s", (int)strcspn(at, "\r"), at);
+            return;
+        }
+    }
 }

@@ -2,7 +2,10 @@
 #ifndef TESTS_HTTP_CLIENT_H
 #define TESTS_HTTP_CLIENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
+
+#include "base/text.h"
 
 /* Sends and reads until the server closes, `milliseconds` pass without a byte, or the answer is
  * complete. The caller frees *out, which is NUL-terminated. Returns its length, -1 without a
@@ -13,5 +16,15 @@ int http_ask(int port, const char *method, const char *target, const char *heade
              const char *body, char **answer);
 /* The body of an answer, its chunks put together in place. */
 char *http_body(char *answer);
+/* The value of a header of an answer, up to the end of its line; "" when it has none. */
+void http_header(const char *answer, const char *name, char *out, size_t size);
+
+/* A connection to be held, from 127.0.0.`from`. -1: none. */
+int http_open(int port, int from);
+/* Sends a text; false when the server has closed. */
+bool http_put(int fd, const char *text);
+/* Reads into *got until it has `wanted` (NULL: until the end of the connection). False when that
+ * does not come within `seconds`. */
+bool http_await(int fd, struct text *got, const char *wanted, double seconds);
 
 #endif

@@ -8,6 +8,7 @@
 #include "spec_table.h"
 
 struct fixture fixture;
+pthread_mutex_t fixture_control_lock = PTHREAD_MUTEX_INITIALIZER;
 const float fixture_weights[FIXTURE_WEIGHTS] = {1, -2, 3, 0.5f, 6, 7};
 
 static int check(void *context, const void *job,
@@ -51,6 +52,8 @@ static int control(void *context, int64_t id, enum api_action action, const char
     static const enum job_state to[] = {JOB_CANCELLED, JOB_PAUSED, JOB_QUEUED};
 
     (void)context;
+    pthread_mutex_lock(&fixture_control_lock);
+    pthread_mutex_unlock(&fixture_control_lock);
     *what = job_state_name(to[action]);
     return db_job_set_state(fixture.db, id, to[action], NULL, err);
 }
@@ -126,12 +129,7 @@ static int fill(struct err *err)
 
 int fixture_open(void **state)
 {
-    /* Clients that leave in the middle of a request keep their place until the idle timeout. */
-    struct api_options options = {.address = "127.0.0.1",
-                                  .connections = 8000,
-                                  .connections_per_address = 8000,
-                                  .assets = &asset,
-                                  .n_assets = 1};
+    struct api_options options = {.address = "127.0.0.1", .assets = &asset, .n_assets = 1};
     struct err err = {0};
     int rc;
 

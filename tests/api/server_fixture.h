@@ -2,6 +2,8 @@
 #ifndef TESTS_SERVER_FIXTURE_H
 #define TESTS_SERVER_FIXTURE_H
 
+#include <pthread.h>
+
 #include "api/api.h"
 
 #define FIXTURE_UPDATES 200
@@ -17,6 +19,8 @@ struct fixture {
 
 extern struct fixture fixture;
 extern const struct api_service fixture_service;
+/* Cancelling, pausing and resuming wait for it. */
+extern pthread_mutex_t fixture_control_lock;
 extern const float fixture_weights[FIXTURE_WEIGHTS];
 
 /* For cmocka's group; print what went wrong and return non-zero. */

@@ -107,6 +107,23 @@ static void test_control(void **state)
         ask_json("POST", "/v1/jobs/1/cancel", "Sec-Fetch-Site: cross-site\r\n", NULL, 403));
 }
 
+/* In order, ending with `last`, and with update `high` among them. */
+static void assert_thinned(const cJSON *rows, int high, int last)
+{
+    double before = 0;
+    bool found = false;
+    const cJSON *row;
+
+    cJSON_ArrayForEach(row, rows)
+    {
+        assert_true(number(row, "update") > before);
+        before = number(row, "update");
+        found = found || before == high;
+    }
+    assert_true(found);
+    assert_true(before == last);
+}
+
 static void test_losses(void **state)
 {
     cJSON *json = ask_json("GET", "/v1/jobs/1/losses", "", NULL, 200);
@@ -122,6 +139,17 @@ static void test_losses(void **state)
     rows = cJSON_GetObjectItem(json, "losses");
     assert_in_range(cJSON_GetArraySize(rows), 10, 20);
     assert_true(cJSON_IsTrue(cJSON_GetObjectItem(json, "thinned")));
+    assert_true(number(json, "of") == FIXTURE_UPDATES);
+    assert_thinned(rows, FIXTURE_NAN, FIXTURE_UPDATES);
+    cJSON_Delete(json);
+    /* Neither end is one of the database's spans; what falls from 0.03 to 0.01. */
+    json = ask_json("GET", "/v1/jobs/1/losses?after=30&limit=141&points=9", "", NULL, 200);
+    rows = cJSON_GetObjectItem(json, "losses");
+    assert_in_range(cJSON_GetArraySize(rows), 4, 9);
+    assert_true(number(json, "of") == 141);
+    assert_true(number(json, "next_after") == 171);
+    assert_true(number(cJSON_GetArrayItem(rows, 0), "update") == 31);
+    assert_thinned(rows, FIXTURE_NAN, 171);
     cJSON_Delete(json);
     json = ask_json("GET", "/v1/jobs/1/losses?after=10&limit=5", "", NULL, 200);
     assert_true(number(json, "next_after") == 15);
