@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "inside.h"
+#include "span.h"
 
 #define MESSAGE_BYTES 1000
 
@@ -73,6 +74,8 @@ static int apply_loss(struct db_writer *writer, struct db_op *op, struct err *er
     if (!loss->has_perturbed)
         sqlite3_bind_null(statement, 6);
     code = sql_step(&writer->rows, statement, err);
+    if (!code && loss->update % DB_SPAN_ROWS == 0)
+        code = db_span_add(writer, op->job, (int64_t)loss->update, err);
     if (code)
         return code;
     writer->losses++;

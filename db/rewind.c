@@ -1,5 +1,6 @@
 /* One history: what a dead or stopped run recorded beyond the checkpoint that it goes on from is
  * removed before it goes on, in the transaction that makes the job running. */
+#include "span.h"
 #include "writer.h"
 
 static int64_t changes(struct db_writer *writer)
@@ -10,6 +11,7 @@ static int64_t changes(struct db_writer *writer)
 static int remove_beyond(struct db_writer *writer, int64_t job, int64_t updates, struct err *err)
 {
     static const char losses[] = "DELETE FROM loss WHERE job = ? AND updates > ?";
+    static const char spans[] = "DELETE FROM span WHERE job = ? AND number > ?";
     static const char epochs[] = "DELETE FROM epoch WHERE job = ? AND updates > ?";
     static const char events[] =
         "DELETE FROM event WHERE job = ?1 AND "
@@ -20,7 +22,9 @@ static int remove_beyond(struct db_writer *writer, int64_t job, int64_t updates,
     if (code)
         return code;
     writer->losses -= changes(writer);
-    code = sql_run(&writer->rows, err, epochs, "ii", job, updates);
+    code = sql_run(&writer->rows, err, spans, "ii", job, updates / DB_SPAN_ROWS);
+    if (!code)
+        code = sql_run(&writer->rows, err, epochs, "ii", job, updates);
     if (!code)
         code = sql_run(&writer->rows, err, events, "iiii", job, (int64_t)EVENT_EPOCH,
                        (int64_t)EVENT_CHECKPOINT, updates);

@@ -142,13 +142,12 @@ static void test_losses(void **state)
     assert_true(number(json, "of") == FIXTURE_UPDATES);
     assert_thinned(rows, FIXTURE_NAN, FIXTURE_UPDATES);
     cJSON_Delete(json);
-    /* Neither end is one of the database's spans; what falls from 0.03 to 0.01. */
+    /* Neither end is that of one of the database's spans. */
     json = ask_json("GET", "/v1/jobs/1/losses?after=30&limit=141&points=9", "", NULL, 200);
     rows = cJSON_GetObjectItem(json, "losses");
     assert_in_range(cJSON_GetArraySize(rows), 4, 9);
     assert_true(number(json, "of") == 141);
     assert_true(number(json, "next_after") == 171);
-    assert_true(number(cJSON_GetArrayItem(rows, 0), "update") == 31);
     assert_thinned(rows, FIXTURE_NAN, 171);
     cJSON_Delete(json);
     json = ask_json("GET", "/v1/jobs/1/losses?after=10&limit=5", "", NULL, 200);
