@@ -25,10 +25,11 @@ struct row {
 
 struct series {
     struct api *api;
-    int64_t job, after, left, of, rows;
-    int64_t bucket; /* rows that become two, of losses: updates; 0: no thinning */
+    int64_t job, after, left;
+    int64_t of, taken, rows; /* recorded behind the first `after`; read of them; written */
+    int64_t bucket;          /* rows that become two, of losses: updates; 0: no thinning */
     bool epochs, csv, begun, ended;
-    bool limited; /* the client's limit may leave rows for another request */
+    bool limited; /* the client's limit leaves rows for another request */
     struct text text;
     size_t sent;
     /* thinning: the extremes of the present bucket */
@@ -150,7 +151,7 @@ static int take_row(struct series *series, const struct row *row)
 {
     series->after = row->at;
     series->left--;
-    series->of++;
+    series->taken++;
     if (series->bucket == 0) {
         put_row(series, row);
         return 0;
@@ -198,12 +199,12 @@ static void end(struct series *series, bool more)
 {
     series->ended = true;
     end_bucket(series);
-    if (series->bucket && series->of > 0)
+    if (series->bucket && series->taken > 0)
         put_row(series, &series->last);
     if (series->csv)
         return;
     text_append(&series->text, "\n],\"thinned\":%s,\"of\":%lld,\"next_after\":",
-                series->rows < series->of ? "true" : "false", (long long)series->of);
+                series->rows < series->taken ? "true" : "false", (long long)series->of);
     text_append(&series->text, more ? "%lld}\n" : "null}\n", (long long)series->after);
 }
 
@@ -220,7 +221,7 @@ static int advance_bucket(struct series *series, struct db_reader *reader, struc
         return rc;
     series->after += n;
     series->left -= n;
-    series->of += found.rows;
+    series->taken += found.rows;
     if (found.rows) {
         series->low = (struct row){.at = (int64_t)found.low.update, .loss = found.low};
         series->high = (struct row){.at = (int64_t)found.high.update, .loss = found.high};
@@ -236,7 +237,7 @@ static int advance_bucket(struct series *series, struct db_reader *reader, struc
 /* The next block of rows; 0 or an error. */
 static int advance(struct series *series, struct db_reader *reader, struct err *err)
 {
-    int64_t n = series->left < BLOCK_ROWS ? series->left : BLOCK_ROWS, before = series->of;
+    int64_t n = series->left < BLOCK_ROWS ? series->left : BLOCK_ROWS, before = series->taken;
     int rc;
 
     if (series->bucket && !series->epochs)
@@ -248,7 +249,7 @@ static int advance(struct series *series, struct db_reader *reader, struct err *
             db_losses_each(reader, series->job, (uint64_t)series->after, n, take_loss, series, err);
     else
         rc = 0;
-    if (rc == 0 && series->of - before < BLOCK_ROWS)
+    if (rc == 0 && series->taken - before < BLOCK_ROWS)
         end(series, series->limited && series->left == 0);
     return rc;
 }
@@ -312,18 +313,14 @@ static int64_t bucket_of(const struct series *series, int64_t rows, int64_t buck
     return (bucket + DB_SPAN_ROWS - 1) / DB_SPAN_ROWS * DB_SPAN_ROWS;
 }
 
-/* What is taken, as buckets of the rows that there are now. */
-static void thin(struct series *series, const struct db_job *job, int64_t points,
-                 struct reply *reply)
+/* What is read, as buckets. */
+static void thin(struct series *series, int64_t points, struct reply *reply)
 {
-    int64_t rows = series_rows(series, job);
-
-    rows = rows < series->left ? rows : series->left;
-    if (rows <= points)
+    if (series->left <= points)
         return;
-    series->bucket = bucket_of(series, rows, (points - 1) / 2);
-    series->left = rows;
-    reply_header(reply, "Rwpd-Thinned", "points=%lld; of=%lld", (long long)points, (long long)rows);
+    series->bucket = bucket_of(series, series->left, (points - 1) / 2);
+    reply_header(reply, "Rwpd-Thinned", "points=%lld; of=%lld", (long long)points,
+                 (long long)series->left);
 }
 
 static int series_start(struct request *request, struct reply *reply, bool epochs, struct err *err)
@@ -348,12 +345,13 @@ static int series_start(struct request *request, struct reply *reply, bool epoch
     }
     *series = (struct series){.api = request->api, .job = request->id, .epochs = epochs};
     series->after = value[SERIES_AFTER].number;
-    series->left = value[SERIES_LIMIT].number;
+    series->of = series_rows(series, &job);
+    series->limited = value[SERIES_LIMIT].number < series->of;
+    series->left = series->limited ? value[SERIES_LIMIT].number : series->of;
     series->shown = -1;
-    series->limited = value[SERIES_LIMIT].given && series->left < series_rows(series, &job);
     series->csv = format->given ? format->number == 1 : negotiate(request->accept, types) == 1;
     if (value[SERIES_POINTS].given)
-        thin(series, &job, value[SERIES_POINTS].number, reply);
+        thin(series, value[SERIES_POINTS].number, reply);
     db_job_free(&job);
     reply->type = series->csv ? "text/csv; charset=utf-8" : "application/json";
     reply_header(reply, "Vary", "Accept");

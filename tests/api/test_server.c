@@ -146,12 +146,21 @@ static void test_losses(void **state)
     json = ask_json("GET", "/v1/jobs/1/losses?after=30&limit=141&points=9", "", NULL, 200);
     rows = cJSON_GetObjectItem(json, "losses");
     assert_in_range(cJSON_GetArraySize(rows), 4, 9);
-    assert_true(number(json, "of") == 141);
+    assert_true(number(json, "of") == FIXTURE_UPDATES - 30);
     assert_true(number(json, "next_after") == 171);
     assert_thinned(rows, FIXTURE_NAN, 171);
     cJSON_Delete(json);
     json = ask_json("GET", "/v1/jobs/1/losses?after=10&limit=5", "", NULL, 200);
     assert_true(number(json, "next_after") == 15);
+    assert_true(number(json, "of") == FIXTURE_UPDATES - 10);
+    assert_true(cJSON_IsFalse(cJSON_GetObjectItem(json, "thinned")));
+    cJSON_Delete(json);
+    json = ask_json("GET", "/v1/jobs/1/losses?after=199&limit=1", "", NULL, 200);
+    assert_true(number(json, "of") == 1);
+    assert_true(cJSON_IsNull(cJSON_GetObjectItem(json, "next_after")));
+    cJSON_Delete(json);
+    json = ask_json("GET", "/v1/jobs/1/losses?after=200", "", NULL, 200);
+    assert_true(number(json, "of") == 0);
     cJSON_Delete(json);
     assert_int_equal(http_ask(fixture.port, "GET", "/v1/jobs/1/losses?limit=1",
                               "Accept: text/csv;q=0.9, application/json;q=0.1\r\n", NULL, &answer),
