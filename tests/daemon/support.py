@@ -131,7 +131,7 @@ class Daemon:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
             return Answer(answer.status, answer.headers, answer.read())
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             raise Failure(f"{method} {path}: {error!r}; the log:\n{self.log()[-3000:]}") from error
         finally:
             connection.close()

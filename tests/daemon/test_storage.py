@@ -88,9 +88,9 @@ class Full(support.Case):
         daemon.wait_update(number, daemon.job(number)["updates_done"] + 20)
 
     def test_a_limit_on_files_is_a_full_disk(self):
-        # Room for the losses of some hundred updates, not for a checkpoint of 2.8 million numbers.
-        daemon = self.start(prepare=small_disk(4))
-        number = daemon.submit(job(epochs=1, model={"kind": "resnet18", "width": 32}))
+        # Room for the losses of some hundred updates, not for a checkpoint of 1.4 million numbers.
+        daemon = self.start(prepare=small_disk(2))
+        number = daemon.submit(job(epochs=1, model={"kind": "resnet18", "width": 16}))
         daemon.wait_health(503)
         self.assertEqual(daemon.job(number)["state"], "running")
         self.assertEqual(daemon.get("/livez")["status"], "ok")
@@ -188,7 +188,7 @@ class Damaged(support.Case):
     def test_damage_while_it_runs_is_told_and_nothing_more_is_written(self):
         daemon = self.start()
         for _ in range(30):
-            last = daemon.submit(job(epochs=40))
+            last = daemon.submit(job(epochs=40, evaluate={"every_epochs": 40}))
         daemon.wait(last, seconds=300)
         number = daemon.submit(long_job())
         daemon.wait_update(number, 20)
