@@ -24,7 +24,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import support  # noqa: E402
 
 PAUSE = 0.002  # somebody who asks, not a flood: training keeps the cores
-LONG = (10000, 100000)  # losses of further jobs
+LONG = (10000, 100000, 1000000)  # losses of further jobs
 
 TRAINING = {
     "nothing": None,

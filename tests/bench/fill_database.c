@@ -26,7 +26,7 @@ static const char spec[] =
     "\"seed\":1,\"device\":\"auto\",\"precision\":\"fp32\",\"priority\":0,"
     "\"checkpoint\":{\"every_epochs\":5,\"every_seconds\":0,\"keep\":2}}";
 
-enum statement { JOB, EVENT, LOSS, EPOCH, STORE, STATEMENTS };
+enum statement { JOB, EVENT, LOSS, SPAN, EPOCH, STORE, STATEMENTS };
 
 static const char *const texts[STATEMENTS] = {
     [JOB] = "INSERT INTO job (name, state, priority, parameters, threads, starts, created_ms, "
@@ -36,6 +36,7 @@ static const char *const texts[STATEMENTS] = {
             "?, ?, ?, ?, 0.5, 0.75, 0.5, 0.75, 0.95, 0.75, 1, ?, ?)",
     [EVENT] = "INSERT INTO event VALUES (?, ?, ?, ?, nullif(?, -1), nullif(?, -1), NULL)",
     [LOSS] = "INSERT INTO loss VALUES (?, ?, ?, ?, ?, ?, 0.1, 0.01, 0.001)",
+    [SPAN] = "INSERT INTO span VALUES (?, ?, ?, ?, ?, ?)",
     [EPOCH] = "INSERT INTO epoch VALUES (?, ?, ?, 0.5, 0.75, 0.5, 0.75, 0.95, ?, ?, ?)",
     [STORE] = "UPDATE store SET sequence = ?, losses = losses + ?",
 };
@@ -81,10 +82,16 @@ static enum job_state state_of(int64_t number)
     return number % 20 == 7 ? JOB_FAILED : number % 20 == 13 ? JOB_CANCELLED : JOB_SUCCEEDED;
 }
 
+/* It falls from update to update, which the spans rely on. */
+static double loss_of(int64_t update)
+{
+    return 1.0 / (double)update;
+}
+
 static int64_t job_row(struct filler *filler, int64_t number, int64_t losses)
 {
     enum job_state state = state_of(number);
-    double loss = losses ? 1.0 / (double)losses : NAN;
+    double loss = losses ? loss_of(losses) : NAN;
     char name[32];
 
     snprintf(name, sizeof name, "filled %lld", (long long)number);
@@ -94,6 +101,15 @@ static int64_t job_row(struct filler *filler, int64_t number, int64_t losses)
     return sqlite3_last_insert_rowid(filler->handle);
 }
 
+static void loss_row(struct filler *filler, int64_t job, int64_t epoch, int64_t update)
+{
+    run(filler, LOSS, "iiiirr", job, update, ++filler->sequence, epoch, loss_of(update),
+        2 * loss_of(update));
+    if (update % DB_SPAN_ROWS == 0)
+        run(filler, SPAN, "iiirir", job, update / DB_SPAN_ROWS, update, loss_of(update),
+            update - DB_SPAN_ROWS + 1, loss_of(update - DB_SPAN_ROWS + 1));
+}
+
 static void job(struct filler *filler, int64_t number, int64_t losses)
 {
     int64_t id = job_row(filler, number, losses), update = 0;
@@ -101,9 +117,8 @@ static void job(struct filler *filler, int64_t number, int64_t losses)
     event(filler, id, EVENT_STATE, JOB_QUEUED, -1);
     event(filler, id, EVENT_STATE, JOB_RUNNING, 0);
     for (int64_t epoch = 1; epoch <= EPOCHS; epoch++) {
-        for (; update < losses * epoch / EPOCHS; update++)
-            run(filler, LOSS, "iiiirr", id, update + 1, ++filler->sequence, epoch,
-                1.0 / (double)(update + 1), 2.0 / (double)(update + 1));
+        while (update < losses * epoch / EPOCHS)
+            loss_row(filler, id, epoch, ++update);
         run(filler, EPOCH, "iiiiri", id, epoch, update, update * 2, (double)update * 0.001,
             filler->wall_ms);
         event(filler, id, EVENT_EPOCH, -1, epoch);

@@ -57,6 +57,8 @@ static void fill(struct place *place)
         "idempotency_key) SELECT 'filled', CASE WHEN i <= 2500 THEN 3 ELSE 0 END, i * 7919 % 5, 1, "
         "1, 100000, '{}', 'key ' || i FROM n WHERE i <= 5000;"
         "INSERT INTO loss SELECT 2500, i, 2 * i, 1, 0.5, NULL, 0.1, 0, 0.001 FROM n;"
+        "INSERT INTO span SELECT 2500, i, 16 * i - 15, 0.5, 16 * i - 15, 0.5 FROM n "
+        "WHERE i <= 6250;"
         "INSERT INTO loss SELECT i, 1, 300000 + i, 1, 0.5, NULL, 0.1, 0, 0.001 FROM n "
         "WHERE i < 2500;"
         "INSERT INTO epoch SELECT 2500, i, 100 * i, 0.5, 0.5, 0.5, 0.5, 0.5, 1, 1, 1 FROM n "
@@ -168,6 +170,7 @@ static int events(struct place *place, int64_t job, int64_t after)
 static void series_and_events_cost_the_same_at_any_depth(void **state)
 {
     struct place *place = *state;
+    struct db_extremes extremes;
     int64_t last;
     int n = 0;
 
@@ -182,6 +185,10 @@ static void series_and_events_cost_the_same_at_any_depth(void **state)
     for (int64_t after = 0; after <= 200000; after += 50000) {
         assert_int_equal(events(place, 2500, after), after < 200000 ? 100 : 2);
         assert_int_equal(events(place, 0, after), 100);
+    }
+    for (uint64_t after = 0; after < 100000; after += 400) {
+        assert_ok(db_losses_extremes(place->reader, 2500, after, after + 400, &extremes, err));
+        assert_int_equal(extremes.rows, 400);
     }
     assert_int_equal(events(place, 2500, last), 0);
     assert_int_equal(events(place, 0, last), 0);
