@@ -118,6 +118,8 @@ int db_checkpoint_write(struct db_writer *writer, struct db_op *op, struct err *
     if (!code)
         code = put(writer, checkpoint, err);
     if (!code)
+        code = sql_in_place(sql, err);
+    if (!code)
         code = sql_run(sql, err, commit, "");
     if (code && !sqlite3_get_autocommit(sql->handle))
         sql_run(sql, NULL, rollback, "");

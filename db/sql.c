@@ -30,6 +30,17 @@ int sql_open(struct sql *sql, const char *path, int flags, int busy_ms, struct e
     return 0;
 }
 
+int sql_in_place(struct sql *sql, struct err *err)
+{
+    int moved = 0;
+
+    sqlite3_file_control(sql->handle, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+    if (!moved)
+        return 0;
+    return err_set(err, ERR_IO, "cannot use %.300s: it was moved, removed or replaced by another",
+                   sql->path);
+}
+
 void sql_close(struct sql *sql)
 {
     for (int i = 0; i < sql->n_cached; i++)

@@ -28,6 +28,10 @@ struct sql {
 int sql_open(struct sql *sql, const char *path, int flags, int busy_ms, struct err *err);
 void sql_close(struct sql *sql);
 
+/* ERR_IO if the path no longer leads to the file that is open: what is written there would be lost
+ * with the next start. It may come back. */
+int sql_in_place(struct sql *sql, struct err *err);
+
 /* Statements without parameters and results, prepared anew. */
 int sql_exec(struct sql *sql, const char *text, struct err *err);
 

@@ -70,6 +70,8 @@ static int commit_group(struct db_writer *writer, const struct db_list *ops, str
     if (!code)
         code = save_store(writer, !ops->head, err);
     if (!code)
+        code = sql_in_place(&writer->rows, err);
+    if (!code)
         code = sql_run(&writer->rows, err, commit, "");
     if (code && !sqlite3_get_autocommit(writer->rows.handle))
         sql_run(&writer->rows, NULL, rollback, "");

@@ -125,6 +125,34 @@ static void a_foreign_lock_is_waited_for(void **state)
     assert_losses(place, job, 100);
 }
 
+/* Somebody moves the folder away: what would be written now, the next start would not find. */
+static void files_that_were_moved_are_not_written(void **state)
+{
+    struct place *place = *state;
+    struct checkpoint *checkpoint = checkpoint_of(100, 10);
+    struct db_health health;
+    char aside[PATH_MAX + 16];
+    int64_t job;
+
+    snprintf(aside, sizeof aside, "%s-aside", place->state);
+    place_open(place, &quick);
+    job = start_job(place);
+    add_losses(place, job, 1, 100);
+    settle(place);
+    assert_int_equal(rename(place->state, aside), 0);
+    add_losses(place, job, 101, 200);
+    wait_for_health(place, false, &health);
+    assert_non_null(strstr(health.problem, "rwpd.db: it was moved"));
+    assert_refused(insert(place, err), ERR_IO, "nothing was changed");
+    assert_int_equal(rename(aside, place->state), 0);
+    wait_for_health(place, true, &health);
+    settle(place);
+    assert_losses(place, job, 200);
+    assert_ok(db_checkpoint_add(place->db, job, checkpoint, false, 1, err));
+    checkpoint_drop(checkpoint);
+    place_check(place);
+}
+
 /* ---- Checkpoints on a full disk ---- */
 
 struct worker {
@@ -312,6 +340,7 @@ int main(void)
         TEST(a_full_disk_loses_nothing),
         TEST(health_comes_back_by_itself),
         TEST(a_foreign_lock_is_waited_for),
+        TEST(files_that_were_moved_are_not_written),
         TEST(a_checkpoint_waits_and_holds_up_nobody),
         TEST(giving_up_frees_those_who_wait),
         cmocka_unit_test_setup_teardown(a_file_system_that_is_full, tiny_setup, tiny_teardown),
