@@ -9,7 +9,14 @@
 static const char introduction[] =
     "JSON in and out. Errors are application/problem+json. Losses that are no number are the "
     "strings NaN, Infinity and -Infinity. With a token every path but /livez and /login needs "
-    "Authorization: Bearer TOKEN, or the cookie that /login gives a browser.";
+    "Authorization: Bearer TOKEN, or the cookie that /login gives a browser. A path that is not "
+    "listed is answered 404, a listed one with another method 405 with Allow; HEAD goes wherever "
+    "GET does. What is no well-formed HTTP/1.1 (a broken header line, no Host, a broken chunk, "
+    "headers beyond 64 KiB) is refused below this API with 4xx or 5xx and a line of text/html, and "
+    "the connection is closed. A request must arrive whole within 30 seconds: then it is answered "
+    "408, or closed when not even its first line has come. Beyond the most connections of an "
+    "address a new one is closed at once. A client may close its sending half behind a request; on "
+    "an event stream that counts as leaving. Dates are UTC.";
 
 static void put_path_parameter(struct text *out, const char *name)
 {
@@ -117,9 +124,7 @@ static void put_answers(struct text *out, const struct route *route)
         put_content(out, route, &route->answers[i]);
         json_close(out, '}');
     }
-    json_key(out, "default");
-    json_raw(out, "{\"description\":\"What went wrong.\",\"content\":{\"application/problem+json\":"
-                  "{\"schema\":{\"$ref\":\"#/components/schemas/Problem\"}}}}");
+    openapi_problems(out, route);
     json_close(out, '}');
 }
 
@@ -199,9 +204,12 @@ int openapi_make(const struct spec_object *job, char **json, struct err *err)
     json_open(&out, '{');
     json_key(&out, "schemas");
     json_open(&out, '{');
-    json_key(&out, "JobSpec");
-    openapi_spec(&out, job, NULL);
+    openapi_spec(&out, job);
     openapi_answers(&out);
+    json_close(&out, '}');
+    json_key(&out, "responses");
+    json_open(&out, '{');
+    openapi_problem_answers(&out);
     json_close(&out, '}');
     json_key(&out, "securitySchemes");
     json_raw(&out, "{\"token\":{\"type\":\"http\",\"scheme\":\"bearer\"},\"session\":{\"type\":"

@@ -6,13 +6,19 @@
 #include "base/spec.h"
 #include "base/text.h"
 
+struct route;
+
 /* The caller frees *json. */
 int openapi_make(const struct spec_object *job, char **json, struct err *err);
 /* The default of a field, as JSON. */
 void openapi_default(struct text *out, const struct spec_field *field);
-/* The schema of what a job is submitted as. */
-void openapi_spec(struct text *out, const struct spec_object *object, const char *kind);
-/* components.schemas of the answers. */
+/* Members of components.schemas: JobSpec, what a job is submitted as, with its kinds. */
+void openapi_spec(struct text *out, const struct spec_object *job);
+/* Members of components.schemas: what is answered. */
 void openapi_answers(struct text *out);
+/* Members of an operation's responses: the problems that the route may answer with. */
+void openapi_problems(struct text *out, const struct route *route);
+/* Members of components.responses: the problems. */
+void openapi_problem_answers(struct text *out);
 
 #endif

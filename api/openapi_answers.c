@@ -40,8 +40,41 @@ static const struct {
     {"Health", "status:s"},
     {"FieldError", "*pointer:s *parameter:s *header:s detail:s"},
     {"Problem", "type:s title:s status:i detail:s code:s *errors:[FieldError] *more_errors:i"},
+    {"StartEvent", "sequence:i"},
+    {"StateEvent", "job:i at:?t state:s reason:?s from_update:i"},
+    {"UpdateEvent", "job:i at:?t loss:@Loss"},
+    {"EpochEvent", "job:i at:?t epoch:@Epoch"},
+    {"CheckpointEvent", "job:i at:?t update:i"},
+    {"MessageEvent", "job:i at:?t text:s"},
     {"OpenAPI", "openapi:s info:x paths:x components:x security:x"},
 };
+
+/* What a member's name does not say, in whatever schema it stands. */
+static const struct {
+    const char *member, *doc;
+} notes[] = {
+    {"of",
+     "Recorded rows behind `after` when the request came, whatever `limit` and `points` leave "
+     "of them."},
+    {"thinned", "Rows that were read are left out for `points`."},
+    {"next_after", "`after` for what `limit` has cut off; null: nothing."},
+    {"next", "The next page's path; null: there is none."},
+    {"progress", "0 to 1."},
+    {"wish", "pause or cancel: asked of a running job, not yet done."},
+    {"seconds", "Of training."},
+    {"facts", "What follows from the spec; not in lists."},
+    {"sha256", "Of the file with ?state=model; null until it was asked for."},
+    {"more_errors", "How many more there are than `errors` lists."},
+    {"code", "Short and stable, for programs."},
+};
+
+static const char *note_of(const char *member, size_t n)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(notes); i++)
+        if (strlen(notes[i].member) == n && strncmp(notes[i].member, member, n) == 0)
+            return notes[i].doc;
+    return NULL;
+}
 
 static void put_ref(struct text *out, const char *name, size_t n)
 {
@@ -79,6 +112,25 @@ static void put_type(struct text *out, const char *type, size_t n)
             text_append(out, "%s", nullable ? simple[i].nullable : simple[i].plain);
 }
 
+static void put_member(struct text *out, const char *name, size_t n, const char *type,
+                       size_t n_type)
+{
+    const char *note = note_of(name, n);
+    struct text schema = {0};
+
+    put_type(&schema, type, n_type);
+    text_append(out, "\"%.*s\":", (int)n, name);
+    if (note && schema.data) {
+        text_append(out, "{\"description\":");
+        json_string(out, note);
+        text_append(out, "%s%s", schema.length > 2 ? "," : "", schema.data + 1);
+    } else {
+        text_append_bytes(out, schema.data ? schema.data : "", schema.length);
+    }
+    out->failed = out->failed || schema.failed;
+    text_free(&schema);
+}
+
 static void put_schema(struct text *out, const char *members)
 {
     struct text required = {0};
@@ -89,8 +141,8 @@ static void put_schema(struct text *out, const char *members)
         const char *name = at + optional, *type = strchr(name, ':');
         size_t n = strcspn(type + 1, " ");
 
-        text_append(out, "%s\"%.*s\":", at == members ? "" : ",", (int)(type - name), name);
-        put_type(out, type + 1, n);
+        text_append(out, "%s", at == members ? "" : ",");
+        put_member(out, name, (size_t)(type - name), type + 1, n);
         if (!optional)
             text_append(&required, "%s\"%.*s\"", required.length ? "," : "", (int)(type - name),
                         name);

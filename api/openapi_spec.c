@@ -1,4 +1,7 @@
-/* JSON Schema of a settable struct. */
+/* JSON Schema of a settable struct. Each kind of a variant is a schema of its own among the
+ * components, named "member.kind": a discriminator can only map to those. */
+#include <stdio.h>
+
 #include "json_write.h"
 #include "openapi.h"
 
@@ -60,12 +63,23 @@ static void put_variant(struct text *out, const struct spec_field *field)
 {
     json_key(out, "oneOf");
     json_open(out, '[');
-    for (int i = 0; i < field->n_kinds; i++)
-        openapi_spec(out, &field->kinds[i], field->kinds[i].name);
+    for (int i = 0; i < field->n_kinds; i++) {
+        json_open(out, '{');
+        json_key(out, "$ref");
+        text_append(out, "\"#/components/schemas/%s.%s\"", field->name, field->kinds[i].name);
+        json_close(out, '}');
+    }
     json_close(out, ']');
     json_key(out, "discriminator");
     json_open(out, '{');
     json_put_string(out, "propertyName", "kind");
+    json_key(out, "mapping");
+    json_open(out, '{');
+    for (int i = 0; i < field->n_kinds; i++) {
+        json_key(out, field->kinds[i].name);
+        text_append(out, "\"#/components/schemas/%s.%s\"", field->name, field->kinds[i].name);
+    }
+    json_close(out, '}');
     json_close(out, '}');
 }
 
@@ -159,11 +173,36 @@ static void put_members(struct text *out, const struct spec_object *object, cons
     json_close(out, ']');
 }
 
-void openapi_spec(struct text *out, const struct spec_object *object, const char *kind)
+static void put_schema(struct text *out, const struct spec_object *object, const char *kind)
 {
     json_open(out, '{');
     if (object->doc)
         json_put_string(out, "description", object->doc);
     put_members(out, object, kind);
     json_close(out, '}');
+}
+
+static void put_kinds(struct text *out, const struct spec_object *object)
+{
+    for (int i = 0; i < object->n_fields; i++) {
+        const struct spec_field *field = &object->fields[i];
+
+        for (int j = 0; field->type == SPEC_VARIANT && j < field->n_kinds; j++) {
+            char name[80];
+
+            snprintf(name, sizeof name, "%s.%s", field->name, field->kinds[j].name);
+            json_key(out, name);
+            put_schema(out, &field->kinds[j], field->kinds[j].name);
+            put_kinds(out, &field->kinds[j]);
+        }
+        if (field->type == SPEC_OBJECT)
+            put_kinds(out, field->object);
+    }
+}
+
+void openapi_spec(struct text *out, const struct spec_object *job)
+{
+    json_key(out, "JobSpec");
+    put_schema(out, job, NULL);
+    put_kinds(out, job);
 }

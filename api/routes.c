@@ -49,7 +49,10 @@ static const struct answer control_answer[] = {{200, "Control", "What happened."
 static const struct answer losses_answer[] = {{200, "Losses", "A row an update."}};
 static const struct answer epochs_answer[] = {{200, "Epochs", "A row an epoch."}};
 static const struct answer events_answer[] = {
-    {200, NULL, "Server-sent events."},
+    {200, NULL,
+     "Server-sent events with ids. What `data` is, by `event`: start StartEvent, job Job (where a "
+     "new client begins), state StateEvent, update UpdateEvent, epoch EpochEvent, checkpoint "
+     "CheckpointEvent, message MessageEvent. A comment comes when nothing else does."},
     {204, NULL, "The job has ended and everything was sent: do not come back."}};
 static const struct answer checkpoints_answer[] = {{200, "CheckpointList", "Oldest first."}};
 static const struct answer checkpoint_answer[] = {{200, NULL, "The file."},
@@ -61,7 +64,8 @@ static const struct answer index_answer[] = {{200, "Index", "What there is."}};
 static const struct answer health_answer[] = {{200, "Health", "All is well."}};
 static const struct answer text_answer[] = {{200, NULL, "Text."}};
 static const struct answer any_answer[] = {{200, "OpenAPI", "This description."}};
-static const struct answer login_answer[] = {{303, NULL, "Logged in; the cookie is set."}};
+static const struct answer login_answer[] = {{303, NULL, "Logged in; the cookie is set."},
+                                             {401, NULL, "Not the token; the form again."}};
 
 static const struct route table[] = {
     {"GET", "/v1", "getIndex", "What there is", "discovery", index_get, .type = JSON,
