@@ -1,6 +1,5 @@
 /* What this machine has, found out once. */
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -8,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "engine/job.h"
+#include "job/cores.h"
 
 static char processor[160];
 
@@ -43,19 +43,10 @@ static void find_processor(void)
         snprintf(processor, sizeof processor, "%s", system.machine);
 }
 
-static int usable_cores(void)
-{
-    cpu_set_t set;
-
-    if (!sched_getaffinity(0, sizeof set, &set))
-        return CPU_COUNT(&set);
-    return (int)sysconf(_SC_NPROCESSORS_ONLN);
-}
-
 static void find_devices(void)
 {
     int64_t memory = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
-    int cores = usable_cores();
+    int cores = cores_usable();
 
     find_processor();
     for (size_t i = 0; i < ARRAY_LENGTH(devices); i++) {

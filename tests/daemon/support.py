@@ -178,9 +178,9 @@ class Daemon:
             fields = file.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def wait_log(self, text, seconds=60):
+    def wait_log(self, text, times=1, seconds=60):
         end = time.monotonic() + seconds * SLOW
-        while text not in self.log():
+        while self.log().count(text) < times:
             if time.monotonic() > end:
                 raise Failure(f"the log never said {text!r}:\n{self.log()[-3000:]}")
             time.sleep(0.01)

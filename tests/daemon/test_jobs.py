@@ -133,7 +133,7 @@ class Jobs(support.Case):
         daemon.stop()
         daemon = self.start("--threads", "1")
         self.assertEqual(daemon.wait_update(number, 5)["threads"], 2)
-        self.assertEqual(daemon.log().count("with 2 threads,"), 2)
+        daemon.wait_log("with 2 threads,", times=2)
 
     def test_the_queue_has_a_limit(self):
         daemon = self.start("--queue-limit", "2")

@@ -65,11 +65,12 @@ class Service(support.Case):
 
     def test_one_clear_line_with_the_address(self):
         daemon = self.start()
-        self.assertEqual(daemon.log().count(f"http://127.0.0.1:{daemon.port}/"), 1)
+        daemon.wait_log(f"http://127.0.0.1:{daemon.port}/")
+        self.assertEqual(daemon.log().count("http://"), 1)
 
     def test_under_the_journal_lines_carry_their_priority(self):
         daemon = self.start(environment={"JOURNAL_STREAM": "1:2"})
-        self.assertIn("<6>listening on", daemon.log())
+        daemon.wait_log("<6>listening on")
 
     def test_hangup_and_broken_pipes_are_harmless(self):
         daemon = self.start()
