@@ -41,21 +41,32 @@ class Browser:
 
     def __init__(self, chromium="/usr/bin/chromium", chromedriver="/usr/bin/chromedriver"):
         self.profile = tempfile.mkdtemp(prefix="rwpd-browser-")
-        self.driver = subprocess.Popen([chromedriver, "--port=0"], stdout=subprocess.PIPE,
-                                       stderr=subprocess.DEVNULL, text=True)
+        self.driver = None
         try:
-            self.url = f"http://127.0.0.1:{self._port()}"
+            self.url = f"http://127.0.0.1:{self._start(chromedriver)}"
             self._open(chromium)
         except BaseException:
             self.close()
             raise
 
-    def _port(self):
-        for line in self.driver.stdout:
-            found = re.search(r"started successfully on port (\d+)", line)
-            if found:
-                return int(found.group(1))
-        raise Trouble("chromedriver did not start")
+    def _start(self, chromedriver):
+        """The port of a driver. One may lose the port that it chose before it listens there."""
+        for _ in range(5):
+            self.driver = subprocess.Popen([chromedriver, "--port=0"], stdout=subprocess.PIPE,
+                                           stderr=subprocess.STDOUT, text=True)
+            said = ""
+            for line in self.driver.stdout:
+                found = re.search(r"started successfully on port (\d+)", line)
+                if found:
+                    return int(found.group(1))
+                said += line
+            self._end()
+        raise Trouble(f"chromedriver does not start: {said}")
+
+    def _end(self):
+        self.driver.terminate()
+        self.driver.wait(timeout=60)
+        self.driver.stdout.close()
 
     def _open(self, chromium):
         options = {"binary": chromium,
@@ -77,9 +88,8 @@ class Browser:
                 _call(self.url, "DELETE")
         except (Trouble, OSError):
             pass
-        self.driver.terminate()
-        self.driver.wait(timeout=20)
-        self.driver.stdout.close()
+        if self.driver:
+            self._end()
         shutil.rmtree(self.profile, ignore_errors=True)
 
     def go(self, url):

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { logSplits } from "../../web/page/charts.js";
 import { History, POINTS } from "../../web/page/history.js";
 import { read } from "../../web/page/stream.js";
 import { ago, bytes, compact, count, duration, number, percent, short } from "../../web/page/text.js";
@@ -41,6 +42,23 @@ test("an update counts once, and in order", () => {
   history.addLoss({ update: 3, loss: 99, perturbed_loss: null });
   assert.deepEqual(history.updates, [1, 2, 3, 4, 5]);
   assert.deepEqual(history.clean, [1, 2, 3, 4, 5]);
+});
+
+test("a run whose losses blow up is told from one that is only noisy", () => {
+  assert.equal(filled(0, () => 1).rise, 0);
+  assert.equal(filled(9, (u) => (u === 5 ? 6 : 2), () => 4).rise, 3);
+  const history = filled(9, (u) => (u === 9 ? "NaN" : u === 8 ? "Infinity" : 10 ** u));
+  assert.equal(history.rise, 1e6);
+});
+
+test("a log scale has few lines, at round numbers", () => {
+  assert.deepEqual(logSplits(0.3, 4, 7), [0.5, 1, 2]);
+  assert.deepEqual(logSplits(0.1, 30, 7), [0.1, 1, 10]);
+  assert.deepEqual(logSplits(1, 1e33, 6), [1, 1e6, 1e12, 1e18, 1e24, 1e30]);
+  for (let high = 2; high < 1e40; high *= 3) {
+    const splits = logSplits(1, high, 6);
+    assert.ok(splits.length >= 1 && splits.length <= 7, `${splits} up to ${high}`);
+  }
 });
 
 test("thinning keeps the ends, the order and each spike", () => {

@@ -6,6 +6,7 @@ import { Store } from "./store.js";
 import { make, say } from "./text.js";
 
 const HEALTH_MS = 10000, TICK_MS = 15000;
+const PATIENCE_MS = 2000; // a break that is shorter than this is no news
 
 const at = (id) => document.getElementById(id);
 const wide = window.matchMedia("(min-width: 56rem)");
@@ -127,6 +128,23 @@ function onLink({ detail: { state, seconds } }) {
   };
   at("link").dataset.state = state;
   say(at("link"), texts[state]);
+  if (state === "live") setOffline(false);
+  else if (state === "waiting" && !breaking) breaking = setTimeout(setOffline, PATIENCE_MS, true);
+}
+
+let breaking = 0; // the timer of a break
+
+function setOffline(offline) {
+  if (!offline) {
+    clearTimeout(breaking);
+    breaking = 0;
+  }
+  if (store.offline === offline) return;
+  store.offline = offline;
+  document.body.dataset.offline = String(offline);
+  banner("offline", offline ? `The daemon does not answer. This is how things were at ${
+    new Date().toLocaleTimeString()}; the page goes on by itself.` : "");
+  if (detail) detail.show();
 }
 
 async function health() {

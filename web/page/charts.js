@@ -20,6 +20,18 @@ function oneDigit(value, round) {
   return rounded === value ? value : Number(rounded.toPrecision(1));
 }
 
+// A log scale's lines: 1, 2 and 5 of each power of ten, or where there are many powers every second
+// one, every third, …: uPlot's own become a carpet.
+export function logSplits(low, high, most) {
+  const from = Math.floor(Math.log10(low)), to = Math.ceil(Math.log10(high));
+  const digits = 3 * (to - from) <= most ? [1, 2, 5] : [1];
+  const step = Math.max(1, Math.ceil((to - from) / most)), splits = [];
+  for (let power = Math.ceil(from / step) * step; power <= to; power += step) {
+    for (const digit of digits) splits.push(Number(`${digit}e${power}`));
+  }
+  return splits.filter((value) => value >= low && value <= high);
+}
+
 const count = (column) => column.reduce((n, value) => n + (value !== undefined), 0);
 
 // How far the axis goes: to the end of the job, or while that is far away to a half of it, a
@@ -30,8 +42,12 @@ function horizon(last, total) {
   return Math.ceil(end);
 }
 
+// Beyond this uPlot draws no axis. A curve that goes further leaves the picture.
+const HIGHEST = 1e15;
+
 // A scale's range, with a little air where it may have some.
-function rangeOf(kind, low, high) {
+function rangeOf(kind, low, highest) {
+  const high = highest === null ? null : Math.min(highest, HIGHEST);
   if (low === null || high === null || !Number.isFinite(low)) {
     return kind === "log" ? [0.1, 1] : [0, 1];
   }
@@ -85,12 +101,17 @@ export class Chart {
   }
 
   axes() {
-    const axis = { stroke: colour("--soft"), font: FONT, size: 26,
+    const axis = { stroke: colour("--soft"), font: FONT, size: 22,
       grid: { stroke: colour("--grid"), width: 1 }, ticks: { show: false } };
     const whole = (u, splits) => splits.map((v) => (Number.isInteger(v) ? compact(v) : ""));
+    const log = this.options.kind === "log" ? {
+      splits: (u, i, low, high) => logSplits(low, high, Math.max(2, u.height / 36)),
+      filter: (u, splits) => splits,
+    } : {};
     return [
-      { ...axis, grid: { show: false }, values: whole, space: 60, gap: 4 },
-      { ...axis, size: 48, gap: 6, space: 36,
+      { ...axis, grid: { show: false }, values: whole, space: 60, gap: 4, label: "update",
+        labelFont: FONT, labelSize: 15, labelGap: 0 },
+      { ...axis, ...log, size: 48, gap: 6, space: 36,
         values: (u, splits) => splits.map((v) => (v === null ? "" : this.options.tick(v))) },
     ];
   }

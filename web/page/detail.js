@@ -8,6 +8,7 @@ import { ENDED } from "./store.js";
 import { compact, count, duration, make, number, percent, say, short } from "./text.js";
 
 const DRAW_MS = 150; // updates come by the thousand; eyes do not
+const WILD = 100;    // losses that rise so many times over the first one are shown on a log scale
 
 const LOSS = {
   title: "Loss", name: "loss", kind: "linear", empty: "No update yet",
@@ -15,7 +16,7 @@ const LOSS = {
   lines: [
     { label: "clean", colour: "--clean", width: 1 },
     { label: "perturbed", colour: "--perturbed", width: 1 },
-    { label: "mean", title: "mean over the epoch", colour: "--train", width: 2 },
+    { label: "epoch's mean", colour: "--train", width: 2 },
     { label: "test", colour: "--test", width: 2 },
   ],
 };
@@ -41,6 +42,8 @@ export class Detail {
     Object.assign(this, { store, id, host, announce, confirm });
     this.history = new History();
     this.closed = false;
+    this.busy = false;   // an action is under way
+    this.scaled = false; // somebody has chosen the scale
     this.timer = 0;
     this.loading = null; // events that came while history is being loaded
     this.live = {};      // newer than what the store has: update, loss, …
@@ -73,27 +76,35 @@ export class Detail {
     this.loss = new Chart(this.charts, { ...LOSS });
     this.accuracy = new Chart(this.charts, { ...ACCURACY });
     this.scale = make("button.plain", { type: "button", "aria-pressed": "false" }, "log scale");
-    this.scale.addEventListener("click", () => this.toggleScale());
+    this.scale.addEventListener("click", () => {
+      this.scaled = true;
+      this.setScale(!this.logarithmic);
+      this.draw();
+    });
     this.loss.tools.append(this.scale);
   }
 
-  toggleScale() {
-    const log = this.loss.options.kind !== "log";
+  get logarithmic() {
+    return this.loss.options.kind === "log";
+  }
+
+  setScale(log) {
     this.loss.options.kind = log ? "log" : "linear";
     this.scale.setAttribute("aria-pressed", String(log));
     this.loss.rebuild();
-    this.draw();
   }
 
   async load() {
+    this.show();
     try {
-      if (!this.store.jobs.has(this.id)) await this.store.fetch(this.id);
-      if (this.closed) return;
-      this.show();
-      this.follow();
+      // A list leaves the facts out.
+      if (!this.store.jobs.get(this.id)?.facts) await this.store.fetch(this.id);
     } catch (error) {
-      if (!this.closed) this.missing(error);
+      if (!this.closed && !this.store.jobs.has(this.id)) this.missing(error);
     }
+    if (this.closed) return;
+    this.show();
+    this.follow();
   }
 
   missing(error) {
@@ -174,7 +185,9 @@ export class Detail {
     const job = this.store.jobs.get(this.id);
     const { history } = this;
     const { lastUpdate } = history;
-    this.loss.set(history.lossColumns(this.loss.options.kind === "log"), lastUpdate, job.updates);
+    const wild = history.rise > WILD;
+    if (!this.scaled && wild !== this.logarithmic) this.setScale(wild);
+    this.loss.set(history.lossColumns(this.logarithmic), lastUpdate, job.updates);
     this.accuracy.set(history.accuracyColumns(), lastUpdate, job.updates);
     this.show();
   }
@@ -199,7 +212,10 @@ export class Detail {
     say(this.badge, state);
     this.badge.dataset.state = job.state;
     this.body.dataset.state = job.state;
-    for (const { button, when } of this.buttons) button.hidden = !when(job);
+    for (const { button, when } of this.buttons) {
+      button.hidden = !when(job);
+      button.disabled = this.busy || this.store.offline;
+    }
     this.actions.hidden = this.buttons.every(({ button }) => button.hidden);
     this.showReason(job);
     this.bar.value = progressOf(job);
@@ -254,14 +270,16 @@ export class Detail {
   async act(action) {
     const job = this.store.jobs.get(this.id);
     if (action === "cancel" && !(await this.confirm(job))) return;
-    this.buttons.forEach(({ button }) => (button.disabled = true));
+    this.busy = true;
+    this.show();
     try {
       const answer = await post(`/v1/jobs/${this.id}/${action}`);
       this.announce(`${job.name}: ${answer.result}`);
     } catch (error) {
       this.announce(error.message, true);
     }
-    this.buttons.forEach(({ button }) => (button.disabled = false));
+    this.busy = false;
+    this.show();
     this.store.touch(this.id);
     if (!this.closed) this.host.focus({ preventScroll: true });
   }

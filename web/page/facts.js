@@ -32,7 +32,7 @@ function settingRows(job) {
 
 export function checkpointRows(job, checkpoints) {
   return [...checkpoints].reverse().map((checkpoint) => [
-    `update ${count(checkpoint.update)}${checkpoint.final ? " (last)" : ""}`
+    `checkpoint of update ${count(checkpoint.update)}${checkpoint.final ? ", the last" : ""}`
       + ` · ${bytes(checkpoint.bytes)}`,
     `/v1/jobs/${job.id}/checkpoints/${checkpoint.update}`,
     `job-${job.id}-update-${checkpoint.update}.safetensors`,

@@ -42,6 +42,13 @@ export class History {
     return this.updates.length ? this.updates[this.updates.length - 1] : 0;
   }
 
+  // How many times the first loss the highest one is; infinities are no heights.
+  get rise() {
+    const values = [...this.clean, ...this.perturbed, ...this.epochs.map((e) => e.testLoss)]
+      .filter(Number.isFinite);
+    return values.length ? values.reduce((a, b) => Math.max(a, b)) / values[0] : 0;
+  }
+
   get hasPerturbed() {
     return this.perturbed.some((value) => value !== null);
   }

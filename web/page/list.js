@@ -28,7 +28,8 @@ function headline(job) {
 
 function tail(job) {
   if (ENDED.has(job.state)) {
-    return `${duration(job.seconds)}${job.finished_at ? ` · ${ago(job.finished_at)}` : ""}`;
+    const what = job.state === "succeeded" ? duration(job.seconds) : job.state;
+    return `${what}${job.finished_at ? ` · ${ago(job.finished_at)}` : ""}`;
   }
   if (job.state !== "running") return stateText(job);
   const eta = number(job.eta_seconds);

@@ -15,6 +15,7 @@ export class Store extends EventTarget {
     super();
     this.jobs = new Map();
     this.loaded = false;
+    this.offline = false; // for so long that what is here may be old
     this.next = null; // where older jobs are
     this.dirty = new Set();
     this.timer = 0;
