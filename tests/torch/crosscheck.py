@@ -1,15 +1,31 @@
 #!/usr/bin/env python3
-"""Compares what a running daemon trains with live PyTorch (Debian: python3-torch).
+"""Holds what a running daemon trains against live PyTorch (Debian: python3-torch and curl).
 
-    crosscheck.py http://127.0.0.1:8080
+    crosscheck.py http://127.0.0.1:8470
 
-For each method: a job of five epochs of the demonstration, whose checkpoint must load with
-load_state_dict(strict=True) and then give the test loss (1e-4 relative) and the top-1 and top-5
-(exactly) that the daemon reported; and a job of a single update, whose loss, weights and running
-statistics must be those of one fp32 update in PyTorch. The same for a ResNet-18.
+For each method on digits, and for a narrow ResNet-18, three jobs:
+
+  fp64    Two epochs on the device `reference`: each update's losses, learning rate and sigma, each
+          epoch's training and evaluation, and the last checkpoint with its momentum and Fisher
+          sums are PyTorch's in float64 to 1e-8.
+  step    One update on the CPU backend: its losses to 1e-5, its gradient to 1e-2 and its running
+          statistics to 1e-5 are PyTorch's in float32.
+  course  Five epochs on the CPU backend. PyTorch in float32 begins at the same initial weights and,
+          again, at the full checkpoint of each epoch but the last, and the recorded losses follow
+          it from there for five updates to 1e-5, 1e-3, 1e-2, 0.1 and 0.1. They part by 1e-7, until
+          somewhere a ReLU is on the other side of its kink: from then on the distance grows tenfold
+          an update. The last checkpoint, loaded with load_state_dict(strict=True), gives the test
+          loss that the daemon reported to 1e-4, and the top-1 and top-5 exactly.
+
+All tolerances are relative; a tensor's are relative to its largest element. Checkpoints are fetched
+with curl, their SHA-256 is that of the list and of the header, and the file keeps the format's rules.
+RWPD_TOKEN is the token of a daemon that wants one. The last line is `N passed, N failed`.
 """
 
 import argparse
+import base64
+import dataclasses
+import hashlib
 import math
 import os
 import sys
@@ -17,139 +33,233 @@ import sys
 import numpy as np
 import torch
 
-import data
 import methods
-import model
+from checkpoint import read_safetensors
 from client import Client, Refused
+from runs import Run
 
-LOSS, WEIGHTS = 1e-4, 1e-4  # relative
 SEED = 7
+DOUBLE = 1e-8
+STEP_GRADIENT, STEP_STATISTICS = 1e-2, 1e-5
+FOLLOWING = (1e-5, 1e-3, 1e-2, 0.1, 0.1)  # of each update from a common state on
+EVALUATION = 1e-4
+WAIT_SECONDS = 300
 
 
-def demonstration(name, **changes):
-    """A method's job, as it is posted, with some members changed."""
-    settings = methods.DEMONSTRATION[name]
-    method = {"kind": name}
-    if name == "sam":
-        method.update(rho=settings.rho)
-    elif name != "sgd":
-        method.update(sigma=settings.sigma, ramp=settings.ramp)
-    if name in methods.MIXED:
-        method["lambda"] = settings.lambda_
-    if name.endswith("arwp"):
-        method.update(eta=settings.eta, beta=settings.beta)
-    job = {"name": f"crosscheck {name}", "method": method, "seed": SEED,
-           "model": {"kind": "resnet", "width": 8, "blocks": [1, 1, 1]},
-           "dataset": {"kind": "digits", "train_limit": 300, "label_noise": 0.2},
-           "optimizer": {"kind": "sgd", "lr": settings.lr, "momentum": settings.momentum,
-                         "weight_decay": settings.weight_decay},
-           "schedule": {"kind": "cosine"}, "epochs": 5, "batch_size": settings.batch_size,
-           "precision": "fp32"}
-    job.update(changes)
-    return job
+class Wrong(Exception):
+    """The daemon differs from PyTorch."""
 
 
-def mirrored(job):
-    """The PyTorch model that a job trains, with PyTorch's own initial weights."""
-    blocks = job["model"].get("blocks", [2, 2, 2, 2])
-    return model.ResNet(1, data.Digits.classes, job["model"]["width"], blocks)
+def require(condition, complaint):
+    if not condition:
+        raise Wrong(complaint)
 
 
-def loaded(job, tensors):
-    network = mirrored(job)
-    network.load_state_dict({k: torch.from_numpy(v) for k, v in tensors.items()}, strict=True)
-    return network
+def same(what, have, want, tolerance):
+    """Numbers, or arrays of the same shape; NaN is like nothing."""
+    have, want = np.asarray(have, dtype=np.float64), np.asarray(want, dtype=np.float64)
+    require(have.shape == want.shape, f"{what}: {have.shape}, PyTorch has {want.shape}")
+    off, scale = np.abs(have - want).max(), np.abs(want).max()
+    require(off <= tolerance * scale, f"{what}: off by {off:.3g} of {scale:.6g}, {tolerance} allowed")
 
 
-def close(what, have, want, tolerance):
-    """A list of one complaint, or an empty one."""
-    if abs(have - want) <= tolerance * abs(want):
-        return []
-    return [f"{what}: the daemon has {have!r}, PyTorch {want!r}"]
+# --- what was recorded ------------------------------------------------------------------------
 
 
-def check_evaluation(client, job, seconds):
-    """The daemon's report of the last epoch against PyTorch's of the checkpoint."""
-    number = client.submit(job)
-    client.wait(number, seconds)
-    update, tensors = client.checkpoint(number)
-    last = client.epochs(number)[-1]
-    digits = data.Digits(SEED, dtype=torch.float32)
-    loss, top1, top5 = methods.evaluate(loaded(job, tensors), digits.test_images,
-                                        digits.test_labels)
-    n = len(digits.test_labels)
-    wrong = close("test loss", last["test_loss"], loss, LOSS)
-    wrong += close("test top-1", last["test_top1"] * n, top1, 1e-12)
-    wrong += close("test top-5", last["test_top5"] * n, top5, 1e-12)
-    if last["update"] != update:
-        wrong.append(f"the checkpoint is of update {update}, the last epoch of {last['update']}")
-    return wrong
+def same_update(row, update, number, tolerance, perturbed_tolerance=None):
+    """A row of the losses, and PyTorch's update."""
+    what = f"update {number}: "
+    require(row["update"] == number, f"{what}the row is of update {row['update']}")
+    same(what + "loss", row["loss"], update.loss, tolerance)
+    if math.isnan(update.perturbed_loss):
+        require(row["perturbed_loss"] is None, f"{what}a perturbed loss, and nothing is perturbed")
+    else:
+        same(what + "perturbed loss", row["perturbed_loss"], update.perturbed_loss,
+             perturbed_tolerance or tolerance)
+    same(what + "learning rate", row["lr"], update.lr, 1e-12)
+    same(what + "sigma", row["sigma"], update.sigma, 1e-12)
 
 
-def one_update(job):
-    """PyTorch's one update of a job that has just one: its report and the model after it."""
-    settings = methods.DEMONSTRATION[job["method"]["kind"]]
-    limit = job["dataset"]["train_limit"]
-    digits = data.Digits(SEED, limit, job["dataset"]["label_noise"], torch.float32)
-    network = model.draw_initial_weights(mirrored(job), SEED)
-    batches = data.Batches(SEED, limit, job["batch_size"])
-    training = methods.Training(network, settings, digits.train_images, digits.train_labels,
-                                batches, SEED)
-    return training.update(), network
+def follow(training, losses):
+    """The recorded losses from PyTorch's state on."""
+    # What SAM's second pass has gone through is a gradient already, as the next update's passes.
+    ahead = training.settings.method == "sam"
+    for at, row in enumerate(losses[training.done:][:len(FOLLOWING)]):
+        perturbed = FOLLOWING[min(at + ahead, len(FOLLOWING) - 1)]
+        same_update(row, training.update(), training.done, FOLLOWING[at], perturbed)
 
 
-def check_update(client, job, seconds):
-    """One update from the same start on the same batches with the same noise."""
-    number = client.submit(job)
-    client.wait(number, seconds)
-    _, tensors = client.checkpoint(number)
-    losses = client.losses(number)
-    update, network = one_update(job)
-    if len(losses) != 1:
-        return [f"{len(losses)} updates in place of one"]
-    wrong = close("loss", losses[0]["loss"], update.loss, LOSS)
-    if not math.isnan(update.perturbed_loss):
-        wrong += close("perturbed loss", losses[0]["perturbed_loss"], update.perturbed_loss, LOSS)
-    for name, ours in network.state_dict().items():
-        if name.endswith("num_batches_tracked"):
-            continue  # PyTorch counts passes that leave the statistics alone as well
-        ours, theirs = ours.numpy(), tensors[name]
-        error = np.abs(theirs - ours).max()
-        if not error <= WEIGHTS * np.abs(ours).max():
-            wrong.append(f"{name}: off by {error:.3g} of {np.abs(ours).max():.3g}")
-    return wrong
+def same_evaluation(row, network, digits, tolerance):
+    loss, top1, top5 = methods.evaluate(network, digits.test_images, digits.test_labels)
+    n, what = len(digits.test_labels), f"epoch {row['epoch']}: test "
+    same(what + "loss", row["test_loss"], loss, tolerance)
+    require(row["test_top1"] == top1 / n, f"{what}top-1 {row['test_top1']}, PyTorch {top1 / n}")
+    require(row["test_top5"] == top5 / n, f"{what}top-5 {row['test_top5']}, PyTorch {top5 / n}")
+
+
+# --- checkpoints ------------------------------------------------------------------------------
+
+
+def fetch(client, job, about, full=False):
+    """The tensors of a checkpoint by name; `about` is its row in the list."""
+    data, headers = client.download(about["url"] + ("?state=full" if full else ""))
+    digest = hashlib.sha256(data)
+    told = "sha-256=:" + base64.b64encode(digest.digest()).decode() + ":"
+    require(headers["repr-digest"] == told, f"{about['url']}: {headers['repr-digest']} is {told}")
+    if not full:  # the list tells it once somebody has asked for the file
+        told = {c["update"]: c["sha256"] for c in client.checkpoints(job)}[about["update"]]
+        require(told == digest.hexdigest(), f"{about['url']}: the list has the SHA-256 {told}")
+    tensors, metadata = read_safetensors(data)
+    require(metadata == {"format": "pt", "job": str(job), "update": str(about["update"])},
+            f"{about['url']}: the metadata are {metadata}")
+    return tensors
+
+
+def load(network, tensors):
+    """What load_state_dict takes, and nothing else: the rest of a full checkpoint has a prefix."""
+    own = {name: torch.from_numpy(values) for name, values in tensors.items()
+           if not name.startswith(("momentum.", "fisher.", "progress."))}
+    for name, values in network.state_dict().items():
+        require(name not in own or own[name].dtype == values.dtype,
+                f"{name}: {own.get(name, values).dtype} in place of {values.dtype}")
+    network.load_state_dict(own, strict=True)
+
+
+def resume(training, tensors, update):
+    """Puts PyTorch where the daemon was when it wrote a full checkpoint."""
+    load(training.model, tensors)
+    training.done = update
+    for number, (name, param) in enumerate(training.model.named_parameters()):
+        momentum = torch.from_numpy(tensors["momentum." + name])
+        training.optimizer.state[param]["momentum_buffer"] = momentum
+        if "fisher." + name in tensors:  # one number a filter, of which only the sum matters
+            fisher = torch.from_numpy(tensors["fisher." + name])
+            shape = (-1,) + (1,) * (param.dim() - 1)
+            share = fisher.view(shape) * (len(param) / param.numel() if param.dim() > 1 else 1)
+            training.fisher[number] = share.expand_as(param).clone()
+
+
+def same_statistics(tensors, training, tolerance):
+    for name, buffer in training.model.named_buffers():
+        if name.endswith("num_batches_tracked"):  # PyTorch's counts passes that move nothing, too
+            same(name, tensors[name], training.done, 0)
+        else:
+            same(name, tensors[name], buffer, tolerance)
+
+
+def same_momentum(tensors, training, tolerance):
+    for name, param in training.model.named_parameters():
+        momentum = training.optimizer.state[param]["momentum_buffer"]
+        same("momentum." + name, tensors["momentum." + name], momentum, tolerance)
+
+
+def same_fisher(tensors, training, tolerance):
+    adaptive = training.settings.method.endswith("arwp")
+    for (name, _), fisher in zip(training.model.named_parameters(), training.fisher):
+        if adaptive:
+            by_filter = fisher.reshape(len(fisher), -1).sum(1)
+            same("fisher." + name, tensors["fisher." + name], by_filter, tolerance)
+        require(adaptive or "fisher." + name not in tensors, f"a fisher.{name}, and it has no use")
+
+
+# --- the checks: a run, the daemon's client and the job that has trained it ----------------------
+
+
+def check_fp64(run, client, job):
+    training, digits = run.training(), run.digits()
+    losses, epochs = client.losses(job), client.epochs(job)
+    require((len(losses), len(epochs)) == (training.total, run.settings.epochs),
+            f"{len(losses)} updates and {len(epochs)} epochs are recorded")
+    for row in epochs:
+        updates = [training.update() for _ in range(training.batches.per_pass)]
+        first = training.done - len(updates)
+        for number, update in enumerate(updates, first + 1):
+            same_update(losses[number - 1], update, number, DOUBLE)
+        same(f"epoch {row['epoch']}: training", [row["train_loss"], row["train_top1"]],
+             methods.means(updates), DOUBLE)
+        same_evaluation(row, training.model, digits, DOUBLE)
+    tensors = fetch(client, job, client.checkpoints(job)[-1], full=True)
+    for name, param in training.model.named_parameters():
+        same(name, tensors[name], param.detach(), DOUBLE)
+    same_statistics(tensors, training, DOUBLE)
+    same_momentum(tensors, training, DOUBLE)
+    same_fisher(tensors, training, DOUBLE)
+    load(run.network(), tensors)
+
+
+def check_step(run, client, job):
+    training = run.training(torch.float32)
+    losses = client.losses(job)
+    require(len(losses) == 1, f"{len(losses)} updates in place of one")
+    follow(training, losses)
+    tensors = fetch(client, job, client.checkpoints(job)[-1], full=True)
+    same_momentum(tensors, training, STEP_GRADIENT)  # the first is gradient and weight decay
+    same_statistics(tensors, training, STEP_STATISTICS)
+
+
+def check_course(run, client, job):
+    losses, epochs = client.losses(job), client.epochs(job)
+    checkpoints = client.checkpoints(job)
+    follow(run.training(torch.float32), losses)
+    require([c["update"] for c in checkpoints] == [e["update"] for e in epochs],
+            "the checkpoints are not those of the epochs")
+    for about in checkpoints[:-1]:
+        training = run.training(torch.float32)
+        resume(training, fetch(client, job, about, full=True), about["update"])
+        follow(training, losses)
+    network = run.network(torch.float32)
+    load(network, fetch(client, job, checkpoints[-1]))
+    same_evaluation(epochs[-1], network, run.digits(torch.float32), EVALUATION)
 
 
 def checks():
-    """Name, function, job, and the seconds that it may take."""
-    resnet18 = {"kind": "resnet18", "width": 16}
-    for name in methods.DEMONSTRATION:
-        yield f"{name}: evaluation", check_evaluation, demonstration(name), 120
-    yield ("resnet18: evaluation", check_evaluation,
-           demonstration("m-arwp", model=resnet18, epochs=1), 300)
-    one = {"epochs": 1, "batch_size": 30,
-           "dataset": {"kind": "digits", "train_limit": 30, "label_noise": 0.2}}
-    for name in methods.DEMONSTRATION:
-        yield f"{name}: one update", check_update, demonstration(name, **one), 120
-    yield ("resnet18: one update", check_update,
-           demonstration("m-arwp", model=resnet18, **one), 300)
+    """Name, check, run, and the members of the job that are not the run's."""
+    runs = {name: Run(settings, seed=SEED) for name, settings in methods.DEMONSTRATION.items()}
+    # At a learning rate of 0.1 its last stages, of a pixel, make much of the smallest difference.
+    gentle = dataclasses.replace(methods.DEMONSTRATION["m-arwp"], lr=0.01)
+    runs["resnet18 m-arwp"] = Run(gentle, seed=SEED, blocks=(2, 2, 2, 2))
+    for name, run in runs.items():
+        # Batches of 32: the tenth has 12 samples.
+        double = dataclasses.replace(run.settings, epochs=2, batch_size=32)
+        yield (f"{name}, fp64", check_fp64, dataclasses.replace(run, settings=double),
+               {"device": "reference"})
+        step = dataclasses.replace(run.settings, epochs=1)
+        yield (f"{name}, step", check_step,
+               dataclasses.replace(run, settings=step, train_limit=step.batch_size),
+               {"device": "cpu"})
+        course = dataclasses.replace(run.settings, epochs=5)
+        yield (f"{name}, course", check_course, dataclasses.replace(run, settings=course),
+               {"device": "cpu", "checkpoint": {"every_epochs": 1, "keep": 5}})
+
+
+def outcome(check, run, client, job):
+    """None, or what is wrong."""
+    try:
+        client.wait(job, WAIT_SECONDS)
+        check(run, client, job)
+    except (Wrong, Refused, OSError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("url", help="the daemon's address, http://127.0.0.1:8080")
+    parser.add_argument("url", help="the daemon's address, like http://127.0.0.1:8470")
     client = Client(parser.parse_args().url, os.environ.get("RWPD_TOKEN"))
-    failed = 0
-    for name, check, job, seconds in checks():
-        try:
-            wrong = check(client, job, seconds)
-        except (Refused, KeyError, RuntimeError, ValueError) as error:
-            wrong = [f"{type(error).__name__}: {error}"]
-        failed += bool(wrong)
-        print(("FAILED " if wrong else "ok     ") + name)
-        for line in wrong:
-            print("       " + line)
-    print(f"{len(list(checks())) - failed} passed, {failed} failed")
+    torch.set_num_threads(1)  # the daemon trains meanwhile
+    passed = failed = 0
+    try:
+        # All at once: the daemon trains the next ones while PyTorch follows the first.
+        jobs = [(name, check, run, client.submit(run.job(name=name, threads=1, **more)))
+                for name, check, run, more in checks()]
+    except (Refused, OSError) as error:
+        print(f"FAILED to post the jobs: {error}")
+        jobs, failed = [], 1
+    for name, check, run, job in jobs:
+        wrong = outcome(check, run, client, job)
+        print(f"FAILED {name}, job {job}: {wrong}" if wrong else f"ok     {name}", flush=True)
+        failed, passed = failed + bool(wrong), passed + (not wrong)
+    print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
 

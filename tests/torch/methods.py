@@ -32,6 +32,11 @@ class Settings:
 
 
 MIXED = ("m-rwp", "m-arwp")
+PARAMETERS = {  # those of the settings that are a method's own
+    "sgd": (), "sam": ("rho",),
+    "rwp": ("sigma", "ramp"), "arwp": ("sigma", "ramp", "eta", "beta"),
+    "m-rwp": ("sigma", "ramp", "lambda_"), "m-arwp": ("sigma", "ramp", "lambda_", "eta", "beta"),
+}
 # reference: the demonstration on digits. RWP's and ARWP's sigma ends at (1 + ramp)·sigma = 0.1.
 DEMONSTRATION = {
     "sgd": Settings("sgd"),
@@ -172,6 +177,13 @@ class Training:
         slot = 2 * self.done if self.settings.method in MIXED else self.done
         self.done += 1
         return Update(loss, perturbed, correct, len(self.batches[slot]), lr, sigma)
+
+
+def means(updates):
+    """Loss and top-1 of an epoch's training: of all samples that its updates saw."""
+    samples = sum(u.samples for u in updates)
+    return (sum(u.loss * u.samples for u in updates) / samples,
+            sum(u.correct for u in updates) / samples)
 
 
 def evaluate(model, images, labels):
