@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "daemon.h"
 #include "exit_code.h"
+#include "files.h"
 #include "folder.h"
 
 static void leave_at_once(int number)
@@ -53,13 +54,14 @@ static void wait_for_stop(void)
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-static int run(const struct daemon_options *options)
+static int run(struct daemon_options *options)
 {
     struct daemon *daemon;
     struct err err;
     int exit_code;
 
     prepare_signals();
+    files_reserve(&options->connections, options->workers);
     if (daemon_open(&daemon, options, &exit_code, &err)) {
         log_error("%s", err.message);
         return exit_code;
@@ -100,6 +102,7 @@ int main(int argc, char **argv)
     struct err err;
     int exit_code = 0;
 
+    files_fill_standard();
     if (options_read(&options, argc, argv, &err)) {
         fprintf(stderr, "rwpd: %s\n", err.message);
         return EXIT_USAGE;
