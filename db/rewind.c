@@ -72,11 +72,34 @@ static int summarise(struct db_writer *writer, int64_t job, int64_t updates, str
     return code ? code : db_best_again(writer, job, err);
 }
 
+/* 1: something is recorded beyond `updates`, or the summary is not of them. A run that was stopped
+ * goes on where its records end, and a long history is not walked through for nothing. */
+static int has_more(struct db_writer *writer, int64_t job, int64_t updates, struct err *err)
+{
+    static const char text[] =
+        "SELECT updates_done <> ?2 OR EXISTS (SELECT 1 FROM loss WHERE job = ?1 AND updates > ?2) "
+        "OR coalesce((SELECT updates > ?2 FROM epoch WHERE job = ?1 ORDER BY epoch DESC LIMIT 1), "
+        "0) FROM job WHERE id = ?1";
+    sqlite3_stmt *row;
+    int more, code = sql_query(&writer->rows, &row, err, text, "ii", job, updates);
+
+    if (!code)
+        code = sql_step(&writer->rows, row, err);
+    if (code <= 0)
+        return code;
+    more = sqlite3_column_int(row, 0);
+    sql_done(row);
+    return more;
+}
+
 int db_rewind(struct db_writer *writer, int64_t job, int64_t updates, struct err *err)
 {
     int code = db_sums_flush(writer, err);
 
     if (!code)
-        code = remove_beyond(writer, job, updates, err);
+        code = has_more(writer, job, updates, err);
+    if (code <= 0)
+        return code;
+    code = remove_beyond(writer, job, updates, err);
     return code ? code : summarise(writer, job, updates, err);
 }
