@@ -106,10 +106,11 @@ class Control(support.Case):
 
     def test_pause_and_resume_leave_no_trace_in_the_weights(self):
         daemon = self.start("--workers", "2", "--threads", "2")
-        epochs, pauses = 50, 0
+        epochs, pauses = 25, 0
         while pauses < 3:  # where the job is faster than this test, a longer one
             epochs *= 4
-            spec = job("m-arwp", epochs, checkpoint={"every_epochs": 0, "every_seconds": 0})
+            spec = job("m-arwp", epochs, checkpoint={"every_epochs": 0, "every_seconds": 0},
+                       evaluate={"every_epochs": 10})
             bumpy = daemon.submit(spec)
             pauses = self.disturb(daemon, bumpy)
         straight = daemon.submit(spec)
@@ -145,7 +146,7 @@ class Control(support.Case):
             state = self.race(daemon, draw.choice(("pause", "cancel")), delay)
             seen.add(state)
             delay *= 1.3 if state != "succeeded" else 0.75
-            if attempt >= 30 and len(seen) >= 3:
+            if attempt >= 16 and len(seen) >= 3:
                 break
         self.assertEqual(seen, {"paused", "cancelled", "succeeded"})
         daemon.wait(daemon.submit(job()))

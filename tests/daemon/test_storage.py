@@ -187,7 +187,7 @@ class Damaged(support.Case):
 
     def test_damage_while_it_runs_is_told_and_nothing_more_is_written(self):
         daemon = self.start()
-        for _ in range(30):
+        for _ in range(10):
             last = daemon.submit(job(epochs=40, evaluate={"every_epochs": 40}))
         daemon.wait(last, seconds=300)
         number = daemon.submit(long_job())
