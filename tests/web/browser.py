@@ -40,28 +40,35 @@ class Browser:
     """Use it in a `with`: it ends the browser and removes its profile."""
 
     def __init__(self, chromium="/usr/bin/chromium", chromedriver="/usr/bin/chromedriver"):
-        self.profile = tempfile.mkdtemp(prefix="rwpd-browser-")
-        self.driver = None
-        try:
-            self.url = f"http://127.0.0.1:{self._start(chromedriver)}"
-            self._open(chromium)
-        except BaseException:
-            self.close()
-            raise
+        for tries_left in (2, 1, 0):
+            self.profile = tempfile.mkdtemp(prefix="rwpd-browser-")
+            self.driver, self.url = None, ""
+            try:
+                self.url = f"http://127.0.0.1:{self._start(chromedriver)}"
+                self._open(chromium)
+                return
+            except (Trouble, OSError):
+                # On a busy machine a port may be lost between its choice and its use, or the
+                # browser be too slow for its driver.
+                self.close()
+                if not tries_left:
+                    raise
+                time.sleep(2)
+            except BaseException:
+                self.close()
+                raise
 
     def _start(self, chromedriver):
-        """The port of a driver. One may lose the port that it chose before it listens there."""
-        for _ in range(5):
+        # Not a pipe: the browser writes there as well, and nobody would read it.
+        with tempfile.TemporaryFile("w+") as said:
             self.driver = subprocess.Popen([chromedriver, "--port=0"], stdout=subprocess.PIPE,
-                                           stderr=subprocess.STDOUT, text=True)
-            said = ""
+                                           stderr=said, text=True)
             for line in self.driver.stdout:
                 found = re.search(r"started successfully on port (\d+)", line)
                 if found:
                     return int(found.group(1))
-                said += line
-            self._end()
-        raise Trouble(f"chromedriver does not start: {said}")
+            said.seek(0)
+            raise Trouble(f"chromedriver does not start: {said.read()[-1000:]}")
 
     def _end(self):
         self.driver.terminate()
@@ -84,7 +91,7 @@ class Browser:
 
     def close(self):
         try:
-            if "/session/" in getattr(self, "url", ""):
+            if "/session/" in self.url:
                 _call(self.url, "DELETE")
         except (Trouble, OSError):
             pass

@@ -43,7 +43,7 @@ return performance.getEntriesByType("resource").map((e) => e.name)
 
 def slow_job(**changes):
     """Goes on until somebody ends it, with an epoch every few moments."""
-    return support.job("m-arwp", **{"name": "slow", "epochs": 50000,
+    return support.job("m-arwp", **{"name": "slow", "epochs": 100000,
                                     "evaluate": {"every_epochs": 20}, **changes})
 
 
@@ -77,7 +77,7 @@ class Page(support.Case):
     def open(self, daemon, path="/"):
         self.browser.go(f"http://127.0.0.1:{daemon.port}{path}")
 
-    def wait(self, what, script, *arguments, seconds=20):
+    def wait(self, what, script, *arguments, seconds=60):
         return self.browser.wait(what, script, *arguments, seconds=seconds * support.SLOW)
 
     def wait_text(self, selector, part):
