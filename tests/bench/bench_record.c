@@ -5,8 +5,10 @@
  *
  *   seconds_per_update  median of the turns without recording
  *   cost                of a turn's updates against those of its two neighbours: median, quartiles
- *   cost_at_most        the writer's CPU time and the time within the sink, as a share of the
- *                       recorded turns: as if each second of it stopped all of the training
+ *   writer_us, sink_us  an update: CPU time of the writer's thread, time of the training within
+ *                       the sink
+ *   cost_at_most        both as a share of the recorded turns: as if each second of the writer's
+ *                       stopped all of the training
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -245,7 +247,7 @@ static double per_update(const struct turn *turn)
 static void print(const struct bench *bench)
 {
     static double plain[TURNS_MAX], cost[TURNS_MAX];
-    double database = 0, recorded = 0;
+    double writer = 0, sink = 0, recorded = 0, updates = 0;
     int n = (bench->n_turns - 1) / 2;
 
     for (int i = 0; i < n; i++) {
@@ -253,8 +255,10 @@ static void print(const struct bench *bench)
 
         plain[i] = per_update(turn - 1);
         cost[i] = 2 * per_update(turn) / (per_update(turn - 1) + per_update(turn + 1)) - 1;
-        database += turn->of_writer + turn->in_sink;
+        writer += turn->of_writer;
+        sink += turn->in_sink;
         recorded += turn->seconds;
+        updates += (double)turn->updates;
     }
     if (n < 3) {
         fprintf(stderr, "bench_record: too few turns; more --seconds\n");
@@ -264,11 +268,13 @@ static void print(const struct bench *bench)
     qsort(cost, (size_t)n, sizeof *cost, compare);
     printf("{\"what\":\"recording%s\",\"model\":\"%s\",\"width\":%lld,\"method\":\"%s\","
            "\"batch\":%lld,\"threads\":%d,\"turns\":%d,\"seconds_per_update\":%.6g,"
-           "\"cost\":%.4f,\"cost_quartiles\":[%.4f,%.4f],\"cost_at_most\":%.4f}\n",
+           "\"cost\":%.4f,\"cost_quartiles\":[%.4f,%.4f],\"writer_us\":%.2f,\"sink_us\":%.2f,"
+           "\"cost_at_most\":%.4f}\n",
            bench->checkpoints ? " with checkpoints" : "", bench->model,
            (long long)bench->job.model.width, methods[bench->method],
            (long long)bench->job.batch_size, bench->threads, n, plain[n / 2], cost[n / 2],
-           cost[n / 4], cost[3 * n / 4], database / recorded);
+           cost[n / 4], cost[3 * n / 4], writer / updates * 1e6, sink / updates * 1e6,
+           (writer + sink) / recorded);
 }
 
 /* ---- Options ---- */
