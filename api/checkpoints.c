@@ -184,9 +184,15 @@ static void hex_of(const uint8_t *digest, int n, char *out)
         snprintf(out + 2 * i, 3, "%02x", digest[i]);
 }
 
-static bool names_tag(const char *header, const char *etag)
+/* Whether a condition's list has the tag; a weak one (W/"…") counts where `weak` says so. */
+static bool names_tag(const char *header, const char *etag, bool weak)
 {
-    return strcmp(header, "*") == 0 || strstr(header, etag);
+    if (strcmp(header, "*") == 0)
+        return true;
+    for (const char *at = header; (at = strstr(at, etag)); at++)
+        if (weak || at < header + 2 || at[-1] != '/' || at[-2] != 'W')
+            return true;
+    return false;
 }
 
 /* Conditions and range; true when the file (or a part of it) is to be sent. */
@@ -196,11 +202,11 @@ static bool conditions(struct request *request, struct reply *reply, struct file
     int64_t first = 0, n = file->plan.bytes;
     enum range_kind kind = range_parse(request->range, file->plan.bytes, &first, &n);
 
-    if (request->if_match && !names_tag(request->if_match, etag)) {
+    if (request->if_match && !names_tag(request->if_match, etag, false)) {
         problem_set(reply, 412, "precondition", "the checkpoint is %s", etag);
         return false;
     }
-    if (request->if_none_match && names_tag(request->if_none_match, etag)) {
+    if (request->if_none_match && names_tag(request->if_none_match, etag, true)) {
         reply->status = 304;
         return false;
     }

@@ -22,6 +22,7 @@ struct events {
     bool over;         /* the job has ended: what is there is sent, then the stream ends */
     bool begun;
     struct hub_wait wait;
+    double beat; /* when it says that it lives */
     struct text text;
     size_t sent;
     int block; /* events in the present block */
@@ -163,16 +164,16 @@ static ssize_t refill(struct events *events)
         if (fetch(events, &more))
             return STREAM_FAIL;
         if (events->text.length > 0) {
-            events->wait.beat = clock_seconds() + events->api->options.beat_seconds;
+            events->beat = clock_seconds() + events->api->options.beat_seconds;
             return 1;
         }
         if (over)
             return STREAM_END;
-        if (hub_sleep(hub, &events->wait, latest))
+        if (hub_sleep(hub, &events->wait, latest, events->beat))
             return 0;
-        if (clock_seconds() >= events->wait.beat) {
+        if (clock_seconds() >= events->beat) {
             text_append(&events->text, ": heartbeat\n\n");
-            events->wait.beat = clock_seconds() + events->api->options.beat_seconds;
+            events->beat = clock_seconds() + events->api->options.beat_seconds;
             return 1;
         }
     }

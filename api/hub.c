@@ -59,7 +59,7 @@ static void tell(struct hub *hub, bool all, bool look)
     for (struct hub_wait *wait = hub->first; wait; wait = wait->next) {
         if (look && wait->suspended && left(wait))
             wait->gone = true;
-        if (all || wait->gone || now >= wait->beat)
+        if (all || wait->gone || (wait->suspended && now >= wait->beat))
             rouse(wait);
     }
 }
@@ -178,14 +178,15 @@ void hub_leave(struct hub *hub, struct hub_wait *wait)
     pthread_mutex_unlock(&hub->lock);
 }
 
-bool hub_sleep(struct hub *hub, struct hub_wait *wait, int64_t seen)
+bool hub_sleep(struct hub *hub, struct hub_wait *wait, int64_t seen, double beat)
 {
     bool sleeps;
 
     pthread_mutex_lock(&hub->lock);
-    sleeps = !hub->ended && !wait->gone && hub->latest <= seen && clock_seconds() < wait->beat;
+    sleeps = !hub->ended && !wait->gone && hub->latest <= seen && clock_seconds() < beat;
     if (sleeps) {
         wait->suspended = true;
+        wait->beat = beat;
         MHD_suspend_connection(wait->connection);
     }
     pthread_mutex_unlock(&hub->lock);

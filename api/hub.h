@@ -8,13 +8,13 @@
 
 struct hub;
 
-/* A stream that waits; lives in the stream's own memory. */
+/* A stream that waits; lives in the stream's own memory and is the hub's alone. */
 struct hub_wait {
     struct hub_wait *next, *previous;
     struct MHD_Connection *connection;
     int fd;
     bool listed, suspended, gone;
-    double beat; /* when it is to be woken at the latest */
+    double beat; /* when it is to be woken at the latest, while suspended */
 };
 
 int hub_open(struct hub **out, struct db *db, int most, struct err *err);
@@ -28,7 +28,7 @@ int hub_join(struct hub *hub, struct hub_wait *wait, struct MHD_Connection *conn
 void hub_leave(struct hub *hub, struct hub_wait *wait);
 /* Suspends the connection until something newer than `seen` is committed or `beat` has come. False
  * when that is so already. */
-bool hub_sleep(struct hub *hub, struct hub_wait *wait, int64_t seen);
+bool hub_sleep(struct hub *hub, struct hub_wait *wait, int64_t seen, double beat);
 bool hub_ended(struct hub *hub, const struct hub_wait *wait);
 /* The highest sequence that was announced. */
 int64_t hub_latest(struct hub *hub);

@@ -37,9 +37,10 @@ bool http_put(int fd, const char *text)
 bool http_await(int fd, struct text *got, const char *wanted, double seconds)
 {
     double until = clock_seconds() + seconds;
-    char block[4096];
+    size_t seen = 0, margin = wanted ? strlen(wanted) : 0;
+    char block[65536];
 
-    while (!wanted || !got->data || !strstr(got->data, wanted)) {
+    while (!wanted || !got->data || !strstr(got->data + seen, wanted)) {
         struct pollfd ready = {.fd = fd, .events = POLLIN};
         double left = until - clock_seconds();
         ssize_t n;
@@ -49,6 +50,7 @@ bool http_await(int fd, struct text *got, const char *wanted, double seconds)
         n = recv(fd, block, sizeof block, 0);
         if (n <= 0)
             return !wanted;
+        seen = got->length > margin ? got->length - margin : 0;
         text_append_bytes(got, block, (size_t)n);
     }
     return true;
@@ -98,7 +100,7 @@ int http_ask(int port, const char *method, const char *target, const char *heade
         text_append(&text, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
                     strlen(body));
     text_append(&text, "\r\n%s", body ? body : "");
-    if (http_send(port, text.data, text.length, 5000, answer) > 12)
+    if (http_send(port, text.data, text.length, 60000, answer) > 12)
         status = atoi(*answer + 9);
     text_free(&text);
     return status;

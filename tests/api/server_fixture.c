@@ -43,6 +43,8 @@ static int submit(void *context, const struct api_submission *submission, int64_
                              .queue_limit = 1000000};
 
     (void)context;
+    if (fixture.refuse)
+        return err_set(err, fixture.refuse, "refused for a test");
     return db_job_insert(fixture.db, &job, id, existing, err);
 }
 
@@ -110,26 +112,55 @@ static int record(int64_t job, struct err *err)
     return rc ? rc : db_job_set_state(fixture.db, job, JOB_SUCCEEDED, NULL, err);
 }
 
-static int fill(struct err *err)
+/* Of a priority that makes it the one that is claimed. */
+static int start(int64_t *id, struct err *err)
 {
     struct db_new_job job = {.name = "old",
                              .spec = "{\"model\":{\"kind\":\"net\"}}",
                              .updates = FIXTURE_UPDATES,
-                             .queue_limit = 10};
+                             .priority = 100};
     struct db_claim claim = {0};
-    int64_t id;
     bool existing;
-    int rc = db_job_insert(fixture.db, &job, &id, &existing, err);
+    int rc = db_job_insert(fixture.db, &job, id, &existing, err);
 
     if (rc == 0)
         rc = db_job_claim(fixture.db, 1, &claim, err);
     free(claim.spec);
+    return rc;
+}
+
+static int fill(struct err *err)
+{
+    int64_t id;
+    int rc = start(&id, err);
+
     return rc ? rc : record(id, err);
+}
+
+int64_t fixture_run(void)
+{
+    struct err err;
+    int64_t id;
+
+    return start(&id, &err) ? -1 : id;
+}
+
+void fixture_losses(int64_t job, uint64_t first, uint64_t last)
+{
+    struct err err;
+
+    for (uint64_t i = first; i <= last; i++) {
+        struct db_loss loss = {.update = i, .epoch = 1, .loss = (double)i, .lr = 0.1};
+
+        if (db_loss_add(fixture.db, job, &loss, &err))
+            fprintf(stderr, "%s\n", err.message);
+    }
 }
 
 int fixture_open(void **state)
 {
     struct api_options options = {.address = "127.0.0.1", .assets = &asset, .n_assets = 1};
+    const struct db_options db = {.durable_wait_ms = 1000};
     struct err err = {0};
     int rc;
 
@@ -137,7 +168,7 @@ int fixture_open(void **state)
     strcpy(fixture.folder, "/tmp/rwpd-test-api-XXXXXX");
     if (!mkdtemp(fixture.folder))
         return -1;
-    rc = db_open(&fixture.db, fixture.folder, NULL, &err);
+    rc = db_open(&fixture.db, fixture.folder, &db, &err);
     if (rc == 0)
         rc = fill(&err);
     if (rc == 0)

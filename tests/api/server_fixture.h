@@ -3,6 +3,7 @@
 #define TESTS_SERVER_FIXTURE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "api/api.h"
 
@@ -15,6 +16,7 @@ struct fixture {
     struct db *db;
     struct api *api;
     int port;
+    atomic_int refuse; /* an err_code that submissions are answered with; 0: none */
 };
 
 extern struct fixture fixture;
@@ -22,6 +24,11 @@ extern const struct api_service fixture_service;
 /* Cancelling, pausing and resuming wait for it. */
 extern pthread_mutex_t fixture_control_lock;
 extern const float fixture_weights[FIXTURE_WEIGHTS];
+
+/* A running job that has recorded nothing yet. */
+int64_t fixture_run(void);
+/* Losses `first` to `last` of it, each its number. */
+void fixture_losses(int64_t job, uint64_t first, uint64_t last);
 
 /* For cmocka's group; print what went wrong and return non-zero. */
 int fixture_open(void **state);
