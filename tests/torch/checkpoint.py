@@ -25,7 +25,7 @@ def _require(condition, complaint):
 def _no_doubles(pairs):
     """A JSON object whose keys are all different: json itself keeps the last one and is silent."""
     members = dict(pairs)
-    _require(len(members) == len(pairs), f"doubled keys among {[key for key, _ in pairs]}")
+    _require(len(members) == len(pairs), f"a doubled key among {len(pairs)} members")
     return members
 
 
@@ -46,7 +46,8 @@ def _header(data):
 def _tensor(name, about, body):
     _require(set(about) == {"dtype", "shape", "data_offsets"}, f"{name}: has {sorted(about)}")
     _require(about["dtype"] in TYPES, f"{name}: of type {about['dtype']}")
-    dtype, shape, (start, end) = np.dtype(TYPES[about["dtype"]]), about["shape"], about["data_offsets"]
+    dtype, shape = np.dtype(TYPES[about["dtype"]]), about["shape"]
+    start, end = about["data_offsets"]
     _require(all(isinstance(n, int) and n >= 0 for n in (*shape, start, end)),
              f"{name}: shape {shape} at {start} to {end}")
     _require(end - start == math.prod(shape) * dtype.itemsize and end <= len(body),

@@ -35,7 +35,8 @@ class Client:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
-            raise Refused(f"{method} {path}: {error.code} {error.read().decode()}") from error
+            problem = error.read().decode().strip()
+            raise Refused(f"{method} {path}: {error.code} {problem}") from error
         except http.client.HTTPException as error:
             raise Refused(f"{method} {path}: {error!r}") from error
 

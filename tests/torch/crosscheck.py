@@ -17,9 +17,10 @@ For each method on digits, and for a narrow ResNet-18, three jobs:
           an update. The last checkpoint, loaded with load_state_dict(strict=True), gives the test
           loss that the daemon reported to 1e-4, and the top-1 and top-5 exactly.
 
-All tolerances are relative; a tensor's are relative to its largest element. Checkpoints are fetched
-with curl, their SHA-256 is that of the list and of the header, and the file keeps the format's rules.
-RWPD_TOKEN is the token of a daemon that wants one. The last line is `N passed, N failed`.
+All tolerances are relative; a tensor's are relative to its largest element. Checkpoints are
+fetched with curl, their SHA-256 is that of the list and of the header, and the files keep the rules
+of their format. RWPD_TOKEN is the token of a daemon that wants one. The last line is
+`N passed, N failed`.
 """
 
 import argparse
@@ -60,7 +61,8 @@ def same(what, have, want, tolerance):
     have, want = np.asarray(have, dtype=np.float64), np.asarray(want, dtype=np.float64)
     require(have.shape == want.shape, f"{what}: {have.shape}, PyTorch has {want.shape}")
     off, scale = np.abs(have - want).max(), np.abs(want).max()
-    require(off <= tolerance * scale, f"{what}: off by {off:.3g} of {scale:.6g}, {tolerance} allowed")
+    require(off <= tolerance * scale,
+            f"{what}: off by {off:.3g} of {scale:.6g}, {tolerance} of it allowed")
 
 
 # --- what was recorded ------------------------------------------------------------------------
@@ -105,10 +107,12 @@ def fetch(client, job, about, full=False):
     data, headers = client.download(about["url"] + ("?state=full" if full else ""))
     digest = hashlib.sha256(data)
     told = "sha-256=:" + base64.b64encode(digest.digest()).decode() + ":"
-    require(headers["repr-digest"] == told, f"{about['url']}: {headers['repr-digest']} is {told}")
+    require(headers["repr-digest"] == told,
+            f"{about['url']}: the header says {headers['repr-digest']}, the file has {told}")
     if not full:  # the list tells it once somebody has asked for the file
         told = {c["update"]: c["sha256"] for c in client.checkpoints(job)}[about["update"]]
-        require(told == digest.hexdigest(), f"{about['url']}: the list has the SHA-256 {told}")
+        require(told == digest.hexdigest(),
+                f"{about['url']}: the list says {told}, the file has {digest.hexdigest()}")
     tensors, metadata = read_safetensors(data)
     require(metadata == {"format": "pt", "job": str(job), "update": str(about["update"])},
             f"{about['url']}: the metadata are {metadata}")
