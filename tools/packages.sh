@@ -37,7 +37,8 @@ packages_install() {
     fi
     if [ "$(id -u)" -ne 0 ]; then
         if ! command -v sudo >/dev/null || ! sudo -v; then
-            printf 'These packages are missing, and this is neither root nor allowed to sudo:\n  %s\n' \
+            printf '%s\n  apt-get install --no-install-recommends %s\n' \
+                   'Packages are missing, and this is neither root nor allowed to sudo. As root:' \
                    "${missing[*]}" >&2
             return 1
         fi
