@@ -233,17 +233,13 @@ static bool find_route(struct request *request, struct reply *reply, const char 
 }
 
 /* False: the reply is there already. */
-static bool begin(struct request *request, const char *method, const char *version)
+static bool begin(struct request *request, const char *method)
 {
     struct reply *reply = request->reply;
     char allow[64];
 
     snprintf(request->method, sizeof request->method, "%s", method);
     request->head = strcmp(method, "HEAD") == 0;
-    if (strncmp(version, "HTTP/1.", 7) != 0) {
-        problem_set(reply, 505, "version", "HTTP/1.1 is spoken here");
-        return false;
-    }
     if (!check_shape(request, reply))
         return false;
     if (!uri_split(request->target, &request->path, &request->query) || *request->path != '/') {
@@ -345,7 +341,7 @@ static bool body_is_short(const struct request *request)
         MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Content-Length");
     int status = request->reply->status;
 
-    if (status == 400 || status == 431 || status == 414 || status == 505 ||
+    if (status == 400 || status == 431 || status == 414 ||
         MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Expect") ||
         MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Transfer-Encoding"))
         return false;
@@ -361,11 +357,12 @@ enum MHD_Result connection_handle(void *api, struct MHD_Connection *connection, 
     (void)api;
     (void)connection;
     (void)url;
+    (void)version; /* 1.x: libmicrohttpd refuses others itself */
     if (!request)
         return MHD_NO;
     switch (request->phase) {
     case PHASE_HEAD:
-        request->decided = !begin(request, method, version);
+        request->decided = !begin(request, method);
         if (request->decided && !body_is_short(request))
             return answer(request);
         request->phase = PHASE_BODY;

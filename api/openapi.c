@@ -8,15 +8,20 @@
 
 static const char introduction[] =
     "JSON in and out. Errors are application/problem+json. Losses that are no number are the "
-    "strings NaN, Infinity and -Infinity. With a token every path but /livez and /login needs "
-    "Authorization: Bearer TOKEN, or the cookie that /login gives a browser. A path that is not "
-    "listed is answered 404, a listed one with another method 405 with Allow; HEAD goes wherever "
-    "GET does. What is no well-formed HTTP/1.1 (a broken header line, no Host, a broken chunk, "
-    "headers beyond 64 KiB) is refused below this API with 4xx or 5xx and a line of text/html, and "
-    "the connection is closed. A request must arrive whole within 30 seconds: then it is answered "
-    "408, or closed when not even its first line has come. Beyond the most connections of an "
-    "address a new one is closed at once. A client may close its sending half behind a request; on "
-    "an event stream that counts as leaving. Dates are UTC.";
+    "strings NaN, Infinity and -Infinity. Dates are UTC.\n\n"
+    "With a token every path but /livez and /login needs Authorization: Bearer TOKEN, or the "
+    "cookie that /login gives a browser.\n\n"
+    "A path that is not listed is answered 404, a listed one with another method 405 with "
+    "Allow; HEAD goes wherever GET does.\n\n"
+    "What is no well-formed HTTP/1.x is refused below this API, with a short page of HTML in "
+    "place of a problem, and the connection is closed: 400 for a broken first line, header "
+    "line, chunk or Content-Length and for HTTP/1.1 without Host, 413 for lengths beyond 64 "
+    "bits, 414 and 431 beyond 64 KiB of target and headers, 505 for other versions.\n\n"
+    "A request must arrive whole within 30 seconds; otherwise it is answered 408, or just "
+    "closed when not even its first line has come. Connections idle for 30 seconds are closed, "
+    "and so is a new one of an address that has as many as it may. A client may close its "
+    "sending half behind a request and read the answer; on an event stream that counts as "
+    "leaving. Streams and files that are not read for 30 seconds are cut off.";
 
 static void put_path_parameter(struct text *out, const char *name)
 {

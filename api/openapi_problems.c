@@ -46,7 +46,6 @@ static const struct {
     {431, CAUSE_ANY, "The headers are too long."},
     {500, CAUSE_DATABASE, "The database is damaged or cannot be read."},
     {503, CAUSE_ANY, "Not at the moment: too much waits, or the disk is not to be had."},
-    {505, CAUSE_ANY, "Another version of HTTP."},
     {507, CAUSE_WRITES, "The disk is full: nothing was changed."},
 };
 

@@ -296,7 +296,7 @@ int spec_json_parse(const struct spec_object *spec, const char *json, size_t len
     cJSON *tree;
     int rc;
 
-    problems->n = problems->more = 0;
+    memset(problems, 0, sizeof *problems);
     rc = json_scan(json, length, err);
     if (rc)
         return rc;

@@ -211,6 +211,38 @@ static void test_login(void **state)
     api_close(other);
 }
 
+/* What the HTTP library refuses by itself is closed behind its answer. */
+static void test_no_http(void **state)
+{
+    static const struct {
+        const char *text, *status;
+    } cases[] = {
+        {"GET /livez\r\n\r\n", "400"},
+        {"GET /livez HTTP/2.0\r\nHost: localhost\r\n\r\n", "505"},
+        {"GET /livez HTTP/1.1\r\n\r\n", "400"},
+        {"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", "400"},
+        {"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
+         "99999999999999999999999\r\n\r\n",
+         "413"},
+        {"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+         "Transfer-Encoding: chunked\r\n\r\nx\r\n",
+         "400"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int fd = http_open(fixture.port, 1);
+        struct text got = {0};
+
+        assert_true(http_put(fd, cases[i].text));
+        assert_true(http_await(fd, &got, NULL, PATIENCE));
+        assert_memory_equal(got.data, "HTTP/1.1 ", 9);
+        assert_memory_equal(got.data + 9, cases[i].status, 3);
+        text_free(&got);
+        close(fd);
+    }
+}
+
 /* What submitting fails with, and how that is told. */
 static void test_trouble(void **state)
 {
@@ -287,7 +319,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conditions), cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_digest),     cmocka_unit_test(test_login),
-        cmocka_unit_test(test_trouble),    cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_no_http),    cmocka_unit_test(test_trouble),
+        cmocka_unit_test(test_full_disk),
     };
 
     return cmocka_run_group_tests(tests, fixture_open, fixture_close);

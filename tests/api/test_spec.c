@@ -19,6 +19,7 @@ static int parse_n(const char *json, size_t n, struct sample_job *job)
 {
     memset(job, 0, sizeof *job);
     memset(&err, 0, sizeof err);
+    memset(&problems, 0xa5, sizeof problems); /* whatever was there counts for nothing */
     return spec_json_parse(&sample_spec, json, n, job, &problems, &err);
 }
 

@@ -1,5 +1,11 @@
 /* The HTTP API under /v1 and the dashboard's files. Reads through `db/`; changes jobs through the
- * callbacks of `struct api_service`, so that it knows neither the queue nor the engine. */
+ * callbacks of `struct api_service`, so that it knows neither the queue nor the engine.
+ *
+ * Every refusal is application/problem+json, but for what libmicrohttpd 0.9.75 refuses before it
+ * calls us: a broken first line, header line, chunk or Content-Length, HTTP/1.1 without Host (400),
+ * lengths beyond 64 bits (413), more than 64 KiB of target and headers (414, 431), other versions
+ * of HTTP (505). It answers those with a short page of HTML of its own, which it lets nobody
+ * replace, and closes the connection. */
 #ifndef API_API_H
 #define API_API_H
 

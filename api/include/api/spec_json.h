@@ -23,7 +23,7 @@ struct spec_problems {
 
 /* Sets each member of *out: given or default. 0; ERR_INVALID when the text is no JSON object, or
  * when it has problems: unknown and doubled members, wrong types, values out of range, members
- * missing. */
+ * missing. *problems need not be set before. */
 int spec_json_parse(const struct spec_object *spec, const char *json, size_t length, void *out,
                     struct spec_problems *problems, struct err *err);
 
