@@ -15,7 +15,7 @@
 #include "queue.h"
 
 /* Rows wait this long for others to share their commit. */
-#define GROUP_SECONDS 0.1
+#define GROUP_SECONDS 0.2
 #define RETRY_SECONDS 1.0
 
 static bool worth_a_retry(int code)
