@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "job/resolve.h"
 #include "run/state.h"
 
@@ -34,14 +35,16 @@ static bool due_by_epoch(const struct engine_run *run, int64_t epoch)
 
 static int tell_epoch(struct engine_run *run, const struct engine_epoch *epoch, struct err *err)
 {
+    char said[TEXT_NUMBER_BYTES];
     int rc = 0;
 
     if (run->sink.epoch)
         rc = run->sink.epoch(run->sink.context, epoch, err);
-    if (!rc && epoch->evaluated && !isfinite(epoch->test_loss))
-        rc = err_set(err, ERR_DIVERGED, "the test loss after update %llu is %f",
-                     (unsigned long long)run->update, epoch->test_loss);
-    return rc;
+    if (rc || !epoch->evaluated || isfinite(epoch->test_loss))
+        return rc;
+    text_number(epoch->test_loss, said);
+    return err_set(err, ERR_DIVERGED, "the test loss after update %llu is %s",
+                   (unsigned long long)run->update, said);
 }
 
 static int finish_epoch(struct engine_run *run, const atomic_int *request, struct err *err)

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "run/state.h"
 
 void run_gather(const struct engine_run *run, enum split split, const int64_t *index, int64_t n,
@@ -116,11 +117,14 @@ static int check_finite(const struct engine_run *run, struct err *err)
 {
     for (int t = 0; t < run->recipe.n_terms; t++) {
         double loss = run_real(run, &run->result[t][MODEL_OUTPUT_LOSS]);
+        char said[TEXT_NUMBER_BYTES];
 
-        if (!isfinite(loss))
-            return err_set(err, ERR_DIVERGED, "the %s of update %llu is %f",
-                           t == run->recipe.loss_term ? "loss" : "perturbed loss",
-                           (unsigned long long)run->update, loss);
+        if (isfinite(loss))
+            continue;
+        text_number(loss, said);
+        return err_set(err, ERR_DIVERGED, "the %s of update %llu is %s",
+                       t == run->recipe.loss_term ? "loss" : "perturbed loss",
+                       (unsigned long long)run->update, said);
     }
     return 0;
 }

@@ -19,8 +19,8 @@ class Jobs(support.Case):
     def test_submit_watch_succeed(self):
         daemon = self.start()
         made = daemon.post("/v1/jobs", job("m-arwp", 20), 201)
-        self.assertEqual((made["state"], made["updates"], made["facts"]["updates_per_epoch"]),
-                         ("queued", 100, 5))
+        self.assertIn(made["state"], ("queued", "running"))
+        self.assertEqual((made["updates"], made["facts"]["updates_per_epoch"]), (100, 5))
         self.assertEqual(made["spec"]["optimizer"]["momentum"], 0.9)
         self.assertEqual(made["spec"]["checkpoint"]["keep"], 2)
         shown = daemon.wait(made["id"])
@@ -174,7 +174,7 @@ class Trouble(support.Case):
         number = daemon.submit(job(epochs=50, optimizer={"kind": "sgd", "lr": 1e9}))
         after = daemon.submit(job())
         shown = daemon.wait(number, "failed")
-        self.assertRegex(shown["reason"], r"loss .*(nan|inf)")
+        self.assertRegex(shown["reason"], r"loss .* is (NaN|-?Infinity)$")
         losses = daemon.losses(number)
         self.assertEqual(len(losses), shown["updates_done"])
         self.assertGreater(len(losses), 0)
