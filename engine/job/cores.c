@@ -15,7 +15,7 @@
 /* "150000 100000": microseconds in each period of so many; "max 100000": as many as there are. */
 static int quota_of(const char *folder)
 {
-    char path[PATH_MAX + 16];
+    char path[2 * PATH_MAX + 16];
     long long quota, period;
     FILE *file;
     int n;
