@@ -1,8 +1,9 @@
 /* One request from its first line to its answer.
  *
  * Phases: HEAD (nothing looked at) → BODY (checked, reading) → WORK (a worker has it, the
- * connection is suspended) → DONE (the reply is queued). A refusal during HEAD closes the
- * connection when a body is still to come. */
+ * connection is suspended) → WORKED (it goes on here) → DONE (the reply is queued). A refusal
+ * during HEAD is answered behind the body where that is short, so that the client sees it and the
+ * connection stays; else at once, and the connection is closed. */
 #include "connection.h"
 
 #include <stdio.h>

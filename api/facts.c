@@ -1,3 +1,4 @@
+/* A fixed number of places under one lock; a newer job takes the place of an older one. */
 #include "facts.h"
 
 #include <stdlib.h>

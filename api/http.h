@@ -44,7 +44,6 @@ struct api {
     struct digests *digests;
     struct watch *watch;
     char *openapi; /* the description, made once */
-    double started;
     int64_t started_ms;
 };
 
@@ -124,7 +123,6 @@ struct reply {
     struct stream stream; /* in place of both when it has a `read` */
     struct header header[HEADER_MAX];
     int n_headers;
-    bool close;
     struct field_error errors[FIELD_ERRORS_MAX];
     int n_errors, more_errors;
     struct spec_problems *problems; /* of a body */
@@ -146,7 +144,6 @@ struct request {
     struct query_value value[QUERY_MAX];
     char *accept, *range, *if_range, *if_none_match, *if_match, *idempotency_key, *last_event_id;
     char *host, *origin, *site, *mode, *authorization, *cookie, *content_type;
-    bool authorised;
     struct text body;
     size_t discarded;
     bool decided; /* the reply is there, the rest of the body is read and dropped */

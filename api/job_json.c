@@ -1,3 +1,4 @@
+/* A job as JSON: what is known of it, null for what is not known yet. */
 #include "job_json.h"
 
 #include "json_write.h"

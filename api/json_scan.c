@@ -1,3 +1,4 @@
+/* One pass over the text, without allocation. The first problem is the one that is told. */
 #include "json_scan.h"
 
 #include <stdbool.h>

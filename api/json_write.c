@@ -1,3 +1,4 @@
+/* The writer keeps no state but the text: its last byte says whether a comma is due. */
 #include "json_write.h"
 
 #include <math.h>

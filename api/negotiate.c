@@ -1,3 +1,4 @@
+/* Of several ranges that name a type, the most exact one counts, as RFC 9110 wants it. */
 #include "negotiate.h"
 
 #include <stdbool.h>

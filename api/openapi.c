@@ -1,3 +1,4 @@
+/* The description is made once, at the start, and served as it is. */
 #include "openapi.h"
 
 #include <stdio.h>

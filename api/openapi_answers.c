@@ -62,7 +62,7 @@ static const struct {
     {"progress", "0 to 1."},
     {"wish", "pause or cancel: asked of a running job, not yet done."},
     {"seconds", "Of training."},
-    {"facts", "What follows from the spec; not in lists."},
+    {"facts", "What follows from the spec; not in lists, nor when the dataset is not to be had."},
     {"sha256", "Of the file with ?state=model; null until it was asked for."},
     {"more_errors", "How many more there are than `errors` lists."},
     {"code", "Short and stable, for programs."},

@@ -1,3 +1,4 @@
+/* What cannot be followed is ignored, as RFC 9110 allows, and the whole is sent. */
 #include "range.h"
 
 #include <stdbool.h>

@@ -1,3 +1,4 @@
+/* Filling a reply. It owns its body, headers and stream until a response takes them over. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

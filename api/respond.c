@@ -92,8 +92,6 @@ static void add_headers(struct MHD_Response *response, const struct reply *reply
                             "default-src 'none'; script-src 'self'; style-src 'self'; "
                             "img-src 'self' data:; font-src 'self'; connect-src 'self'; "
                             "base-uri 'none'; form-action 'self'; frame-ancestors 'none'");
-    if (reply->close)
-        MHD_add_response_header(response, "Connection", "close");
 }
 
 int respond(struct request *request)

@@ -1,3 +1,4 @@
+/* The header is written, and the place of each tensor planned, without reading a tensor's data. */
 #include "safetensors.h"
 
 #include <inttypes.h>

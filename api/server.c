@@ -151,7 +151,6 @@ static int fill(struct api *api, const struct api_options *options, struct err *
         api->options.beat_seconds = 15;
     api->address = strdup(options->address);
     api->token = options->token ? strdup(options->token) : NULL;
-    api->started = clock_seconds();
     api->started_ms = clock_wall_ms();
     if (!api->address || (options->token && !api->token))
         return err_no_memory(err);

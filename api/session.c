@@ -1,3 +1,4 @@
+/* Sessions without a memory: what the cookie says is signed with the token. */
 #include "session.h"
 
 #include <nettle/hmac.h>

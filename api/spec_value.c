@@ -1,3 +1,4 @@
+/* What the tables of base/spec.h say, as values and as words. */
 #include "spec_value.h"
 
 #include <stdio.h>

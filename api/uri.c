@@ -1,3 +1,4 @@
+/* Decoding in place: what is decoded is never longer than what came. */
 #include "uri.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* By the well-formed sequences of RFC 3629; nothing behind the n bytes is looked at. */
 #include "utf8.h"
 
 static int tail(const unsigned char *at, size_t n)
