@@ -34,9 +34,10 @@ static void lower_priority(void)
         log_debug("cannot lower the priority of a worker: %s", strerror(errno));
 }
 
+/* The disk may be full, the folder away; somebody will see to it, or stop the daemon. */
 static bool passes_by_itself(int rc)
 {
-    return rc == ERR_FULL || rc == ERR_BUSY;
+    return rc == ERR_FULL || rc == ERR_BUSY || rc == ERR_IO || rc == ERR_NO_MEMORY;
 }
 
 static int thread_share(const struct queue *queue)

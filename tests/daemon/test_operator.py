@@ -110,6 +110,20 @@ class Folder(support.Case):
         losses = daemon.losses(number)
         self.assertEqual([loss["update"] for loss in losses], list(range(1, len(losses) + 1)))
 
+    def test_a_job_that_ends_while_the_folder_is_away(self):
+        daemon = self.start()
+        # After some twenty updates, each some hundredths of a second, its loss is no number.
+        number = daemon.submit(job(device="reference", batch_size=60, epochs=50,
+                                   optimizer={"kind": "sgd", "lr": 1e9},
+                                   checkpoint={"every_epochs": 0, "every_seconds": 0},
+                                   model={"kind": "resnet", "width": 32, "blocks": [1]}))
+        daemon.wait(number, "running")
+        os.rename(daemon.state, daemon.state + "-aside")
+        daemon.wait_log("failed", seconds=120)
+        os.rename(daemon.state + "-aside", daemon.state)
+        self.assertRegex(daemon.wait(number, "failed")["reason"], "loss")
+        daemon.wait(daemon.submit(job()))
+
     def test_a_folder_that_cannot_be_written(self):
         daemon = self.start()
         daemon.stop()
