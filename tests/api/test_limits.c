@@ -119,7 +119,7 @@ static void drip(const struct api *api, const char *start, const char *more, str
 
 static void test_slow_senders(void **state)
 {
-    struct api *api = open_api((struct api_options){.idle_seconds = NEVER, .request_seconds = 2});
+    struct api *api = open_api((struct api_options){.idle_seconds = NEVER, .request_seconds = 4});
     struct text got = {0};
     char again[300];
     int fd;
@@ -141,12 +141,39 @@ static void test_slow_senders(void **state)
     text_free(&got);
     fd = http_open(api_port(api), 1); /* several quick ones may take longer together */
     for (int i = 0; i < 4; i++) {
-        usleep(700000);
+        usleep(1300000);
         assert_true(http_put(fd, whole));
         assert_true(http_await(fd, &got, "{\"status\":\"ok\"}\n", PATIENCE));
         text_free(&got);
     }
     close(fd);
+    api_close(api);
+}
+
+/* The deadline is of requests, not of answers; nor does a client that has closed its sending half
+ * count as gone while a worker has its request. */
+static void test_slow_answers(void **state)
+{
+    struct api *api = open_api((struct api_options){.idle_seconds = NEVER, .request_seconds = 1});
+    struct text got = {0};
+    int fd[2];
+
+    (void)state;
+    pthread_mutex_lock(&fixture_control_lock);
+    for (int i = 0; i < 2; i++) {
+        fd[i] = http_open(api_port(api), 1);
+        assert_true(http_put(fd[i], "POST /v1/jobs/1/pause HTTP/1.1\r\nHost: localhost\r\n"
+                                    "Content-Length: 0\r\n\r\n"));
+    }
+    shutdown(fd[1], SHUT_WR);
+    usleep(3000000);
+    pthread_mutex_unlock(&fixture_control_lock);
+    for (int i = 0; i < 2; i++) {
+        assert_true(http_await(fd[i], &got, "\r\n\r\n", PATIENCE));
+        assert_memory_equal(got.data, "HTTP/1.1 409 ", 13);
+        text_free(&got);
+        close(fd[i]);
+    }
     api_close(api);
 }
 
@@ -312,6 +339,7 @@ int main(void)
         cmocka_unit_test(test_left),
         cmocka_unit_test(test_half_closed_reads),
         cmocka_unit_test(test_slow_senders),
+        cmocka_unit_test(test_slow_answers),
         cmocka_unit_test(test_connections_of_an_address),
         cmocka_unit_test(test_connections_in_all),
         cmocka_unit_test(test_streams),
