@@ -3,7 +3,6 @@
 every refusal. What the description forbids in a job the daemon refuses."""
 
 import copy
-import json
 import os
 import sys
 
