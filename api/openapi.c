@@ -20,9 +20,10 @@ static const char introduction[] =
     "bits, 414 and 431 beyond 64 KiB of target and headers, 505 for other versions.\n\n"
     "A request must arrive whole within 30 seconds; otherwise it is answered 408, or just "
     "closed when not even its first line has come. Connections idle for 30 seconds are closed, "
-    "and so is a new one of an address that has as many as it may. A client may close its "
-    "sending half behind a request and read the answer; on an event stream that counts as "
-    "leaving. Streams and files that are not read for 30 seconds are cut off.";
+    "and so is a new one of an address that has as many as it may. A client that closes its "
+    "sending half behind a request may count as one that has left: what it asked for is done, "
+    "but it should not wait for the answer, nor for events. Streams and files that are not read "
+    "for 30 seconds are cut off.";
 
 static void put_path_parameter(struct text *out, const char *name)
 {

@@ -5,15 +5,17 @@
  * its socket down; libmicrohttpd sees that and closes it. A socket is touched under the lock only,
  * and watch_remove comes before its number can be somebody else's.
  *
- * A client may close its sending half behind a whole request and read the answer. One that has
- * done so while the server still waits for bytes is gone: seen twice, half a second apart, so that
- * what is on its way through the server is not taken for missing. */
+ * A client may close its sending half behind a whole request and read the answer (unless a worker
+ * makes it: libmicrohttpd may then close the connection before it sends). One that has done so
+ * while the server still waits for bytes is gone: nothing of it is unread, twice, half a second
+ * apart, so that what is on its way through the server is not taken for missing. */
 #include "watch.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -68,14 +70,22 @@ static void end(struct watch *watch, struct watched *watched, bool late)
     shutdown(watched->fd, SHUT_RDWR);
 }
 
-static void look(struct watch *watch, struct watched *watched, double now)
+/* Its client has closed (at least) its sending half, and all that it sent was read. */
+static bool left(const struct watched *watched)
 {
     struct pollfd fd = {.fd = watched->fd, .events = POLLRDHUP};
+    int unread = 0;
+
+    return poll(&fd, 1, 0) > 0 && (ioctl(watched->fd, FIONREAD, &unread) != 0 || unread == 0);
+}
+
+static void look(struct watch *watch, struct watched *watched, double now)
+{
     bool closed;
 
     if (watched->state != WATCHED_IDLE && watched->state != WATCHED_BEGUN)
         return;
-    closed = poll(&fd, 1, 0) > 0;
+    closed = left(watched);
     if (now >= watched->deadline)
         end(watch, watched, !closed);
     else if (closed && watched->half_closed)

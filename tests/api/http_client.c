@@ -56,7 +56,7 @@ bool http_await(int fd, struct text *got, const char *wanted, double seconds)
     return true;
 }
 
-long http_send(int port, const void *bytes, size_t n, int milliseconds, char **out)
+long http_send(int port, const void *bytes, size_t n, bool ends, int milliseconds, char **out)
 {
     struct text text = {0};
     char block[16384];
@@ -73,7 +73,8 @@ long http_send(int port, const void *bytes, size_t n, int milliseconds, char **o
             break;
         sent += (size_t)part;
     }
-    shutdown(fd, SHUT_WR);
+    if (ends)
+        shutdown(fd, SHUT_WR);
     for (;;) {
         struct pollfd ready = {.fd = fd, .events = POLLIN};
         ssize_t part = poll(&ready, 1, milliseconds) > 0 ? recv(fd, block, sizeof block, 0) : 0;
@@ -100,7 +101,7 @@ int http_ask(int port, const char *method, const char *target, const char *heade
         text_append(&text, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
                     strlen(body));
     text_append(&text, "\r\n%s", body ? body : "");
-    if (http_send(port, text.data, text.length, 60000, answer) > 12)
+    if (http_send(port, text.data, text.length, false, 60000, answer) > 12)
         status = atoi(*answer + 9);
     text_free(&text);
     return status;

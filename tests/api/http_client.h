@@ -7,10 +7,10 @@
 
 #include "base/text.h"
 
-/* Sends and reads until the server closes, `milliseconds` pass without a byte, or the answer is
- * complete. The caller frees *out, which is NUL-terminated. Returns its length, -1 without a
- * connection. */
-long http_send(int port, const void *bytes, size_t n, int milliseconds, char **out);
+/* Sends, closes its sending half if the request `ends` so, and reads until the server closes or
+ * `milliseconds` pass without a byte. The caller frees *out, which is NUL-terminated. Returns its
+ * length, -1 without a connection. */
+long http_send(int port, const void *bytes, size_t n, bool ends, int milliseconds, char **out);
 /* One request with these further headers ("A: b\r\n…" or ""), Connection: close. The status. */
 int http_ask(int port, const char *method, const char *target, const char *headers,
              const char *body, char **answer);

@@ -32,7 +32,7 @@ static int fetch(const char *headers, char **answer, const char **body, size_t *
     int count = snprintf(text, sizeof text,
                          "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s\r\n",
                          latest, headers);
-    long length = http_send(fixture.port, text, (size_t)count, 60000, answer);
+    long length = http_send(fixture.port, text, (size_t)count, false, 60000, answer);
 
     assert_true(length > 12);
     *body = http_body(*answer);
@@ -151,7 +151,7 @@ static int log_in(int port, const char *body, char **answer)
                  "application/x-www-form-urlencoded\r\nContent-Length: %zu\r\n\r\n%s",
                  strlen(body), body);
 
-    assert_true(http_send(port, text, (size_t)n, 60000, answer) > 12);
+    assert_true(http_send(port, text, (size_t)n, false, 60000, answer) > 12);
     return atoi(*answer + 9);
 }
 

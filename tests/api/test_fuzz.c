@@ -64,7 +64,7 @@ static void load(void)
 static void send_one(const char *name, const void *bytes, size_t n, int milliseconds)
 {
     char *answer;
-    long length = http_send(fixture.port, bytes, n, milliseconds, &answer);
+    long length = http_send(fixture.port, bytes, n, true, milliseconds, &answer);
 
     if (length < 0)
         fail_msg("%s: the server does not listen any more", name);

@@ -214,7 +214,7 @@ static void test_checkpoints(void **state)
     (void)state;
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(json, "checkpoints")), 1);
     cJSON_Delete(json);
-    n = http_send(fixture.port, whole, sizeof whole - 1, 5000, &answer);
+    n = http_send(fixture.port, whole, sizeof whole - 1, false, 60000, &answer);
     body = http_body(answer);
     n -= body - answer;
     assert_true(n > 16 && n % 4 == 0);
@@ -294,7 +294,7 @@ static void test_host(void **state)
     char *answer;
 
     (void)state;
-    http_send(fixture.port, evil, sizeof evil - 1, 5000, &answer);
+    http_send(fixture.port, evil, sizeof evil - 1, true, 60000, &answer);
     assert_non_null(strstr(answer, " 421 "));
     free(answer);
 }
