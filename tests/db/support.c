@@ -173,13 +173,13 @@ void settle(struct place *place)
 {
     struct db_health health;
 
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 6000; i++) {
         db_health(place->db, &health);
         if (health.queued_rows == 0)
             return;
         usleep(10000);
     }
-    fail_msg("rows are still queued after ten seconds: %s", health.problem);
+    fail_msg("rows are still queued after a minute: %s", health.problem);
 }
 
 static bool same(double a, double b)
@@ -304,11 +304,11 @@ struct db_job get_job(struct place *place, int64_t id)
 
 void wait_for_health(struct place *place, bool writing, struct db_health *out)
 {
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 6000; i++) {
         db_health(place->db, out);
         if (out->writing == writing)
             return;
         usleep(10000);
     }
-    fail_msg("after five seconds writing is still %d: %s", out->writing, out->problem);
+    fail_msg("after a minute writing is still %d: %s", out->writing, out->problem);
 }

@@ -84,7 +84,7 @@ void assert_checkpoint_equal(const struct checkpoint *got, const struct checkpoi
 /* db_job_get; free it with db_job_free. */
 struct db_job get_job(struct place *place, int64_t id);
 
-/* Waits until the health says so (writing or not), at most five seconds. */
+/* Waits until the health says so (writing or not), at most a minute. */
 void wait_for_health(struct place *place, bool writing, struct db_health *out);
 
 #endif

@@ -54,7 +54,7 @@ static void refused_in_time(struct place *place, int code, const char *text)
 
     assert_refused(insert(place, err), code, text);
     assert_true(clock_seconds() - start >= 0.25);
-    assert_true(clock_seconds() - start < 1.5);
+    assert_true(clock_seconds() - start < 30);
 }
 
 static void a_full_disk_loses_nothing(void **state)
@@ -225,7 +225,7 @@ static void giving_up_frees_those_who_wait(void **state)
     db_give_up(place->db);
     pthread_join(thread, NULL);
     assert_int_equal(worker.code, ERR_FULL);
-    assert_true(clock_seconds() - start < 1);
+    assert_true(clock_seconds() - start < 9);
     /* What the worker does next is told at once, too. */
     code = db_job_set_state(place->db, worker.job, JOB_QUEUED, NULL, NULL);
     assert_true(code == ERR_FULL);
@@ -234,7 +234,7 @@ static void giving_up_frees_those_who_wait(void **state)
     place->reader = NULL;
     db_close(place->db);
     place->db = NULL;
-    assert_true(clock_seconds() - start < 2);
+    assert_true(clock_seconds() - start < 9); /* closing waits for ten, if it waits */
     limit_files(RLIM_INFINITY);
     place_open(place, NULL);
     place_check(place);
