@@ -125,7 +125,7 @@ class Streams(support.Case):
         daemon = self.start()
         number = daemon.submit(job(device="reference", batch_size=50, epochs=100000,
                                    evaluate={"every_epochs": 10000},
-                                   model={"kind": "resnet", "width": 16, "blocks": [1, 1]}))
+                                   model={"kind": "resnet", "width": 8, "blocks": [1, 1]}))
         before = daemon.wait_update(number, 3)["updates_done"]
         stream = Events(daemon, f"/v1/jobs/{number}/events", last_id=0)
         updates = []

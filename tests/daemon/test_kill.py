@@ -25,7 +25,8 @@ AT_WORK, STARTING, WRITING = "at work", "starting", "writing a checkpoint"
 
 def jobs():
     """One of each method; together they take some seconds."""
-    return [support.job(method, epochs=24, batch_size=10, seed=5,
+    epochs = 24 if support.SLOW <= 1 else 8
+    return [support.job(method, epochs=epochs, batch_size=10, seed=5,
                         model={"kind": "resnet", "width": 8, "blocks": [1, 1, 1]},
                         dataset={"kind": "digits", "train_limit": 160, "label_noise": 0.2},
                         checkpoint={"every_epochs": 1, "keep": 2})

@@ -68,8 +68,9 @@ class Process(support.Case):
     def test_many_jobs_leave_nothing_behind(self):
         daemon = self.start("--workers", "2", "--queue-limit", "1000")
         sizes = []
+        each = 100 if support.SLOW <= 1 else 30
         for _ in range(3):
-            last = [daemon.submit(job("m-arwp", epochs=1, seed=seed)) for seed in range(100)][-2:]
+            last = [daemon.submit(job("m-arwp", epochs=1, seed=seed)) for seed in range(each)][-2:]
             for number in last:
                 daemon.wait(number, seconds=300)
             sizes.append(self.size(daemon.process.pid))
@@ -112,11 +113,11 @@ class Folder(support.Case):
 
     def test_a_job_that_ends_while_the_folder_is_away(self):
         daemon = self.start()
-        # After some twenty updates, each some hundredths of a second, its loss is no number.
-        number = daemon.submit(job(device="reference", batch_size=60, epochs=50,
+        # After some updates, each tenths of a second, its loss is no number.
+        number = daemon.submit(job(batch_size=100, epochs=500, evaluate={"every_epochs": 500},
                                    optimizer={"kind": "sgd", "lr": 1e9},
                                    checkpoint={"every_epochs": 0, "every_seconds": 0},
-                                   model={"kind": "resnet", "width": 32, "blocks": [1]}))
+                                   model={"kind": "resnet18", "width": 16}))
         daemon.wait(number, "running")
         os.rename(daemon.state, daemon.state + "-aside")
         daemon.wait_log("failed", seconds=120)
