@@ -163,6 +163,35 @@ static void nan_comes_through(void **state)
     }
 }
 
+/* Equal logits: the lower class comes first. NaN is never right, and before all others; so a model
+ * that has diverged does not look like a perfect one. */
+static void ties_and_nan_in_ranking(void **state)
+{
+    static const double logits[6][3] = {{1, 1, 1},   {1, 1, 1},   {1, 1, 1},
+                                        {5, 4, NAN}, {NAN, 1, 2}, {NAN, NAN, NAN}};
+    static const int32_t labels[] = {0, 1, 2, 1, 0, 2};
+    static const double right[] = {1, 2, 4}; /* among the first one, two, three */
+
+    (void)state;
+    for (const struct cpu_way *way = cpu_ways; way->name; way++) {
+        struct graph *g = graph_new(true);
+        int x = graph_input(g, shape_of(2, (int64_t)6, (int64_t)3), VALUE_REAL);
+        int l = graph_input(g, shape_of(1, (int64_t)6), VALUE_INDEX);
+        struct trial *t;
+
+        for (int k = 1; k <= 3; k++)
+            graph_output(g, graph_correct(g, x, l, k));
+        t = trial_open(g, way->class, &way->options);
+        memcpy(t->input[0], logits, sizeof logits);
+        memcpy(t->labels[1], labels, sizeof labels);
+        trial_run(t);
+        for (int k = 0; k < 3; k++)
+            assert_true(t->output[k][0] == right[k]);
+        trial_close(t);
+        graph_free(g);
+    }
+}
+
 static int open_program(struct graph *g, struct program **out, struct err *failure)
 {
     struct backend_options backend_options = {.threads = 1};
@@ -205,6 +234,7 @@ int main(void)
         cmocka_unit_test(normalisations_of_nets),
         cmocka_unit_test(statistics_survive_an_offset),
         cmocka_unit_test(nan_comes_through),
+        cmocka_unit_test(ties_and_nan_in_ranking),
         cmocka_unit_test(unknown_operations_are_refused),
     };
 

@@ -104,14 +104,17 @@ int cpu_run_cross_entropy_grad(const struct program *p, const struct command *c,
     return 0;
 }
 
-/* A NaN is above nothing, and nothing is above it, as everywhere in C. */
+/* How many classes come before the label: those of higher logits, of equal ones the lower classes,
+ * and NaN before all. A label whose logit is NaN comes after any number of them. */
 static size_t rank_of_label(const float *row, size_t n, size_t label)
 {
-    size_t above = 0;
+    size_t before = 0;
 
+    if (isnan(row[label]))
+        return SIZE_MAX;
     for (size_t i = 0; i < n; i++)
-        above += row[i] > row[label] || (i < label && row[i] == row[label]);
-    return above;
+        before += !(row[i] < row[label]) && !(i >= label && row[i] == row[label]);
+    return before;
 }
 
 int cpu_run_correct(const struct program *p, const struct command *c, struct err *err)
