@@ -86,19 +86,27 @@ static int take_event(void *context, const struct db_event *event)
     return 0;
 }
 
+/* Whether the client knows nothing of what happened here. One that names an event which has not
+ * happened yet has seen another state folder; it would wait for long, and for the wrong thing. */
+static bool is_new(const struct events *events, int64_t last)
+{
+    return events->fresh || events->seen > last;
+}
+
 /* The first thing that is sent: how soon to come back, and where a new client begins. */
 static int begin(struct events *events, struct db_reader *reader, struct err *err)
 {
     struct db_job job;
-    int rc;
+    int64_t last;
+    int rc = db_events_last(reader, &last, err);
 
-    events->begun = true;
-    text_append(&events->text, "retry: %d\n\n", RETRY_MS);
-    if (!events->fresh)
-        return 0;
-    rc = db_events_last(reader, &events->seen, err);
     if (rc)
         return rc;
+    events->begun = true;
+    text_append(&events->text, "retry: %d\n\n", RETRY_MS);
+    if (!is_new(events, last))
+        return 0;
+    events->seen = last;
     if (!events->job) {
         open_event(&events->text, events->seen, "start");
         text_append(&events->text, "{\"sequence\":%lld}\n\n", (long long)events->seen);
@@ -237,6 +245,7 @@ static int check_job(struct events *events, bool *done, struct err *err)
 {
     struct db_reader *reader;
     struct db_job job;
+    int64_t last = 0;
     bool any = false;
     int rc = readers_take(events->api->readers, &reader, err);
 
@@ -246,9 +255,11 @@ static int check_job(struct events *events, bool *done, struct err *err)
     if (rc == 0) {
         events->over = ended(job.state);
         db_job_free(&job);
-        if (events->over && !events->fresh)
-            rc = db_events_each(reader, events->job, events->seen, 1, stop_at_first, &any, err);
-        *done = events->over && !events->fresh && !any;
+        rc = db_events_last(reader, &last, err);
+    }
+    if (rc == 0 && events->over && !is_new(events, last)) {
+        rc = db_events_each(reader, events->job, events->seen, 1, stop_at_first, &any, err);
+        *done = !any;
     }
     readers_give(events->api->readers, reader);
     return rc;

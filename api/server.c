@@ -24,6 +24,8 @@
 #define CONNECTION_BYTES   65536
 #define TOKEN_MIN          16
 #define CLOSE_WAIT_SECONDS 3
+#define STREAMS_MAX        128 /* and no more than half of the connections, unless told otherwise */
+#define PER_ADDRESS_MAX    64
 
 static int check_token(const struct api *api, struct err *err)
 {
@@ -102,6 +104,16 @@ static void notice_vanished(const struct api *api, int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &most_ms, sizeof most_ms);
 }
 
+/* On the loopback, all users of the machine and all clients of a proxy have one address. */
+static unsigned per_address(const struct api *api)
+{
+    const struct api_options *options = &api->options;
+
+    if (options->connections_per_address)
+        return (unsigned)options->connections_per_address;
+    return api->loopback ? (unsigned)options->connections : PER_ADDRESS_MAX;
+}
+
 static int start(struct api *api, struct err *err)
 {
     const struct api_options *options = &api->options;
@@ -120,11 +132,11 @@ static int start(struct api *api, struct err *err)
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL, NULL,
         connection_handle, api, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE,
         (unsigned)SERVER_THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)options->connections,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)options->connections_per_address,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)options->idle_seconds, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_URI_LOG_CALLBACK, connection_target, api, MHD_OPTION_NOTIFY_COMPLETED,
-        connection_done, api, MHD_OPTION_NOTIFY_CONNECTION, connection_notify, api, MHD_OPTION_END);
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, per_address(api), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)options->idle_seconds,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, connection_target, api,
+        MHD_OPTION_NOTIFY_COMPLETED, connection_done, api, MHD_OPTION_NOTIFY_CONNECTION,
+        connection_notify, api, MHD_OPTION_END);
     if (!api->daemon) {
         close(fd);
         return err_set(err, ERR_IO, "the HTTP server did not start");
@@ -139,10 +151,9 @@ static int fill(struct api *api, const struct api_options *options, struct err *
         api->options.body_bytes = 1 << 20;
     if (!api->options.connections)
         api->options.connections = 256;
-    if (!api->options.connections_per_address)
-        api->options.connections_per_address = 64;
     if (!api->options.event_streams)
-        api->options.event_streams = 128;
+        api->options.event_streams =
+            api->options.connections < 2 * STREAMS_MAX ? api->options.connections / 2 : STREAMS_MAX;
     if (!api->options.idle_seconds)
         api->options.idle_seconds = 30;
     if (!api->options.request_seconds)

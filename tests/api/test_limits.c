@@ -264,6 +264,41 @@ static void test_streams(void **state)
     api_close(api);
 }
 
+/* The users of a machine, and a proxy's clients, have one address: their streams leave room for
+ * other requests. */
+static void test_streams_leave_room(void **state)
+{
+    static const char follow[] = "GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    enum { STREAMS = 100 };
+    struct api *few = open_api((struct api_options){.connections = 8});
+    struct api *api = open_api((struct api_options){0});
+    struct text got = {0};
+    int fd[STREAMS], few_fd[4];
+
+    (void)state;
+    for (int i = 0; i < STREAMS; i++) {
+        fd[i] = http_open(api_port(api), 1);
+        assert_true(http_put(fd[i], follow));
+        assert_true(http_await(fd[i], &got, "event: start", PATIENCE));
+        text_free(&got);
+    }
+    await_live(api);
+    for (int i = 0; i < 4; i++) {
+        few_fd[i] = http_open(api_port(few), 1);
+        assert_true(http_put(few_fd[i], follow));
+        assert_true(http_await(few_fd[i], &got, "event: start", PATIENCE));
+        text_free(&got);
+    }
+    assert_int_equal(http_ask(api_port(few), "GET", "/v1/events", "", NULL, &got.data), 503);
+    free(got.data);
+    for (int i = 0; i < STREAMS; i++)
+        close(fd[i]);
+    for (int i = 0; i < 4; i++)
+        close(few_fd[i]);
+    api_close(few);
+    api_close(api);
+}
+
 /* All workers are busy and as many requests wait as may: the next one is refused at once. */
 static void test_waiting_requests(void **state)
 {
@@ -344,6 +379,7 @@ int main(void)
         cmocka_unit_test(test_connections_of_an_address),
         cmocka_unit_test(test_connections_in_all),
         cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_streams_leave_room),
         cmocka_unit_test(test_waiting_requests),
         cmocka_unit_test(test_long_bodies),
     };

@@ -200,6 +200,12 @@ static void test_events(void **state)
                          204);
     }
     free(answer);
+    /* An event that has not happened: of another state folder. */
+    assert_int_equal(http_ask(fixture.port, "GET", "/v1/jobs/1/events",
+                              "Last-Event-ID: 9007199254740991\r\n", NULL, &answer),
+                     200);
+    assert_non_null(strstr(http_body(answer), "event: job\ndata: {\"id\":1,"));
+    free(answer);
 }
 
 static void test_checkpoints(void **state)

@@ -81,6 +81,43 @@ static void test_live(void **state)
     api_close(api);
 }
 
+/* Who names an event that has not happened yet has seen another state folder: it begins anew. */
+static void test_events_of_another_folder(void **state)
+{
+    static const char *const ids[] = {"9007199254740991", "99999999999999999999"};
+    struct api *api = open_api((struct api_options){0});
+    int64_t job = fixture_run();
+    struct err err;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct text got = {0}, all = {0};
+        int fd = http_open(api_port(api), 1), other = http_open(api_port(api), 1);
+        char text[200];
+
+        snprintf(
+            text, sizeof text,
+            "GET /v1/jobs/%lld/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: %s\r\n\r\n",
+            (long long)job, ids[i]);
+        assert_true(http_put(fd, text));
+        snprintf(text, sizeof text,
+                 "GET /v1/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: %s\r\n\r\n", ids[i]);
+        assert_true(http_put(other, text));
+        assert_true(http_await(fd, &got, "event: job\n", PATIENCE));
+        assert_true(http_await(other, &all, "event: start\n", PATIENCE));
+        if (i == 1) { /* what happens from now on comes, too */
+            assert_int_equal(db_job_set_state(fixture.db, job, JOB_FAILED, NULL, &err), 0);
+            assert_true(http_await(fd, &got, "\r\n0\r\n\r\n", PATIENCE));
+            assert_true(http_await(other, &all, "\"failed\"", PATIENCE));
+        }
+        text_free(&got);
+        text_free(&all);
+        close(fd);
+        close(other);
+    }
+    api_close(api);
+}
+
 /* A stream that has nothing to say says so, and no limit of time on requests ends it. */
 static void test_heartbeat(void **state)
 {
@@ -180,6 +217,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_live),
+        cmocka_unit_test(test_events_of_another_folder),
         cmocka_unit_test(test_heartbeat),
         cmocka_unit_test(test_who_does_not_read),
     };
