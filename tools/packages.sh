@@ -5,13 +5,14 @@
 # To build the daemon. gcc brings libgomp and the sanitizers.
 # shellcheck disable=SC2034
 packages_build=(gcc libc6-dev meson ninja-build pkg-config python3 libdnnl-dev libmicrohttpd-dev
-                libcjson-dev libsqlite3-dev nettle-dev)
+                libcjson-dev libsqlite3-dev nettle-dev libjpeg62-turbo-dev libpng-dev)
 # shellcheck disable=SC2034
 packages_demonstration=(curl jq)
 # shellcheck disable=SC2034
 packages_check=(libcmocka-dev clang-format shellcheck systemd curl git jq)
 # shellcheck disable=SC2034
-packages_crosscheck=(python3-torch python3-numpy chromium chromium-driver)
+packages_crosscheck=(python3-torch python3-torchvision python3-numpy python3-pil chromium
+                     chromium-driver)
 
 # packages_missing NAME…: those that are not installed. npm counts as there when the command is:
 # Node.js from elsewhere brings its own, and Debian's would not install beside it.

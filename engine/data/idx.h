@@ -3,19 +3,11 @@
 #ifndef ENGINE_DATA_IDX_H
 #define ENGINE_DATA_IDX_H
 
-#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
-
-/* Where the bytes come from: a file of a folder, or memory. */
-struct idx_source {
-    char name[PATH_MAX]; /* for messages */
-    const uint8_t *memory;
-    int fd; /* -1 for memory */
-    int64_t size;
-};
+#include "data/file.h"
 
 #define IDX_SIDE_MAX    4096
 #define IDX_SAMPLES_MAX 1000000000
@@ -23,12 +15,8 @@ struct idx_source {
 
 /* The file `folder`/`stem`-`kind` or `folder`/`stem`.`kind`, with stem "train-images" and kind
  * "idx3-ubyte", say. A packed one (.gz) is refused with a message that tells what to do. */
-int idx_source_open(struct idx_source *source, const char *folder, const char *stem,
-                    const char *kind, struct err *err);
-void idx_source_memory(struct idx_source *source, const char *name, const uint8_t *memory,
-                       int64_t size);
-/* Takes one that was never opened if it is {.fd = -1}. */
-void idx_source_close(struct idx_source *source);
+int idx_open(struct data_file *file, const char *folder, const char *stem, const char *kind,
+             struct err *err);
 
 struct idx_header {
     int64_t n, height, width; /* labels: height and width 1 */
@@ -36,11 +24,7 @@ struct idx_header {
 };
 
 /* Reads and checks the header against the file's size: ERR_CORRUPT says what is wrong. */
-int idx_header_read(struct idx_header *out, const struct idx_source *source, bool images,
-                    struct err *err);
-
-/* n bytes from offset; those past the end are ERR_CORRUPT (the file has shrunk). */
-int idx_source_read(const struct idx_source *source, int64_t offset, int64_t n, uint8_t *to,
+int idx_header_read(struct idx_header *out, const struct data_file *file, bool images,
                     struct err *err);
 
 #endif

@@ -5,15 +5,15 @@
 
 #include "data/order.h"
 
-static uint8_t wrong_label(uint8_t label, int classes, int64_t sample, uint64_t seed)
+static int32_t wrong_label(int32_t label, int classes, int64_t sample, uint64_t seed)
 {
     struct philox draw = philox(seed, (uint32_t)sample, random_stream(RANDOM_LABEL_VALUE, 0, 0), 0);
     double unit = (double)(draw.word[0] >> 8) * 0x1p-24;
 
-    return (uint8_t)((label + 1 + (int)(unit * (classes - 1))) % classes);
+    return (int32_t)((label + 1 + (int)(unit * (classes - 1))) % classes);
 }
 
-int label_noise_apply(uint8_t *labels, int64_t n, int classes, double share, uint64_t seed,
+int label_noise_apply(int32_t *labels, int64_t n, int classes, double share, uint64_t seed,
                       struct err *err)
 {
     int64_t wrong = llround(share * (double)n);

@@ -6,7 +6,7 @@
 #include "base/err.h"
 
 /* Makes round(share·n) labels wrong, as data/dataset.h defines. `classes` ≥ 2. */
-int label_noise_apply(uint8_t *labels, int64_t n, int classes, double share, uint64_t seed,
+int label_noise_apply(int32_t *labels, int64_t n, int classes, double share, uint64_t seed,
                       struct err *err);
 
 #endif

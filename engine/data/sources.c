@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
+
 /* digits.S */
 extern const uint8_t digits_train_images[], digits_train_labels[];
 extern const uint8_t digits_test_images[], digits_test_labels[];
@@ -12,14 +14,14 @@ extern const int64_t digits_test_images_bytes, digits_test_labels_bytes;
 
 static void use_digits(struct sources *sources)
 {
-    idx_source_memory(&sources->images[SPLIT_TRAIN], "digits: training images", digits_train_images,
-                      digits_train_images_bytes);
-    idx_source_memory(&sources->labels[SPLIT_TRAIN], "digits: training labels", digits_train_labels,
-                      digits_train_labels_bytes);
-    idx_source_memory(&sources->images[SPLIT_TEST], "digits: test images", digits_test_images,
-                      digits_test_images_bytes);
-    idx_source_memory(&sources->labels[SPLIT_TEST], "digits: test labels", digits_test_labels,
-                      digits_test_labels_bytes);
+    data_file_memory(&sources->images[SPLIT_TRAIN], "digits: training images", digits_train_images,
+                     digits_train_images_bytes);
+    data_file_memory(&sources->labels[SPLIT_TRAIN], "digits: training labels", digits_train_labels,
+                     digits_train_labels_bytes);
+    data_file_memory(&sources->images[SPLIT_TEST], "digits: test images", digits_test_images,
+                     digits_test_images_bytes);
+    data_file_memory(&sources->labels[SPLIT_TEST], "digits: test labels", digits_test_labels,
+                     digits_test_labels_bytes);
 }
 
 static int open_folder(struct sources *sources, const char *folder, struct err *err)
@@ -29,16 +31,34 @@ static int open_folder(struct sources *sources, const char *folder, struct err *
     int rc = 0;
 
     for (int s = 0; s < SPLITS && !rc; s++) {
-        rc = idx_source_open(&sources->images[s], folder, images[s], "idx3-ubyte", err);
+        rc = idx_open(&sources->images[s], folder, images[s], "idx3-ubyte", err);
         if (!rc)
-            rc = idx_source_open(&sources->labels[s], folder, labels[s], "idx1-ubyte", err);
+            rc = idx_open(&sources->labels[s], folder, labels[s], "idx1-ubyte", err);
+    }
+    return rc;
+}
+
+static int take_labels(struct sources *sources, int s, int64_t offset, struct err *err)
+{
+    int64_t n = sources->header[s].n;
+    cleanup_free uint8_t *bytes = malloc((size_t)n);
+    int rc;
+
+    sources->label[s] = calloc((size_t)n, sizeof *sources->label[s]);
+    if (!bytes || !sources->label[s])
+        return err_no_memory(err);
+    rc = data_file_read(&sources->labels[s], offset, n, bytes, err);
+    for (int64_t i = 0; i < n && !rc; i++) {
+        sources->label[s][i] = bytes[i];
+        if (bytes[i] >= sources->classes)
+            sources->classes = bytes[i] + 1;
     }
     return rc;
 }
 
 static int read_labels(struct sources *sources, int s, struct err *err)
 {
-    const struct idx_source *source = &sources->labels[s];
+    const struct data_file *source = &sources->labels[s];
     int64_t n = sources->header[s].n;
     struct idx_header header;
     int rc = idx_header_read(&header, source, false, err);
@@ -48,16 +68,7 @@ static int read_labels(struct sources *sources, int s, struct err *err)
     if (header.n != n)
         return err_set(err, ERR_CORRUPT, "%.200s: %lld labels for the %lld images of %.200s",
                        source->name, (long long)header.n, (long long)n, sources->images[s].name);
-    sources->label[s] = malloc((size_t)n);
-    if (!sources->label[s])
-        return err_no_memory(err);
-    rc = idx_source_read(source, header.data_offset, n, sources->label[s], err);
-    if (rc)
-        return rc;
-    for (int64_t i = 0; i < n; i++)
-        if (sources->label[s][i] >= sources->classes)
-            sources->classes = sources->label[s][i] + 1;
-    return 0;
+    return take_labels(sources, s, header.data_offset, err);
 }
 
 static int check_splits(const struct sources *sources, struct err *err)
@@ -97,8 +108,8 @@ int sources_open(struct sources *out, const struct job_dataset *job, struct err 
 void sources_close(struct sources *sources)
 {
     for (int s = 0; s < SPLITS; s++) {
-        idx_source_close(&sources->images[s]);
-        idx_source_close(&sources->labels[s]);
+        data_file_close(&sources->images[s]);
+        data_file_close(&sources->labels[s]);
         free(sources->label[s]);
     }
 }

@@ -6,9 +6,9 @@
 #include "data/idx.h"
 
 struct sources {
-    struct idx_source images[SPLITS], labels[SPLITS];
+    struct data_file images[SPLITS], labels[SPLITS];
     struct idx_header header[SPLITS]; /* of the images; the labels' n is the same */
-    uint8_t *label[SPLITS];           /* [n], owned here; who takes one sets NULL */
+    int32_t *label[SPLITS];           /* [n], owned here; who takes one sets NULL */
     int classes;
 };
 

@@ -43,9 +43,17 @@ static void check_device(struct check *check)
 
 static void check_dataset(struct check *check, const struct dataset_info *info)
 {
-    if (check->job->dataset.train_limit > info->n[SPLIT_TRAIN])
+    const struct job_dataset *dataset = &check->job->dataset;
+    int side = info->height < info->width ? info->height : info->width;
+
+    if (dataset->train_limit > info->n[SPLIT_TRAIN])
         report(check, "/dataset/train_limit", "there are only %lld training samples",
                (long long)info->n[SPLIT_TRAIN]);
+    if (dataset->augment.crop_padding >= side)
+        report(check, "/dataset/augment/crop_padding",
+               "must be below the images' side of %d: a crop could be all padding", side);
+    if (dataset->kind == DATASET_IMAGE_FOLDER && dataset->resize < dataset->size)
+        report(check, "/dataset/resize", "must be at least size, %lld", (long long)dataset->size);
 }
 
 static void check_length(struct check *check, int64_t samples)
@@ -147,14 +155,18 @@ int engine_job_check(const struct engine_job *job,
                      void *context)
 {
     struct check check = {job, problem, context, 0};
-    bool idx = job->dataset.kind == DATASET_IDX;
+    bool has_path = job->dataset.kind != DATASET_DIGITS;
     struct dataset_info info;
     struct err err;
 
-    if (idx && job->dataset.path[0] != '/')
+    if (has_path && job->dataset.path[0] != '/')
         report(&check, "/dataset/path", "must be an absolute path");
     else if (dataset_describe(&info, &job->dataset, &err))
-        report(&check, idx ? "/dataset/path" : "/dataset", "%s", err.message);
+        report(&check,
+               err.code == ERR_UNSUPPORTED ? "/dataset/kind"
+               : has_path                  ? "/dataset/path"
+                                           : "/dataset",
+               "%s", err.message);
     if (!check.n)
         return job_check_with(job, &info, problem, context);
     check_device(&check);

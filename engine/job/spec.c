@@ -53,17 +53,144 @@ static const struct spec_object models[] = {
         .doc = "Share of the training labels that are made wrong, drawn by the seed.",             \
     }
 
+#define PATH(text)                                                                                 \
+    {                                                                                              \
+        .name = "path", .type = SPEC_STRING, .offset = offsetof(struct job_dataset, path),         \
+        .required = true, .max_length = JOB_PATH_MAX, .doc = text,                                 \
+    }
+#define AUGMENT(description)                                                                       \
+    {                                                                                              \
+        .name = "augment", .type = SPEC_OBJECT, .offset = offsetof(struct job_dataset, augment),   \
+        .object = &(description),                                                                  \
+        .doc = "How training images are varied, anew in each pass over the data.",                 \
+    }
+#define FLIP(value)                                                                                \
+    {                                                                                              \
+        .name = "flip", .type = SPEC_BOOL, .offset = offsetof(struct job_augment, flip),           \
+        .number = (value), .doc = "Half of the images are mirrored, left to right.",               \
+    }
+#define CROP_PADDING(value)                                                                        \
+    {                                                                                              \
+        .name = "crop_padding", .type = SPEC_INT,                                                  \
+        .offset = offsetof(struct job_augment, crop_padding), .min = 0, .max = 4096,               \
+        .number = (value),                                                                         \
+        .doc = "Black pixels that are added on each side before a window of the image's size is "  \
+               "cut out at random; 0: no such crop.",                                              \
+    }
+#define RANDAUGMENT                                                                                \
+    {                                                                                              \
+        .name = "randaugment",                                                                     \
+        .type = SPEC_INT,                                                                          \
+        .offset = offsetof(struct job_augment, randaugment),                                       \
+        .min = 0,                                                                                  \
+        .max = 14,                                                                                 \
+        .doc = "RandAugment: operations an image, drawn from 14; 0: none.",                        \
+    },                                                                                             \
+    {                                                                                              \
+        .name = "randaugment_magnitude", .type = SPEC_INT,                                         \
+        .offset = offsetof(struct job_augment, randaugment_magnitude), .min = 0,                   \
+        .max = JOB_RANDAUGMENT_MAX, .number = 9,                                                   \
+        .doc = "RandAugment: strength of the operations, of 30.",                                  \
+    }
+#define CUTOUT(value)                                                                              \
+    {                                                                                              \
+        .name = "cutout",                                                                          \
+        .type = SPEC_INT,                                                                          \
+        .offset = offsetof(struct job_augment, cutout),                                            \
+        .min = 0,                                                                                  \
+        .max = 4096,                                                                               \
+        .number = (value),                                                                         \
+        .doc = "Side of a square, in pixels and centred anywhere in the image, that becomes 0 "    \
+               "after normalisation; 0: none.",                                                    \
+    },                                                                                             \
+    {                                                                                              \
+        .name = "cutout_probability", .type = SPEC_REAL,                                           \
+        .offset = offsetof(struct job_augment, cutout_probability), .min = 0, .max = 1,            \
+        .number = 0.5, .doc = "Share of the images that are cut out from.",                        \
+    }
+
+static const struct spec_field grey_augment_fields[] = {FLIP(0), CROP_PADDING(0), CUTOUT(0)};
+static const struct spec_field cifar_augment_fields[] = {FLIP(1), CROP_PADDING(4), RANDAUGMENT,
+                                                         CUTOUT(16)};
+
+static const char *const crops[] = {[CROP_CENTER] = "center",
+                                    [CROP_RANDOM] = "random",
+                                    [CROP_RANDOM_RESIZED] = "random_resized",
+                                    NULL};
+
+static const struct spec_field folder_augment_fields[] = {
+    {.name = "crop",
+     .type = SPEC_CHOICE,
+     .offset = offsetof(struct job_augment, crop),
+     .choices = crops,
+     .number = CROP_RANDOM_RESIZED,
+     .doc =
+         "random_resized: a window of random area and shape (3:4 to 4:3), scaled to size × size; "
+         "random, center: a window of size × size of the image scaled to resize."},
+    {.name = "crop_area_min",
+     .type = SPEC_REAL,
+     .offset = offsetof(struct job_augment, crop_area_min),
+     .min = 0,
+     .max = 1,
+     .above_min = true,
+     .number = 0.08,
+     .doc = "Least share of the image's area that a random_resized crop takes."},
+    FLIP(1),
+    RANDAUGMENT,
+    CUTOUT(0),
+};
+
+static const struct spec_object grey_augment = {.doc = "Of grey images.",
+                                                FIELDS(grey_augment_fields)};
+static const struct spec_object cifar_augment = {.doc = "Of CIFAR.", FIELDS(cifar_augment_fields)};
+static const struct spec_object folder_augment = {.doc = "Of photographs.",
+                                                  FIELDS(folder_augment_fields)};
+
 static const struct spec_field digits_fields[] = {TRAIN_LIMIT, LABEL_NOISE};
 
 static const struct spec_field idx_fields[] = {
-    {.name = "path",
-     .type = SPEC_STRING,
-     .offset = offsetof(struct job_dataset, path),
-     .required = true,
-     .max_length = JOB_PATH_MAX,
-     .doc = "Absolute path of a folder on the server with train-images-idx3-ubyte, "
-            "train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, "
-            "unpacked."},
+    PATH("Absolute path of a folder on the server with train-images-idx3-ubyte, "
+         "train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, unpacked."),
+    AUGMENT(grey_augment),
+    TRAIN_LIMIT,
+    LABEL_NOISE,
+};
+
+static const struct spec_field cifar10_fields[] = {
+    PATH("Absolute path of a folder on the server with data_batch_1.bin to data_batch_5.bin and "
+         "test_batch.bin (cifar-10-binary.tar.gz, unpacked)."),
+    AUGMENT(cifar_augment),
+    TRAIN_LIMIT,
+    LABEL_NOISE,
+};
+
+static const struct spec_field cifar100_fields[] = {
+    PATH("Absolute path of a folder on the server with train.bin and test.bin "
+         "(cifar-100-binary.tar.gz, unpacked)."),
+    AUGMENT(cifar_augment),
+    TRAIN_LIMIT,
+    LABEL_NOISE,
+};
+
+static const struct spec_field folder_fields[] = {
+    PATH("Absolute path of a folder on the server with train/CLASS/… and val/CLASS/…, JPEG and PNG "
+         "files by class, as ImageNet is usually laid out."),
+    {.name = "size",
+     .type = SPEC_INT,
+     .offset = offsetof(struct job_dataset, size),
+     .min = 8,
+     .max = 1024,
+     .number = 224,
+     .doc = "Height and width of the images that the model sees."},
+    {.name = "resize",
+     .type = SPEC_INT,
+     .offset = offsetof(struct job_dataset, resize),
+     .min = 8,
+     .max = 2048,
+     .number = 256,
+     .doc = "Shorter side to which an image is scaled before size × size are cut out of it; for "
+            "evaluation out of its centre."},
+    AUGMENT(folder_augment),
     TRAIN_LIMIT,
     LABEL_NOISE,
 };
@@ -76,6 +203,18 @@ static const struct spec_object datasets[] = {
     [DATASET_IDX] = {.name = "idx",
                      .doc = "Grey images in IDX files: MNIST and its kin.",
                      FIELDS(idx_fields)},
+    [DATASET_CIFAR10] = {.name = "cifar10",
+                         .doc = "CIFAR-10, its binary version: 50,000 colour images of 32×32 for "
+                                "training, 10,000 for testing, 10 classes.",
+                         FIELDS(cifar10_fields)},
+    [DATASET_CIFAR100] = {.name = "cifar100",
+                          .doc = "CIFAR-100, its binary version: as CIFAR-10, with 100 classes.",
+                          FIELDS(cifar100_fields)},
+    [DATASET_IMAGE_FOLDER] = {.name = "image_folder",
+                              .doc = "JPEG and PNG files in a folder a class: ImageNet and its "
+                                     "kin. A file that cannot be decoded is named in the job's "
+                                     "messages, and the next one takes its place.",
+                              FIELDS(folder_fields)},
 };
 
 /* method */

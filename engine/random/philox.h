@@ -26,6 +26,8 @@ enum random_purpose {
     RANDOM_LABEL_VALUE = 4, /* element: sample */
     RANDOM_SUBSET = 6,      /* element: sample */
     RANDOM_NOISE = 5,       /* tensor: number of the parameter; term; step: update, from 0 */
+    RANDOM_AUGMENT = 16,    /* element: sample; term: what is drawn; tensor: which of them;
+                               step: pass over the data, from 0 */
 };
 
 struct philox {

@@ -6,29 +6,27 @@ struct totals {
     double loss, top1, top5;
 };
 
-static int evaluate_batch(struct engine_run *run, int64_t first, int64_t n, struct totals *totals,
+static int evaluate_batch(struct engine_run *run, uint64_t number, struct totals *totals,
                           struct err *err)
 {
     struct run_batch *batch = &run->batch[0];
     const void *inputs[MODEL_INPUTS] = {
         [MODEL_INPUT_IMAGES] = batch->images, [MODEL_INPUT_LABELS] = batch->labels};
     void *outputs[MODEL_OUTPUTS];
-    struct pass pass = {.program = program_of(&run->evaluation, n),
-                        .weights = run->weights,
-                        .states = run->states,
-                        .inputs = inputs,
-                        .outputs = outputs};
-    int rc;
+    struct pass pass = {
+        .weights = run->weights, .states = run->states, .inputs = inputs, .outputs = outputs};
+    int rc = run_load(run, SPLIT_TEST, number, batch, err);
+    double n = (double)batch->n;
 
+    if (rc)
+        return rc;
+    pass.program = program_of(&run->evaluation, batch->n);
     for (int o = 0; o < MODEL_OUTPUTS; o++)
         outputs[o] = &run->result[0][o];
-    for (int64_t i = 0; i < n; i++)
-        run->evaluation_index[i] = first + i;
-    run_gather(run, SPLIT_TEST, run->evaluation_index, n, batch);
     rc = run->class->execute(run->backend, &pass, 1, err);
     if (rc)
         return rc;
-    totals->loss += run_real(run, outputs[MODEL_OUTPUT_LOSS]) * (double)n;
+    totals->loss += run_real(run, outputs[MODEL_OUTPUT_LOSS]) * n;
     totals->top1 += run_real(run, outputs[MODEL_OUTPUT_TOP1]);
     totals->top5 += run_real(run, outputs[MODEL_OUTPUT_TOP5]);
     return 0;
@@ -43,13 +41,12 @@ int run_evaluate(struct engine_run *run, const atomic_int *request, struct engin
 
     *interrupted = false;
     for (int64_t first = 0; first < samples; first += batch) {
-        int64_t n = samples - first < batch ? samples - first : batch;
         int rc;
 
         *interrupted = atomic_load(request) != ENGINE_CONTINUE;
         if (*interrupted)
             return 0;
-        rc = evaluate_batch(run, first, n, &totals, err);
+        rc = evaluate_batch(run, (uint64_t)(first / batch), &totals, err);
         if (rc)
             return rc;
     }

@@ -74,8 +74,19 @@ static int open_batches(struct engine_run *run, struct err *err)
         if (!run->batch[b].images || !run->batch[b].labels)
             return err_no_memory(err);
     }
-    run->evaluation_index = calloc((size_t)evaluation, sizeof *run->evaluation_index);
-    return run->evaluation_index ? 0 : err_no_memory(err);
+    return 0;
+}
+
+static int open_loader(struct engine_run *run, struct err *err)
+{
+    struct loader_options options = {.dataset = run->dataset,
+                                     .sampler = run->sampler,
+                                     .batch_size = run->job.batch_size,
+                                     .test_batch_size = run->evaluation.batch,
+                                     .batches_an_update = run->recipe.n_batches,
+                                     .threads = run->threads};
+
+    return loader_open(&run->loader, &options, err);
 }
 
 static int open_model(struct engine_run *run, struct err *err)
@@ -130,6 +141,8 @@ static int open_all(struct engine_run *run, struct err *err)
         rc = run_programs_open(run, err);
     if (!rc)
         rc = snapshot_open(run, err);
+    if (!rc)
+        rc = open_loader(run, err);
     return rc ? rc : run_initialise(run, err);
 }
 
@@ -185,7 +198,7 @@ void engine_run_close(struct engine_run *run)
         free(run->batch[b].images);
         free(run->batch[b].labels);
     }
-    free(run->evaluation_index);
+    loader_close(run->loader);
     sampler_close(run->sampler);
     dataset_close(run->dataset);
     free(run);

@@ -9,6 +9,7 @@
 
 #include "backend/backend.h"
 #include "data/dataset.h"
+#include "data/loader.h"
 #include "data/sampler.h"
 #include "engine/run.h"
 #include "method/recipe.h"
@@ -55,7 +56,8 @@ struct engine_run {
     uint64_t total; /* updates of the whole run */
 
     struct dataset *dataset;
-    struct sampler *sampler;
+    struct sampler *sampler; /* asked for sizes only: its batches are the loader's */
+    struct loader *loader;
     struct graph *graph; /* of training: names, shapes and starts of what is trained */
     struct layout *params, *states_layout;
 
@@ -67,7 +69,6 @@ struct engine_run {
     struct program_set evaluation;
 
     struct run_batch batch[RECIPE_TERMS_MAX]; /* one a batch of an update; [0] also evaluates */
-    int64_t *evaluation_index;                /* [evaluation.batch] */
     double result[RECIPE_TERMS_MAX][MODEL_OUTPUTS]; /* raw room for outputs of either type */
     struct snapshot snapshot;
 
@@ -105,8 +106,9 @@ int run_write_checkpoint(struct engine_run *run, bool final, struct err *err);
 
 /* update.c: gather, pass, step, tell. A loss that is not finite: ERR_DIVERGED. */
 int run_update(struct engine_run *run, struct err *err);
-void run_gather(const struct engine_run *run, enum split split, const int64_t *index, int64_t n,
-                struct run_batch *batch);
+/* Loads batch b of a split into *batch. Tells the sink of files that cannot be used. */
+int run_load(struct engine_run *run, enum split split, uint64_t b, struct run_batch *batch,
+             struct err *err);
 
 /* evaluate.c: fills the test members of *epoch from the whole test set. *interrupted is set, and
  * nothing filled, when `request` asked for an end on the way. */

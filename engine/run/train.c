@@ -63,6 +63,7 @@ static int finish_epoch(struct engine_run *run, const atomic_int *request, struc
         rc = run_evaluate(run, request, &epoch, &interrupted, err);
     if (rc || interrupted)
         return rc;
+    loader_report(run->loader, true, run->sink.message, run->sink.context);
     rc = tell_epoch(run, &epoch, err);
     if (rc)
         return rc;

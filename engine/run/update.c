@@ -5,26 +5,26 @@
 #include "base/text.h"
 #include "run/state.h"
 
-void run_gather(const struct engine_run *run, enum split split, const int64_t *index, int64_t n,
-                struct run_batch *batch)
+int run_load(struct engine_run *run, enum split split, uint64_t b, struct run_batch *batch,
+             struct err *err)
 {
+    int64_t n = run->class->real == REAL_F32
+                    ? loader_take_f32(run->loader, split, b, batch->images, batch->labels, err)
+                    : loader_take_f64(run->loader, split, b, batch->images, batch->labels, err);
+
+    loader_report(run->loader, false, run->sink.message, run->sink.context);
     batch->n = n;
-    if (run->class->real == REAL_F32)
-        dataset_gather_f32(run->dataset, split, index, n, batch->images, batch->labels);
-    else
-        dataset_gather_f64(run->dataset, split, index, n, batch->images, batch->labels);
+    return n < 0 ? (int)n : 0;
 }
 
-static void gather_batches(struct engine_run *run)
+static int load_batches(struct engine_run *run, struct err *err)
 {
     uint64_t first = run->update * (uint64_t)run->recipe.n_batches;
+    int rc = 0;
 
-    for (int b = 0; b < run->recipe.n_batches; b++) {
-        const int64_t *index = sampler_batch(run->sampler, first + (uint64_t)b);
-
-        run_gather(run, SPLIT_TRAIN, index, sampler_batch_size(run->sampler, first + (uint64_t)b),
-                   &run->batch[b]);
-    }
+    for (int b = 0; b < run->recipe.n_batches && !rc; b++)
+        rc = run_load(run, SPLIT_TRAIN, first + (uint64_t)b, &run->batch[b], err);
+    return rc;
 }
 
 static struct perturbation perturbation_of(const struct engine_run *run, int term, double sigma)
@@ -143,14 +143,14 @@ int run_update(struct engine_run *run, struct err *err)
     double start = clock_seconds();
     double lr = schedule_lr(&run->job.schedule, run->job.optimizer.lr, &run->span, run->update);
     double sigma = recipe_sigma(&run->job.method, run->update, run->total);
-    int perturbed = run->recipe.perturbed_term, rc = 0;
+    int perturbed = run->recipe.perturbed_term, rc;
     struct engine_update report = {.epoch =
                                        (int64_t)(run->update / run->span.updates_per_epoch) + 1,
                                    .has_perturbed = perturbed >= 0,
                                    .lr = lr,
                                    .sigma = sigma};
 
-    gather_batches(run);
+    rc = load_batches(run, err);
     for (int wave = 0; wave < recipe_waves(&run->recipe) && !rc; wave++)
         rc = execute_wave(run, wave, sigma, err);
     if (!rc)

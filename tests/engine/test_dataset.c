@@ -12,7 +12,7 @@
 
 #include "base/cleanup.h"
 #include "close.h"
-#include "data/dataset.h"
+#include "data/loader.h"
 #include "data/order.h"
 #include "data/sampler.h"
 #include "golden.h"
@@ -56,26 +56,42 @@ static void digits_is_what_its_readme_says(void **state)
     dataset_close(dataset);
 }
 
-static void gathered_pixels_are_normalised(void **state)
+static struct loader *open_loader(const struct dataset *dataset, struct sampler *sampler)
+{
+    struct loader_options options = {.dataset = dataset,
+                                     .sampler = sampler,
+                                     .batch_size = 100,
+                                     .test_batch_size = 100,
+                                     .batches_an_update = 1,
+                                     .threads = 1};
+    struct loader *loader;
+    struct err err;
+
+    assert_int_equal(loader_open(&loader, &options, &err), 0);
+    return loader;
+}
+
+static void loaded_pixels_are_normalised(void **state)
 {
     struct job_dataset job = {.kind = DATASET_DIGITS};
     struct dataset *dataset = open_dataset(&job, 1);
-    const int64_t index[] = {499, 3};
-    float f32[2 * 64];
-    double f64[2 * 64];
-    int32_t labels[2];
+    struct loader *loader = open_loader(dataset, NULL);
+    float f32[100 * 64];
+    double f64[100 * 64];
+    int32_t labels[100];
 
     (void)state;
-    dataset_gather_f64(dataset, SPLIT_TEST, index, 2, f64, labels);
-    dataset_gather_f32(dataset, SPLIT_TEST, index, 2, f32, labels);
-    for (int i = 0; i < 2 * 64; i++) {
-        int pixel = dataset->split[SPLIT_TEST].pixels[index[i / 64] * 64 + i % 64];
+    assert_int_equal(loader_take_f64(loader, SPLIT_TEST, 4, f64, labels, NULL), 100);
+    assert_int_equal(loader_take_f32(loader, SPLIT_TEST, 4, f32, labels, NULL), 100);
+    for (int i = 0; i < 100 * 64; i++) {
+        int pixel = dataset->split[SPLIT_TEST].pixels[400 * 64 + i];
 
         assert_close(f64[i], (pixel / 16.0 - 0.3053) / 0.3760, 1e-14);
         assert_true(f32[i] == (float)f64[i]);
     }
-    assert_int_equal(labels[0], dataset->split[SPLIT_TEST].labels[499]);
-    assert_int_equal(labels[1], dataset->split[SPLIT_TEST].labels[3]);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(labels[i], dataset->split[SPLIT_TEST].labels[400 + i]);
+    loader_close(loader);
     dataset_close(dataset);
 }
 
@@ -148,7 +164,8 @@ static int64_t wrong_labels(int64_t limit, double share, uint64_t seed)
         assert_in_range(noisy->split[SPLIT_TRAIN].labels[i], 0, 9);
         wrong += clean->split[SPLIT_TRAIN].labels[i] != noisy->split[SPLIT_TRAIN].labels[i];
     }
-    assert_memory_equal(clean->split[SPLIT_TEST].labels, noisy->split[SPLIT_TEST].labels, 500);
+    assert_memory_equal(clean->split[SPLIT_TEST].labels, noisy->split[SPLIT_TEST].labels,
+                        500 * sizeof(int32_t));
     dataset_close(clean);
     dataset_close(noisy);
     return wrong;
@@ -253,8 +270,8 @@ static void idx_files_are_read(void **state)
         sum += (uint8_t)(i * 37 + 11) / 255.0;
     for (int i = 0; i < n; i++)
         squares += pow((uint8_t)(i * 37 + 11) / 255.0 - sum / n, 2);
-    assert_close(dataset->mean, sum / n, 1e-12);
-    assert_close(dataset->deviation, sqrt(squares / n), 1e-12);
+    assert_close(dataset->mean[0], sum / n, 1e-12);
+    assert_close(dataset->deviation[0], sqrt(squares / n), 1e-12);
     assert_close(dataset->scale, 1 / 255.0, 0);
     dataset_close(dataset);
 }
@@ -440,7 +457,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digits_is_what_its_readme_says),
-        cmocka_unit_test(gathered_pixels_are_normalised),
+        cmocka_unit_test(loaded_pixels_are_normalised),
         cmocka_unit_test(subsets_are_the_twins),
         cmocka_unit_test(labels_are_the_twins),
         cmocka_unit_test(exactly_the_share_is_wrong),

@@ -68,10 +68,10 @@ static size_t variant_bytes(const char *name)
         const char *name;
         size_t bytes;
     } sizes[] = {
-        {"model", sizeof(struct job_model)},       {"dataset", sizeof(struct job_dataset)},
-        {"method", sizeof(struct job_method)},     {"optimizer", sizeof(struct job_optimizer)},
-        {"schedule", sizeof(struct job_schedule)}, {"checkpoint", sizeof(struct job_checkpoint)},
-        {"evaluate", sizeof(struct job_evaluate)}};
+        {"model", sizeof(struct job_model)},           {"dataset", sizeof(struct job_dataset)},
+        {"augment", sizeof(struct job_augment)},       {"method", sizeof(struct job_method)},
+        {"optimizer", sizeof(struct job_optimizer)},   {"schedule", sizeof(struct job_schedule)},
+        {"checkpoint", sizeof(struct job_checkpoint)}, {"evaluate", sizeof(struct job_evaluate)}};
 
     for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
         if (!strcmp(sizes[i].name, name))
@@ -132,13 +132,21 @@ static void kinds_are_at_their_enums_places(void **state)
     const struct spec_field *model = field_of(job, "model");
     const struct spec_field *method = field_of(job, "method");
     const struct spec_field *schedule = field_of(job, "schedule");
+    const struct spec_field *dataset = field_of(job, "dataset");
+    const struct spec_object *augment;
 
     (void)state;
     assert_string_equal(model->kinds[MODEL_RESNET].name, "resnet");
     assert_string_equal(model->kinds[MODEL_RESNET18].name, "resnet18");
     assert_string_equal(model->kinds[MODEL_RESNET34].name, "resnet34");
-    assert_string_equal(field_of(job, "dataset")->kinds[DATASET_DIGITS].name, "digits");
-    assert_string_equal(field_of(job, "dataset")->kinds[DATASET_IDX].name, "idx");
+    assert_string_equal(dataset->kinds[DATASET_DIGITS].name, "digits");
+    assert_string_equal(dataset->kinds[DATASET_IDX].name, "idx");
+    assert_string_equal(dataset->kinds[DATASET_CIFAR10].name, "cifar10");
+    assert_string_equal(dataset->kinds[DATASET_CIFAR100].name, "cifar100");
+    assert_string_equal(dataset->kinds[DATASET_IMAGE_FOLDER].name, "image_folder");
+    augment = field_of(&dataset->kinds[DATASET_IMAGE_FOLDER], "augment")->object;
+    assert_string_equal(field_of(augment, "crop")->choices[CROP_RANDOM], "random");
+    assert_string_equal(field_of(augment, "crop")->choices[CROP_RANDOM_RESIZED], "random_resized");
     assert_string_equal(method->kinds[METHOD_SGD].name, "sgd");
     assert_string_equal(method->kinds[METHOD_SAM].name, "sam");
     assert_string_equal(method->kinds[METHOD_RWP].name, "rwp");

@@ -3,11 +3,12 @@ import { bytes, clock, count, duration, make, number, percent, short } from "./t
 
 const EPOCHS = 100; // rows of the table
 
-// {"kind": "sam", "rho": 0.5} → "sam · rho 0.5"
+// {"kind": "sam", "rho": 0.5} → "sam · rho 0.5"; what is nested stands in line with the rest.
 function settings({ kind, ...rest }) {
   const parts = Object.entries(rest)
     .filter(([, value]) => value !== null && value !== "")
-    .map(([name, value]) => `${name.replaceAll("_", " ")} ${[value].flat().join(", ")}`);
+    .map(([name, value]) => (typeof value === "object" && !Array.isArray(value) ? settings(value)
+      : `${name.replaceAll("_", " ")} ${[value].flat().join(", ")}`));
   return [kind, ...parts].filter(Boolean).join(" · ");
 }
 

@@ -22,13 +22,39 @@ struct job_model {
     struct spec_int_list blocks; /* residual blocks a stage */
 };
 
-enum dataset_kind { DATASET_DIGITS, DATASET_IDX };
+enum dataset_kind {
+    DATASET_DIGITS,
+    DATASET_IDX,
+    DATASET_CIFAR10,
+    DATASET_CIFAR100,
+    DATASET_IMAGE_FOLDER
+};
+
+enum augment_crop { CROP_CENTER, CROP_RANDOM, CROP_RANDOM_RESIZED };
+
+#define JOB_RANDAUGMENT_MAX 30 /* the largest magnitude */
+
+/* How training images are varied, in this order; all zero: not at all. Members that a kind of
+ * dataset does not have are 0. */
+struct job_augment {
+    int crop;             /* enum augment_crop, of folders of images */
+    double crop_area_min; /* random_resized: least share of the image's area */
+    bool flip;            /* left to right, with probability 1/2 */
+    int64_t crop_padding; /* black pixels around, before a random crop of the image's size */
+    int64_t randaugment;  /* operations an image */
+    int64_t randaugment_magnitude; /* 0 … JOB_RANDAUGMENT_MAX */
+    int64_t cutout;                /* side of the square, after normalisation; 0: none */
+    double cutout_probability;
+};
 
 #define JOB_PATH_MAX 1023
 
 struct job_dataset {
     int kind; /* enum dataset_kind */
     char path[JOB_PATH_MAX + 1];
+    int64_t size;   /* folders of images: side of the images that the model sees */
+    int64_t resize; /* shorter side to which they are scaled before a crop of `size` */
+    struct job_augment augment;
     int64_t train_limit; /* only so many training samples, drawn by the seed; 0: all */
     double label_noise;  /* share of the training labels that are made wrong, seeded */
 };

@@ -1,0 +1,186 @@
+#include "data/resample.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "data/picture.h"
+
+#define PRECISION_BITS 22 /* 32 for the sum, less 8 of a pixel and 2 to spare */
+#define HALF           (1 << (PRECISION_BITS - 1))
+
+/* The weights that make one line of results out of one line of pixels. */
+struct axis {
+    int n, taps;     /* results; room for weights of each */
+    int *first;      /* [n] first pixel that counts */
+    int *count;      /* [n] how many */
+    int32_t *weight; /* [n, taps] */
+    int room, weight_room;
+};
+
+struct resampler {
+    struct resample_plan plan;
+    struct axis across, down;
+    int first_row, rows, seen;
+    uint8_t *line; /* [rows, out_width] pixels, scaled along rows */
+    size_t line_room;
+};
+
+int resampler_new(struct resampler **out, struct err *err)
+{
+    *out = calloc(1, sizeof **out);
+    return *out ? 0 : err_no_memory(err);
+}
+
+static void free_axis(struct axis *axis)
+{
+    free(axis->first);
+    free(axis->count);
+    free(axis->weight);
+}
+
+void resampler_free(struct resampler *resampler)
+{
+    if (!resampler)
+        return;
+    free_axis(&resampler->across);
+    free_axis(&resampler->down);
+    free(resampler->line);
+    free(resampler);
+}
+
+static int size_axis(struct axis *axis, int n, int taps, struct err *err)
+{
+    axis->n = n;
+    axis->taps = taps;
+    if (n > axis->room) {
+        free(axis->first);
+        free(axis->count);
+        axis->first = calloc((size_t)n, sizeof *axis->first);
+        axis->count = calloc((size_t)n, sizeof *axis->count);
+        axis->room = axis->first && axis->count ? n : 0;
+    }
+    if (n * taps > axis->weight_room) {
+        free(axis->weight);
+        axis->weight = calloc((size_t)n * (size_t)taps, sizeof *axis->weight);
+        axis->weight_room = axis->weight ? n * taps : 0;
+    }
+    return axis->room && axis->weight_room ? 0 : err_no_memory(err);
+}
+
+static double triangle(double x)
+{
+    x = fabs(x);
+    return x < 1 ? 1 - x : 0;
+}
+
+/* Weights of one result whose filter has its middle at `center`; they sum to 1. */
+static void weigh(struct axis *axis, int i, double center, double spread, int size)
+{
+    int32_t *weight = axis->weight + (size_t)i * (size_t)axis->taps;
+    double sum = 0;
+    int first = (int)(center - spread + 0.5), end = (int)(center + spread + 0.5);
+
+    first = first < 0 ? 0 : first;
+    end = end > size ? size : end;
+    axis->first[i] = first;
+    axis->count[i] = end - first;
+    for (int t = first; t < end; t++)
+        sum += triangle((t - center + 0.5) * (1 / spread));
+    for (int t = first; t < end; t++) {
+        double share = triangle((t - center + 0.5) * (1 / spread));
+
+        share = sum != 0 ? share / sum : share;
+        weight[t - first] = (int32_t)(0.5 + share * (1 << PRECISION_BITS));
+    }
+}
+
+/* `size` pixels become `scaled` results, of which n from `skip` on are wanted. */
+static int plan_axis(struct axis *axis, int size, int scaled, int skip, int n, struct err *err)
+{
+    double scale = (double)size / scaled, spread = scale > 1 ? scale : 1;
+    int rc = size_axis(axis, n, (int)ceil(spread) * 2 + 1, err);
+
+    for (int i = 0; i < n && !rc; i++)
+        weigh(axis, i, (skip + i + 0.5) * scale, spread, size);
+    return rc;
+}
+
+int resampler_begin(struct resampler *resampler, const struct resample_plan *plan, int *first,
+                    int *n, struct err *err)
+{
+    struct axis *down = &resampler->down;
+    size_t bytes;
+    int rc = plan_axis(&resampler->across, plan->box.width, plan->width, plan->left,
+                       plan->out_width, err);
+
+    if (!rc)
+        rc = plan_axis(down, plan->box.height, plan->height, plan->top, plan->out_height, err);
+    if (rc)
+        return rc;
+    resampler->plan = *plan;
+    resampler->first_row = down->first[0];
+    resampler->rows = down->first[down->n - 1] + down->count[down->n - 1] - down->first[0];
+    resampler->seen = 0;
+    bytes = (size_t)resampler->rows * (size_t)plan->out_width * PICTURE_PIXEL_BYTES;
+    if (bytes > resampler->line_room) {
+        free(resampler->line);
+        resampler->line = malloc(bytes);
+        resampler->line_room = resampler->line ? bytes : 0;
+        if (!resampler->line)
+            return err_no_memory(err);
+    }
+    *first = plan->box.top + resampler->first_row;
+    *n = resampler->rows;
+    return 0;
+}
+
+static uint8_t rounded(int32_t sum)
+{
+    int32_t value = sum >> PRECISION_BITS;
+
+    return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+}
+
+void resampler_row(void *context, const uint8_t *pixels)
+{
+    struct resampler *resampler = context;
+    const struct axis *across = &resampler->across;
+    const uint8_t *from = pixels + (size_t)resampler->plan.box.left * PICTURE_PIXEL_BYTES;
+    uint8_t *to =
+        resampler->line + (size_t)resampler->seen++ * (size_t)across->n * PICTURE_PIXEL_BYTES;
+
+    for (int x = 0; x < across->n; x++) {
+        const uint8_t *pixel = from + (size_t)across->first[x] * PICTURE_PIXEL_BYTES;
+        const int32_t *weight = across->weight + (size_t)x * (size_t)across->taps;
+        int32_t sum[PICTURE_PIXEL_BYTES] = {HALF, HALF, HALF, HALF};
+
+        for (int t = 0; t < across->count[x]; t++)
+            for (int c = 0; c < PICTURE_PIXEL_BYTES; c++)
+                sum[c] += pixel[t * PICTURE_PIXEL_BYTES + c] * weight[t];
+        for (int c = 0; c < PICTURE_PIXEL_BYTES; c++)
+            to[x * PICTURE_PIXEL_BYTES + c] = rounded(sum[c]);
+    }
+}
+
+void resampler_end(struct resampler *resampler, uint8_t *pixels)
+{
+    const struct axis *down = &resampler->down;
+    int width = resampler->plan.out_width;
+    size_t stride = (size_t)width * PICTURE_PIXEL_BYTES;
+
+    for (int y = 0; y < down->n; y++) {
+        const int32_t *weight = down->weight + (size_t)y * (size_t)down->taps;
+        const uint8_t *line =
+            resampler->line + (size_t)(down->first[y] - resampler->first_row) * stride;
+
+        for (int x = 0; x < width; x++)
+            for (int c = 0; c < 3; c++) {
+                int32_t sum = HALF;
+
+                for (int t = 0; t < down->count[y]; t++)
+                    sum += line[(size_t)t * stride + (size_t)(x * PICTURE_PIXEL_BYTES + c)] *
+                           weight[t];
+                *pixels++ = rounded(sum);
+            }
+    }
+}
