@@ -3,13 +3,15 @@
 #include "data/image_colour.h"
 #include "data/image_move.h"
 
-/* What a magnitude of m means to each operation, in single precision as torch.linspace has it. */
+/* What a magnitude of m means to each operation, rounded as torch.linspace rounds: counted from the
+ * nearer end, in single precision, the product and the sum at once. */
 static double strength(double most, int m)
 {
     float end = (float)most, step = end / JOB_RANDAUGMENT_MAX;
 
-    return m < (JOB_RANDAUGMENT_MAX + 1) / 2 ? step * (float)m
-                                             : end - step * (float)(JOB_RANDAUGMENT_MAX - m);
+    if (m < (JOB_RANDAUGMENT_MAX + 1) / 2)
+        return (float)((double)step * m);
+    return (float)((double)end - (double)step * (JOB_RANDAUGMENT_MAX - m));
 }
 
 static void move(const struct image *image, uint8_t *scratch, enum image_operation operation, int m,
