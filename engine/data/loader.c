@@ -132,6 +132,12 @@ static int make(struct loader *loader, struct sample_maker *maker, const struct 
         }
     } while (rc == ERR_CORRUPT && ++tries < samples->n && tries < STAND_INS_MAX);
     slot->labels[claim->i] = samples->labels[sample];
+    if (rc == ERR_CORRUPT) {
+        struct err last = *err;
+
+        rc = err_set(err, ERR_CORRUPT, "%lld in a row cannot be used, the last being %.380s",
+                     (long long)tries, last.message);
+    }
     return rc;
 }
 
