@@ -90,7 +90,7 @@ static int train(struct slot *slot, const struct db_claim *claim, const struct e
 
 void job_run(struct slot *slot, const struct db_claim *claim, struct job_result *out)
 {
-    struct engine_job job;
+    struct engine_job job = {0}; /* what its kinds do not have stays 0 */
     struct db_job row;
 
     *out = (struct job_result){0};

@@ -10,6 +10,8 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "close.h"
+#include "data/picture.h"
+#include "data_folder.h"
 #include "engine/job.h"
 #include "idx_folder.h"
 
@@ -350,6 +352,67 @@ static void datasets_must_be_readable(void **state)
     assert_problem(&job, "/dataset/path", "absolute");
 }
 
+static void augmentation_must_fit_the_images(void **state)
+{
+    struct engine_job job;
+
+    (void)state;
+    engine_job_defaults(&job, MODEL_RESNET18, DATASET_CIFAR100, METHOD_SGD);
+    cifar_folder_make(&job.dataset, 100, 200);
+    job.dataset.augment = (struct job_augment){.crop_padding = 31};
+    assert_sound(&job);
+    job.dataset.augment.crop_padding = 32;
+    assert_problem(&job, "/dataset/augment/crop_padding", "side of 32");
+    data_folder_remove(job.dataset.path);
+    assert_problem(&job, "/dataset/path", "No such file");
+}
+
+static void folders_of_images_are_checked(void **state)
+{
+    struct engine_job job;
+
+    (void)state;
+    engine_job_defaults(&job, MODEL_RESNET18, DATASET_IMAGE_FOLDER, METHOD_SGD);
+    strcpy(job.dataset.path, "images");
+    assert_problem(&job, "/dataset/path", "absolute");
+    photo_folder_make(&job.dataset);
+    job.batch_size = 5;
+    if (!picture_codecs[0]) {
+        assert_problem(&job, "/dataset/kind", "libjpeg-turbo");
+    } else {
+        assert_sound(&job);
+        job.dataset.resize = PHOTOS_SIZE - 1;
+        assert_problem(&job, "/dataset/resize", "at least size, 16");
+    }
+    data_folder_remove(job.dataset.path);
+}
+
+/* What the methods' reference code does to CIFAR, and torchvision's scripts to ImageNet. */
+static void augmentation_by_default(void **state)
+{
+    struct engine_job job;
+    const struct job_augment *augment = &job.dataset.augment;
+
+    (void)state;
+    engine_job_defaults(&job, MODEL_RESNET18, DATASET_CIFAR10, METHOD_SGD);
+    assert_true(augment->flip);
+    assert_int_equal(augment->crop_padding, 4);
+    assert_int_equal(augment->cutout, 16);
+    assert_close(augment->cutout_probability, 0.5, 0);
+    assert_int_equal(augment->randaugment, 0);
+    engine_job_defaults(&job, MODEL_RESNET18, DATASET_IMAGE_FOLDER, METHOD_SGD);
+    assert_int_equal(job.dataset.size, 224);
+    assert_int_equal(job.dataset.resize, 256);
+    assert_int_equal(augment->crop, CROP_RANDOM_RESIZED);
+    assert_close(augment->crop_area_min, 0.08, 0);
+    assert_true(augment->flip);
+    assert_int_equal(augment->crop_padding, 0);
+    assert_int_equal(augment->cutout, 0);
+    engine_job_defaults(&job, MODEL_RESNET18, DATASET_IDX, METHOD_SGD);
+    assert_false(augment->flip);
+    assert_int_equal(augment->crop_padding + augment->cutout, 0);
+}
+
 static void all_problems_are_told_at_once(void **state)
 {
     struct engine_job job = default_job(METHOD_SGD);
@@ -420,6 +483,9 @@ int main(void)
         cmocka_unit_test(precisions_belong_to_devices),
         cmocka_unit_test(endless_and_giant_jobs_are_refused),
         cmocka_unit_test(datasets_must_be_readable),
+        cmocka_unit_test(augmentation_must_fit_the_images),
+        cmocka_unit_test(folders_of_images_are_checked),
+        cmocka_unit_test(augmentation_by_default),
         cmocka_unit_test(all_problems_are_told_at_once),
         cmocka_unit_test(facts_of_the_demonstration),
         cmocka_unit_test(devices_of_this_machine),

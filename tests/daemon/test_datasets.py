@@ -1,0 +1,174 @@
+"""CIFAR and folders of JPEG and PNG images from the first request to the last checkpoint, on small
+data in the real formats."""
+
+import os
+import unittest
+
+import support
+from support import job
+
+SMALL = {"kind": "resnet", "width": 4, "blocks": [1, 1, 1]}
+GOLDEN = os.path.join(support.ROOT, "tests", "golden", "images.txt")
+
+
+def pictures():
+    """The files that the engine's tests know: name → bytes."""
+    with open(GOLDEN, encoding="ascii") as file:
+        words = (line.split() for line in file)
+        return {word[1]: bytes.fromhex(word[2]) for word in words if word[0] == "file"}
+
+
+def write(path, content):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(content)
+
+
+class Datasets(support.Case):
+
+    def cifar_folder(self, classes=10, records=8):
+        folder = os.path.join(self.folder, f"cifar{classes}")
+        names = ([f"data_batch_{number}.bin" for number in range(1, 6)] + ["test_batch.bin"]
+                 if classes == 10 else ["train.bin", "test.bin"])
+        for number, name in enumerate(names):
+            content = b""
+            for record in range(records):
+                label = (record + number) % classes
+                content += bytes([label] if classes == 10 else [label % 20, label])
+                content += bytes((pixel * 7 + label * 23 + record) % 256 for pixel in range(3072))
+            write(os.path.join(folder, name), content)
+        return folder
+
+    def image_folder(self, broken=()):
+        folder = os.path.join(self.folder, "images")
+        files = [(name, content) for name, content in pictures().items()]
+        for split, each in (("train", 9), ("val", 4)):
+            for label in ("ant", "bee", "cat"):
+                for number in range(each):
+                    name, content = files[(number * 3 + len(label) + ord(label[0])) % len(files)]
+                    write(os.path.join(folder, split, label, f"{number}-{name}"), content)
+        for name in broken:
+            write(os.path.join(folder, name), b"\xff\xd8\xff and no more")
+        return folder
+
+    def image_job(self, **changes):
+        dataset = {"kind": "image_folder", "path": self.image_folder(), "size": 16, "resize": 20,
+                   **changes.pop("dataset", {})}
+        return job(model=SMALL, dataset=dataset, batch_size=6, **changes)
+
+    def image_daemon(self):
+        daemon = self.start()
+        answer = daemon.request("POST", "/v1/jobs", self.image_job(epochs=1))
+        if answer.status == 422 and "libjpeg" in answer.body.decode():
+            self.skipTest("built without libjpeg-turbo and libpng")
+        self.assertEqual(answer.status, 201, answer)
+        daemon.wait(answer.json()["id"])
+        return daemon
+
+    def test_cifar_from_its_files_to_a_checkpoint(self):
+        daemon = self.start()
+        for classes, kind, samples in ((10, "cifar10", 40), (100, "cifar100", 8)):
+            number = daemon.submit(job("m-rwp", model=SMALL, batch_size=4, dataset={
+                "kind": kind, "path": self.cifar_folder(classes), "label_noise": 0.25,
+                "train_limit": samples - 4}))
+            shown = daemon.wait(number)
+            self.assertEqual((shown["facts"]["train_samples"], shown["facts"]["test_samples"]),
+                             (samples - 4, 8))
+            self.assertEqual(len(daemon.losses(number)), 3 * (samples - 4) // 4)
+            self.assertEqual(shown["spec"]["dataset"]["augment"], {
+                "flip": True, "crop_padding": 4, "randaugment": 0, "randaugment_magnitude": 9,
+                "cutout": 16, "cutout_probability": 0.5})
+            self.assertTrue(daemon.checkpoint(number))
+
+    def test_augmentation_changes_what_is_learnt_from(self):
+        daemon = self.start()
+        plain = {"flip": False, "crop_padding": 0, "cutout": 0}
+        folder = self.cifar_folder()
+        losses = []
+        for augment in (plain, {}, {**plain, "randaugment": 2}, plain):
+            number = daemon.submit(job(model=SMALL, epochs=2, dataset={
+                "kind": "cifar10", "path": folder, "augment": augment}))
+            daemon.wait(number)
+            losses.append([loss["loss"] for loss in daemon.losses(number)])
+        self.assertEqual(losses[0], losses[3])
+        for one, other in ((0, 1), (0, 2), (1, 2)):
+            self.assertNotEqual(losses[one], losses[other])
+
+    def test_a_folder_of_images_from_its_files_to_a_checkpoint(self):
+        daemon = self.image_daemon()
+        number = daemon.submit(self.image_job(epochs=2, method="m-arwp"))
+        shown = daemon.wait(number)
+        facts = shown["facts"]
+        self.assertEqual((facts["train_samples"], facts["test_samples"]), (27, 12))
+        self.assertEqual(shown["updates"], 2 * 5)
+        self.assertEqual(len(daemon.epochs(number)), 2)
+        self.assertTrue(daemon.checkpoint(number))
+
+    def test_broken_images_are_named_and_end_nothing(self):
+        daemon = self.image_daemon()
+        broken = ("train/bee/torn.jpg", "val/cat/torn.png")
+        self.image_folder(broken)
+        number = daemon.submit(self.image_job(epochs=1))
+        daemon.wait(number)
+        texts = [str(event["data"]) for event in support.Events(
+            daemon, f"/v1/jobs/{number}/events", last_id=0) if event["event"] == "message"]
+        for name in broken:
+            self.assertEqual(sum(name in text for text in texts), 1, texts)
+
+    def test_an_interrupted_run_ends_with_the_same_bits(self):
+        daemon = self.image_daemon()
+        spec = self.image_job(method="m-rwp", epochs=6,
+                              dataset={"augment": {"randaugment": 1, "cutout": 5}})
+        straight = daemon.submit(spec)
+        daemon.wait(straight)
+        bumpy = daemon.submit(spec)
+        for updates in (1, 8, 17):
+            daemon.wait_until(bumpy, lambda shown: shown["state"] == "succeeded" or
+                              shown["updates_done"] >= updates, "to come so far", 120)
+            if daemon.request("POST", f"/v1/jobs/{bumpy}/pause").status == 200:
+                daemon.wait(bumpy, "paused", "succeeded")
+                daemon.request("POST", f"/v1/jobs/{bumpy}/resume")
+        daemon.wait(bumpy)
+        self.assertEqual(support.read_safetensors(daemon.checkpoint(straight)),
+                         support.read_safetensors(daemon.checkpoint(bumpy)))
+        endless = daemon.submit({**spec, "epochs": 100000})
+        daemon.wait_update(endless, 3)
+        daemon.post(f"/v1/jobs/{endless}/cancel")
+        daemon.wait(endless, "cancelled")
+
+    def test_what_is_wrong_with_the_data_is_named(self):
+        daemon = self.image_daemon()
+        before = len(daemon.jobs())
+        cifar = self.cifar_folder()
+        os.truncate(os.path.join(cifar, "data_batch_4.bin"), 8 * 3073 - 1)
+        images = self.image_folder()
+        os.makedirs(os.path.join(images, "train", "empty"))
+        wrong = [
+            ({"kind": "cifar10", "path": cifar}, "/dataset/path", "data_batch_4.bin"),
+            ({"kind": "cifar100", "path": cifar}, "/dataset/path", "not CIFAR-100"),
+            ({"kind": "image_folder", "path": images}, "/dataset/path", "train/empty"),
+            ({"kind": "image_folder", "path": cifar}, "/dataset/path", "/train"),
+            ({"kind": "image_folder", "path": "/dev/zero"}, "/dataset/path", "not a folder"),
+            ({"kind": "image_folder", "path": "images"}, "/dataset/path", "absolute"),
+            ({"kind": "image_folder"}, "/dataset/path", "missing"),
+            ({"kind": "cifar10", "path": cifar, "augment": {"flip": 1}}, "/dataset/augment/flip",
+             "true or false"),
+            ({"kind": "cifar10", "path": cifar, "augment": {"crop": "random"}},
+             "/dataset/augment/crop", "unknown"),
+            ({"kind": "image_folder", "path": images, "augment": {"crop": "left"}},
+             "/dataset/augment/crop", "random_resized"),
+        ]
+        for dataset, pointer, says in wrong:
+            answer = daemon.post("/v1/jobs", job(model=SMALL, dataset=dataset), 422)
+            self.assertEqual([error["pointer"] for error in answer["errors"]], [pointer], answer)
+            self.assertIn(says, answer["errors"][0]["detail"])
+        self.assertEqual(len(daemon.jobs()), before)
+
+    def test_what_can_be_asked_for(self):
+        shown = self.start().get("/v1/datasets")["datasets"]
+        self.assertEqual([kind["kind"] for kind in shown],
+                         ["digits", "idx", "cifar10", "cifar100", "image_folder"])
+
+
+if __name__ == "__main__":
+    unittest.main()
