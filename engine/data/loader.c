@@ -165,7 +165,7 @@ static void *run_worker(void *argument)
     struct sample_maker *maker = worker->maker;
 
     free(worker);
-    setpriority(PRIO_PROCESS, 0, 19); /* of this thread alone, on Linux */
+    setpriority(PRIO_PROCESS, 0, 10); /* of this thread alone, on Linux */
     pthread_mutex_lock(&loader->lock);
     while (!loader->quit) {
         bool able = loader->begun && !loader->err.code;
