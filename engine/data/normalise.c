@@ -14,22 +14,34 @@ void normaliser_make(struct normaliser *out, const struct dataset *dataset)
         }
 }
 
+/* A pass over the pixels for all channels, and those pixels that are cut out again. */
 #define NORMALISE(type, real)                                                                      \
+    static void colours_##type(const struct normaliser *by, const uint8_t *pixels, real *image)    \
+    {                                                                                              \
+        int64_t plane = by->height * by->width;                                                    \
+        real *red = image, *green = image + plane, *blue = image + 2 * plane;                      \
+                                                                                                   \
+        for (int64_t p = 0; p < plane; p++) {                                                      \
+            red[p] = by->type[0][pixels[p * 3]];                                                   \
+            green[p] = by->type[1][pixels[p * 3 + 1]];                                             \
+            blue[p] = by->type[2][pixels[p * 3 + 2]];                                              \
+        }                                                                                          \
+    }                                                                                              \
+                                                                                                   \
     void normalise_##type(const struct normaliser *by, const uint8_t *pixels,                      \
                           const struct window *cutout, real *image)                                \
     {                                                                                              \
         int64_t plane = by->height * by->width;                                                    \
                                                                                                    \
-        for (int c = 0; c < by->channels; c++) {                                                   \
-            const real *value = by->type[c];                                                       \
-            real *to = image + c * plane;                                                          \
-                                                                                                   \
+        if (by->channels == 3)                                                                     \
+            colours_##type(by, pixels, image);                                                     \
+        else                                                                                       \
             for (int64_t p = 0; p < plane; p++)                                                    \
-                to[p] = value[pixels[p * by->channels + c]];                                       \
-            for (int y = 0; y < cutout->height; y++)                                               \
-                for (int x = 0; x < cutout->width; x++)                                            \
-                    to[(cutout->top + y) * by->width + cutout->left + x] = 0;                      \
-        }                                                                                          \
+                image[p] = by->type[0][pixels[p]];                                                 \
+        for (int c = 0; c < by->channels; c++)                                                     \
+            for (int y = cutout->top; y < cutout->top + cutout->height; y++)                       \
+                for (int x = cutout->left; x < cutout->left + cutout->width; x++)                  \
+                    image[c * plane + y * by->width + x] = 0;                                      \
     }
 
 NORMALISE(f32, float)

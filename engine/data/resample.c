@@ -4,20 +4,10 @@
 #include <stdlib.h>
 
 #include "data/picture.h"
-
-#define PRECISION_BITS 22 /* 32 for the sum, less 8 of a pixel and 2 to spare */
-#define HALF           (1 << (PRECISION_BITS - 1))
-
-/* The weights that make one line of results out of one line of pixels. */
-struct axis {
-    int n, taps;     /* results; room for weights of each */
-    int *first;      /* [n] first pixel that counts */
-    int *count;      /* [n] how many */
-    int32_t *weight; /* [n, taps] */
-    int room, weight_room;
-};
+#include "data/resample_kernels.h"
 
 struct resampler {
+    const struct resample_kernels *scale;
     struct resample_plan plan;
     struct axis across, down;
     int first_row, rows, seen;
@@ -28,7 +18,10 @@ struct resampler {
 int resampler_new(struct resampler **out, struct err *err)
 {
     *out = calloc(1, sizeof **out);
-    return *out ? 0 : err_no_memory(err);
+    if (!*out)
+        return err_no_memory(err);
+    (*out)->scale = resample_kernels();
+    return 0;
 }
 
 static void free_axis(struct axis *axis)
@@ -90,7 +83,7 @@ static void weigh(struct axis *axis, int i, double center, double spread, int si
         double share = triangle((t - center + 0.5) * (1 / spread));
 
         share = sum != 0 ? share / sum : share;
-        weight[t - first] = (int32_t)(0.5 + share * (1 << PRECISION_BITS));
+        weight[t - first] = (int32_t)(0.5 + share * (1 << RESAMPLE_BITS));
     }
 }
 
@@ -134,53 +127,26 @@ int resampler_begin(struct resampler *resampler, const struct resample_plan *pla
     return 0;
 }
 
-static uint8_t rounded(int32_t sum)
-{
-    int32_t value = sum >> PRECISION_BITS;
-
-    return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
-}
-
 void resampler_row(void *context, const uint8_t *pixels)
 {
     struct resampler *resampler = context;
     const struct axis *across = &resampler->across;
-    const uint8_t *from = pixels + (size_t)resampler->plan.box.left * PICTURE_PIXEL_BYTES;
-    uint8_t *to =
-        resampler->line + (size_t)resampler->seen++ * (size_t)across->n * PICTURE_PIXEL_BYTES;
+    size_t line = (size_t)resampler->seen++ * (size_t)across->n * PICTURE_PIXEL_BYTES;
 
-    for (int x = 0; x < across->n; x++) {
-        const uint8_t *pixel = from + (size_t)across->first[x] * PICTURE_PIXEL_BYTES;
-        const int32_t *weight = across->weight + (size_t)x * (size_t)across->taps;
-        int32_t sum[PICTURE_PIXEL_BYTES] = {HALF, HALF, HALF, HALF};
-
-        for (int t = 0; t < across->count[x]; t++)
-            for (int c = 0; c < PICTURE_PIXEL_BYTES; c++)
-                sum[c] += pixel[t * PICTURE_PIXEL_BYTES + c] * weight[t];
-        for (int c = 0; c < PICTURE_PIXEL_BYTES; c++)
-            to[x * PICTURE_PIXEL_BYTES + c] = rounded(sum[c]);
-    }
+    resampler->scale->across(across,
+                             pixels + (size_t)resampler->plan.box.left * PICTURE_PIXEL_BYTES,
+                             resampler->line + line);
 }
 
 void resampler_end(struct resampler *resampler, uint8_t *pixels)
 {
-    const struct axis *down = &resampler->down;
-    int width = resampler->plan.out_width;
-    size_t stride = (size_t)width * PICTURE_PIXEL_BYTES;
+    size_t width = (size_t)resampler->plan.out_width;
 
-    for (int y = 0; y < down->n; y++) {
-        const int32_t *weight = down->weight + (size_t)y * (size_t)down->taps;
-        const uint8_t *line =
-            resampler->line + (size_t)(down->first[y] - resampler->first_row) * stride;
+    for (int y = 0; y < resampler->down.n; y++) {
+        size_t first = (size_t)(resampler->down.first[y] - resampler->first_row);
 
-        for (int x = 0; x < width; x++)
-            for (int c = 0; c < 3; c++) {
-                int32_t sum = HALF;
-
-                for (int t = 0; t < down->count[y]; t++)
-                    sum += line[(size_t)t * stride + (size_t)(x * PICTURE_PIXEL_BYTES + c)] *
-                           weight[t];
-                *pixels++ = rounded(sum);
-            }
+        resampler->scale->down(&resampler->down, y,
+                               resampler->line + first * width * PICTURE_PIXEL_BYTES, width,
+                               pixels + (size_t)y * width * 3);
     }
 }

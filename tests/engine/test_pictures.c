@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "data/picture.h"
 #include "data/resample.h"
+#include "data/resample_kernels.h"
 #include "data/sample.h"
 #include "data_folder.h"
 #include "golden.h"
@@ -155,6 +156,35 @@ static void pictures_are_scaled_as_pil_does(void **state)
     picture_free(picture);
     data_folder_remove(folder);
     fclose(file);
+}
+
+/* As a processor without wide vectors has it. */
+static void vectors_do_not_show(void **state)
+{
+    enum { WIDTH = 301, TAPS = 9, OUT = 77 };
+    static uint8_t from[TAPS * WIDTH * PICTURE_PIXEL_BYTES], to[2][WIDTH * PICTURE_PIXEL_BYTES];
+    int first[OUT], count[OUT];
+    int32_t weight[OUT * TAPS];
+    struct axis axis = {.n = OUT, .taps = TAPS, .first = first, .count = count, .weight = weight};
+    unsigned draw = 1;
+
+    (void)state;
+    for (int i = 0; i < TAPS * WIDTH * PICTURE_PIXEL_BYTES; i++) /* half of them are white */
+        from[i] = (draw = draw * 1103515245u + 12345u) >> 31 ? 255 : (uint8_t)(draw >> 16);
+    for (int i = 0; i < OUT; i++) {
+        first[i] = i * 3;
+        count[i] = 1 + i % TAPS;
+        for (int t = 0; t < TAPS; t++) /* they sum to a little more than 1 */
+            weight[i * TAPS + t] = (1 << RESAMPLE_BITS) / count[i] + 3;
+    }
+    resample_kernels()->across(&axis, from, to[0]);
+    resample_kernels_plain.across(&axis, from, to[1]);
+    assert_memory_equal(to[0], to[1], OUT * PICTURE_PIXEL_BYTES);
+    for (int y = 0; y < OUT; y++) {
+        resample_kernels()->down(&axis, y, from, WIDTH, to[0]);
+        resample_kernels_plain.down(&axis, y, from, WIDTH, to[1]);
+        assert_memory_equal(to[0], to[1], WIDTH * 3);
+    }
 }
 
 static void make_photo_dataset(struct dataset **dataset, const struct job_dataset *like,
@@ -390,6 +420,7 @@ int main(void)
         cmocka_unit_test(pictures_are_decoded_as_pil_does),
         cmocka_unit_test(any_rows_are_those_of_the_whole),
         cmocka_unit_test(pictures_are_scaled_as_pil_does),
+        cmocka_unit_test(vectors_do_not_show),
         cmocka_unit_test(photographs_become_what_torchvision_makes),
         cmocka_unit_test(what_is_no_picture_is_named),
         cmocka_unit_test(a_png_that_claims_too_much_is_refused),
