@@ -110,6 +110,11 @@ static bool is_folder(DIR *in, const struct dirent *entry)
     return !fstatat(dirfd(in), entry->d_name, &status, 0) && S_ISDIR(status.st_mode);
 }
 
+static int too_many(const char *path, struct err *err)
+{
+    return err_set(err, ERR_INVALID, DATA_NAME ": more than %d files", path, FOLDER_FILES_MAX);
+}
+
 /* The images (or, with `folders`, the folders) in a folder, in order. */
 static int list(struct names *out, const char *path, bool folders, struct err *err)
 {
@@ -180,6 +185,8 @@ static int list_class(struct image_folder *folder, enum split split, const char 
         rc = err_set(err, ERR_INVALID,
                      DATA_NAME ": a class without images (names that end in .jpg, .jpeg or .png)",
                      path);
+    if (!rc && folder->split[split].files.n + files.n > FOLDER_FILES_MAX)
+        rc = too_many(path, err);
     if (!rc)
         rc = add_files(&folder->split[split], &files, class, err);
     free_names(&files);

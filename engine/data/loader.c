@@ -18,6 +18,7 @@
 /* A dataset in which so many files in a row cannot be used is not broken here and there. */
 #define STAND_INS_MAX 1000
 #define SLOTS_MAX     8
+#define NICER         5
 
 struct slot {
     int64_t n, claimed, done;
@@ -165,7 +166,8 @@ static void *run_worker(void *argument)
     struct sample_maker *maker = worker->maker;
 
     free(worker);
-    setpriority(PRIO_PROCESS, 0, 10); /* of this thread alone, on Linux */
+    /* Of this thread alone, on Linux: below those that compute. */
+    setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICER);
     pthread_mutex_lock(&loader->lock);
     while (!loader->quit) {
         bool able = loader->begun && !loader->err.code;
