@@ -22,7 +22,7 @@ struct jpeg {
     struct picture_error *error;
     jmp_buf mark;
     bool created;
-    uint8_t *row;
+    uint8_t *buffer, *row; /* the row stands in the buffer */
 };
 
 static struct jpeg *of(j_common_ptr decoder)
@@ -143,9 +143,12 @@ static int rows_jpeg(void *state, int first, int n,
     struct jpeg *jpeg = state;
 
     jpeg->error = error;
-    jpeg->row = malloc((size_t)jpeg->decoder.image_width * PICTURE_PIXEL_BYTES);
-    if (!jpeg->row)
+    jpeg->buffer = malloc(((size_t)jpeg->decoder.image_width + 1) * PICTURE_PIXEL_BYTES);
+    if (!jpeg->buffer)
         return error->code = ERR_NO_MEMORY;
+    /* Where a row is aligned for vectors, libjpeg-turbo writes it past the caches, and reading it
+     * would wait for memory. */
+    jpeg->row = jpeg->buffer + PICTURE_PIXEL_BYTES;
     if (setjmp(jpeg->mark))
         return error->code;
     deliver(jpeg, first, n, row, context);
@@ -158,8 +161,8 @@ static void close_jpeg(void *state)
 
     if (jpeg->created)
         jpeg_destroy_decompress(&jpeg->decoder);
-    free(jpeg->row);
-    jpeg->row = NULL;
+    free(jpeg->buffer);
+    jpeg->buffer = NULL;
     jpeg->created = false;
 }
 

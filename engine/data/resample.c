@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "data/picture.h"
 #include "data/resample_kernels.h"
@@ -27,7 +28,6 @@ int resampler_new(struct resampler **out, struct err *err)
 static void free_axis(struct axis *axis)
 {
     free(axis->first);
-    free(axis->count);
     free(axis->weight);
 }
 
@@ -47,10 +47,8 @@ static int size_axis(struct axis *axis, int n, int taps, struct err *err)
     axis->taps = taps;
     if (n > axis->room) {
         free(axis->first);
-        free(axis->count);
         axis->first = calloc((size_t)n, sizeof *axis->first);
-        axis->count = calloc((size_t)n, sizeof *axis->count);
-        axis->room = axis->first && axis->count ? n : 0;
+        axis->room = axis->first ? n : 0;
     }
     if (n * taps > axis->weight_room) {
         free(axis->weight);
@@ -66,20 +64,22 @@ static double triangle(double x)
     return x < 1 ? 1 - x : 0;
 }
 
-/* Weights of one result whose filter has its middle at `center`; they sum to 1. */
+/* Weights of one result whose filter has its middle at `center`; they sum to 1. Where fewer pixels
+ * count than others have taps, the rest weighs nothing. */
 static void weigh(struct axis *axis, int i, double center, double spread, int size)
 {
     int32_t *weight = axis->weight + (size_t)i * (size_t)axis->taps;
     double sum = 0;
-    int first = (int)(center - spread + 0.5), end = (int)(center + spread + 0.5);
+    int begin = (int)(center - spread + 0.5), end = (int)(center + spread + 0.5), first;
 
-    first = first < 0 ? 0 : first;
+    begin = begin < 0 ? 0 : begin;
     end = end > size ? size : end;
+    first = begin < size - axis->taps ? begin : size - axis->taps;
     axis->first[i] = first;
-    axis->count[i] = end - first;
-    for (int t = first; t < end; t++)
+    memset(weight, 0, (size_t)axis->taps * sizeof *weight);
+    for (int t = begin; t < end; t++)
         sum += triangle((t - center + 0.5) * (1 / spread));
-    for (int t = first; t < end; t++) {
+    for (int t = begin; t < end; t++) {
         double share = triangle((t - center + 0.5) * (1 / spread));
 
         share = sum != 0 ? share / sum : share;
@@ -91,7 +91,8 @@ static void weigh(struct axis *axis, int i, double center, double spread, int si
 static int plan_axis(struct axis *axis, int size, int scaled, int skip, int n, struct err *err)
 {
     double scale = (double)size / scaled, spread = scale > 1 ? scale : 1;
-    int rc = size_axis(axis, n, (int)ceil(spread) * 2 + 1, err);
+    int most = (int)(2 * spread) + 1; /* pixels that lie within `spread` of a point */
+    int rc = size_axis(axis, n, most < size ? most : size, err);
 
     for (int i = 0; i < n && !rc; i++)
         weigh(axis, i, (skip + i + 0.5) * scale, spread, size);
@@ -112,7 +113,7 @@ int resampler_begin(struct resampler *resampler, const struct resample_plan *pla
         return rc;
     resampler->plan = *plan;
     resampler->first_row = down->first[0];
-    resampler->rows = down->first[down->n - 1] + down->count[down->n - 1] - down->first[0];
+    resampler->rows = down->first[down->n - 1] + down->taps - down->first[0];
     resampler->seen = 0;
     bytes = (size_t)resampler->rows * (size_t)plan->out_width * PICTURE_PIXEL_BYTES;
     if (bytes > resampler->line_room) {

@@ -40,7 +40,7 @@ INLINE void scale_across(const struct axis *axis, const uint8_t *from, uint8_t *
         const int32_t *weight = axis->weight + (size_t)x * (size_t)axis->taps;
         lanes sum = {HALF, HALF, HALF, HALF}, most = {255, 255, 255, 255}, over;
 
-        for (int t = 0; t < axis->count[x]; t++)
+        for (int t = 0; t < axis->taps; t++)
             sum += load(pixel + (size_t)t * PICTURE_PIXEL_BYTES) * weight[t];
         sum >>= RESAMPLE_BITS;
         over = sum > most; /* weights may sum to a little more than 1 */
@@ -55,14 +55,14 @@ INLINE int32_t byte_of(int32_t sum)
     return value > 255 ? 255 : value;
 }
 
-INLINE void scale_strip(const int32_t *weight, int count, const uint8_t *from, size_t stride,
+INLINE void scale_strip(const int32_t *weight, int taps, const uint8_t *from, size_t stride,
                         size_t n, uint8_t *to)
 {
     int32_t sum[STRIP];
 
     for (size_t i = 0; i < n; i++)
         sum[i] = HALF;
-    for (int t = 0; t < count; t++)
+    for (int t = 0; t < taps; t++)
         for (size_t i = 0; i < n; i++)
             sum[i] += from[(size_t)t * stride + i] * weight[t];
     for (size_t i = 0; i < n; i++)
@@ -79,10 +79,8 @@ INLINE void scale_down(const struct axis *axis, int y, const uint8_t *from, size
     size_t stride = width * PICTURE_PIXEL_BYTES, x = 0;
 
     for (; x + STRIP <= stride; x += STRIP)
-        scale_strip(weight, axis->count[y], from + x, stride, STRIP,
-                    to + x / PICTURE_PIXEL_BYTES * 3);
-    scale_strip(weight, axis->count[y], from + x, stride, stride - x,
-                to + x / PICTURE_PIXEL_BYTES * 3);
+        scale_strip(weight, axis->taps, from + x, stride, STRIP, to + x / PICTURE_PIXEL_BYTES * 3);
+    scale_strip(weight, axis->taps, from + x, stride, stride - x, to + x / PICTURE_PIXEL_BYTES * 3);
 }
 
 #define KERNELS(name, attribute)                                                                   \

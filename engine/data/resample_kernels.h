@@ -7,11 +7,11 @@
 
 #define RESAMPLE_BITS 22 /* behind the point: 32 for the sum, less 8 of a pixel and 2 to spare */
 
-/* The weights that make one line of results out of one line of pixels; none is negative. */
+/* The weights that make one line of results out of one line of pixels; none is negative. All
+ * results have as many, though some be 0: a loop whose length changes costs more than it saves. */
 struct axis {
-    int n, taps;     /* results; room for weights of each */
-    int *first;      /* [n] first pixel that counts */
-    int *count;      /* [n] how many */
+    int n, taps;     /* results; pixels that make each */
+    int *first;      /* [n] the first of them */
     int32_t *weight; /* [n, taps] */
     int room, weight_room;
 };

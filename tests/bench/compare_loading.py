@@ -35,8 +35,8 @@ def photograph(draw, height=375, width=500):
         rows, columns = height // 2**level + 2, width // 2**level + 2
         noise = (draw.random((rows, columns, 3)) * 255).astype(np.uint8)
         scaled = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
-        total += (np.asarray(scaled, dtype=float) - 127.5) * 2.0**(level * 0.55)
-    total += draw.normal(0, 9, (height, width, 1))
+        total += (np.asarray(scaled, dtype=float) - 127.5) * 2.0**(level * 0.3)
+    total += draw.normal(0, 60, (height, width, 1))
     total = (total - total.mean()) / total.std() * 55 + 120
     return Image.fromarray(total.clip(0, 255).astype(np.uint8))
 
