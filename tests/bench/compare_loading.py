@@ -6,7 +6,8 @@ Makes the folder first (photographs of 500×375, as ImageNet's are on average, a
 about the same size), then does rounds, a pass over the files each: by tests/bench/bench_loading (built
 with `ninja tests/bench/bench_loading`) with each number of threads, by a DataLoader with as many
 workers (and, with one thread, without a worker, too). Both crop at random, scale to 224×224, flip and normalise. One JSON line a measurement
-and one with the ratio; a round's number is its fastest unless --median is given.
+and one with the ratio: by the clock, of the fastest rounds unless --median is given, and by the
+processor's time for an image, which other work on the machine disturbs less.
 
     compare_loading.py --program BUILD/tests/bench/bench_loading
 """
@@ -53,17 +54,29 @@ def make_folder(folder, files):
     return size / (files + 2)
 
 
+def processor_seconds(*processes):
+    total = 0
+    for process in processes:
+        with open(f"/proc/{process}/stat", encoding="ascii") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
 class Ours:
     def __init__(self, program, folder, threads, batch):
         self.process = subprocess.Popen(
             [program, folder, str(SIZE), str(RESIZE), str(batch), str(threads)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
+    def processes(self):
+        return [self.process.pid]
+
     def round(self):
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
         seconds, n = self.process.stdout.readline().split()
-        return int(n) / float(seconds)
+        return int(n), float(seconds)
 
     def close(self):
         self.process.terminate()  # a DataLoader's workers, forked later, hold its pipe open
@@ -83,13 +96,47 @@ class Theirs:
                                                   num_workers=workers,
                                                   persistent_workers=workers > 0)
 
+    def processes(self):
+        workers = getattr(self.loader._iterator, "_workers", [])
+        return [os.getpid()] + [worker.pid for worker in workers]
+
     def round(self):
         start = time.perf_counter()
         n = sum(len(images) for images, _ in self.loader)
-        return n / (time.perf_counter() - start)
+        return n, time.perf_counter() - start
 
     def close(self):
         pass
+
+
+class Measured:
+    def __init__(self):
+        self.rates, self.processor, self.images = [], 0, 0
+
+    def round(self, each):
+        before = processor_seconds(*each.processes())
+        n, seconds = each.round()
+        self.processor += processor_seconds(*each.processes()) - before
+        self.images += n
+        self.rates.append(n / seconds)
+
+    def processor_ms(self):
+        return 1000 * self.processor / self.images
+
+
+def report(pair, measured, best, threads):
+    for name in pair:
+        print(json.dumps({"what": name, "threads": threads,
+                          "images_per_second": round(best(measured[name].rates), 1),
+                          "processor_ms_per_image": round(measured[name].processor_ms(), 2)}),
+              flush=True)
+    theirs = [found for name, found in measured.items() if name != "ours"]
+    ours = measured["ours"]
+    print(json.dumps({
+        "threads": threads,
+        "ours_over_theirs": round(best(ours.rates) / max(best(each.rates) for each in theirs), 2),
+        "processor_theirs_over_ours": round(min(each.processor_ms() for each in theirs)
+                                            / ours.processor_ms(), 2)}), flush=True)
 
 
 def main():
@@ -104,28 +151,22 @@ def main():
     torch.set_num_threads(1)
     best = statistics.median if options.median else max
     with tempfile.TemporaryDirectory() as folder:
-        size = make_folder(folder, options.files)
+        print(json.dumps({"file_bytes": round(make_folder(folder, options.files)),
+                          "files": options.files}), flush=True)
         for threads in options.threads:
             pair = {"ours": Ours(options.program, folder, threads, options.batch),
                     "theirs": Theirs(folder, threads, options.batch)}
             if threads == 1:
                 pair["theirs, no worker"] = Theirs(folder, 0, options.batch)
-            rates = {name: [] for name in pair}
+            measured = {name: Measured() for name in pair}
             for each in pair.values():
                 each.round()
             for _ in range(options.rounds):
                 for name, each in pair.items():
-                    rates[name].append(each.round())
+                    measured[name].round(each)
             for each in pair.values():
                 each.close()
-            for name, found in rates.items():
-                print(json.dumps({"what": name, "threads": threads,
-                                  "images_per_second": round(best(found), 1),
-                                  "file_bytes": round(size)}), flush=True)
-            theirs = max(best(found) for name, found in rates.items() if name != "ours")
-            print(json.dumps({"threads": threads,
-                              "ours_over_theirs": round(best(rates["ours"]) / theirs, 2)}),
-                  flush=True)
+            report(pair, measured, best, threads)
 
 
 if __name__ == "__main__":
