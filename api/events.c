@@ -287,6 +287,7 @@ static int events_start(struct request *request, struct reply *reply, int64_t jo
         reply->status = done ? 204 : 200;
         if (rc == ERR_LIMIT) {
             problem_set(reply, 503, "limit", "%s", err->message);
+            reply_header(reply, "Connection", "close"); /* it would only keep others out */
             rc = 0;
         }
         return rc;
