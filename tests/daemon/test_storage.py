@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import time
 
 import support
 from support import job, long_job
@@ -194,13 +195,19 @@ class Damaged(support.Case):
         daemon.wait_update(number, 20)
         path = os.path.join(daemon.state, "rwpd.db")
         # All but the first page, which says how to read the others; the log of changes; and its
-        # index, without which the daemon would go on for long with what it holds in memory.
-        daemon.signal(signal.SIGSTOP)
-        self.overwrite(path, 4096, os.path.getsize(path))
-        self.overwrite(path + "-wal", 32, os.path.getsize(path + "-wal"))
-        self.overwrite(path + "-shm", 0, 1000)
-        daemon.signal(signal.SIGCONT)
-        self.assertIn("rwpd.db", daemon.wait_health(503)["detail"])
+        # index, without which the daemon would go on for long with what it holds in memory. A
+        # commit that is under way just then writes the index anew, so it may take some attempts.
+        def damage():
+            daemon.signal(signal.SIGSTOP)
+            self.overwrite(path, 4096, os.path.getsize(path))
+            self.overwrite(path + "-wal", 32, os.path.getsize(path + "-wal"))
+            self.overwrite(path + "-shm", 0, 1000)
+            daemon.signal(signal.SIGCONT)
+            time.sleep(1)
+            return daemon.request("GET", "/readyz").status == 503
+
+        self.assertTrue(any(damage() for _ in range(60)), daemon.log()[-3000:])
+        self.assertIn("rwpd.db", daemon.get("/readyz", 503)["detail"])
         self.assertEqual(daemon.get("/livez")["status"], "ok")
         self.assertGreaterEqual(daemon.request("POST", "/v1/jobs", job()).status, 500)
         daemon.stop()
