@@ -15,6 +15,7 @@
 
 #define PLACES      256
 #define BLOCK_BYTES 262144
+#define ATTEMPTS    50 /* to plan the latest one before it is replaced */
 
 struct digests {
     pthread_mutex_t lock;
@@ -141,21 +142,42 @@ static int file_digest(const struct file *file, struct db_reader *reader, uint8_
     return n < 0 ? (int)n : 0;
 }
 
+static bool is_latest(const struct request *request)
+{
+    return strcmp(request->item, "latest") == 0;
+}
+
+static int keep_last(void *context, const struct db_checkpoint *checkpoint)
+{
+    *(struct db_checkpoint *)context = *checkpoint;
+    return 0;
+}
+
+/* What the job says of its latest one may be older than what is there. */
+static int find_latest(struct db_reader *reader, int64_t job, struct db_checkpoint *out,
+                       struct err *err)
+{
+    int rc;
+
+    *out = (struct db_checkpoint){0};
+    rc = db_checkpoints_each(reader, job, keep_last, out, err);
+    if (rc == 0 && out->update == 0)
+        rc = err_set(err, ERR_NOT_FOUND, "the job has no checkpoint yet");
+    return rc;
+}
+
 static int find(struct request *request, struct db_reader *reader, struct db_checkpoint *out,
                 struct err *err)
 {
-    uint64_t update = strtoull(request->item, NULL, 10);
     struct db_job job;
     int rc = db_job_get(reader, request->id, &job, err);
 
     if (rc)
         return rc;
-    if (strcmp(request->item, "latest") == 0)
-        update = job.checkpoint_update;
     db_job_free(&job);
-    if (update == 0)
-        return err_set(err, ERR_NOT_FOUND, "the job has no checkpoint yet");
-    return db_checkpoint_get(reader, request->id, update, out, err);
+    if (is_latest(request))
+        return find_latest(reader, request->id, out, err);
+    return db_checkpoint_get(reader, request->id, strtoull(request->item, NULL, 10), out, err);
 }
 
 static int make_file(struct file *file, struct db_reader *reader, int64_t job,
@@ -255,13 +277,33 @@ static bool answer_file(struct request *request, struct reply *reply, struct fil
     return sends;
 }
 
+/* Looks, and plans the file. The latest one may be replaced between the two: then by a later one.
+ */
+static int find_file(struct request *request, struct file *file, struct db_reader *reader,
+                     struct db_checkpoint *checkpoint, uint8_t *digest, struct err *err)
+{
+    bool full = request->value[CHECKPOINT_STATE].number == 1;
+    int rc = ERR_NOT_FOUND;
+
+    for (int i = 0; i < ATTEMPTS && rc == ERR_NOT_FOUND; i++) {
+        safetensors_free(&file->plan);
+        rc = find(request, reader, checkpoint, err);
+        if (rc)
+            return rc;
+        rc = make_file(file, reader, request->id, checkpoint, full, digest, err);
+        if (!is_latest(request))
+            return rc;
+    }
+    return rc;
+}
+
 int checkpoint_get(struct request *request, struct reply *reply, struct err *err)
 {
     struct db_checkpoint checkpoint;
     struct db_reader *reader = NULL;
     uint8_t digest[SHA256_DIGEST_SIZE];
     struct file *file = calloc(1, sizeof *file);
-    bool full = request->value[CHECKPOINT_STATE].number == 1, sends = false;
+    bool sends = false;
     int rc;
 
     if (!file)
@@ -269,9 +311,7 @@ int checkpoint_get(struct request *request, struct reply *reply, struct err *err
     file->api = request->api;
     rc = readers_take(request->api->readers, &reader, err);
     if (rc == 0)
-        rc = find(request, reader, &checkpoint, err);
-    if (rc == 0)
-        rc = make_file(file, reader, request->id, &checkpoint, full, digest, err);
+        rc = find_file(request, file, reader, &checkpoint, digest, err);
     readers_give(request->api->readers, reader);
     if (rc == 0)
         sends = answer_file(request, reply, file, &checkpoint, digest);

@@ -1,7 +1,9 @@
 /* The whole room on a free port of the loopback, with a database of its own and a service that
  * queues jobs without training them. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,6 +16,7 @@
 #include <cjson/cJSON.h>
 
 #include "api/api.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "http.h"
 #include "http_client.h"
@@ -238,6 +241,57 @@ static void test_checkpoints(void **state)
     cJSON_Delete(ask_json("GET", "/v1/jobs/1/checkpoints/7", "", NULL, 404));
 }
 
+/* A run that writes checkpoints faster than they are asked for, and keeps one. */
+struct writing {
+    int64_t job;
+    atomic_bool stop;
+    bool failed;
+};
+
+static void *write_checkpoints(void *context)
+{
+    struct writing *writing = context;
+    struct tensor tensor = {
+        .name = "w", .rank = 1, .dim = {FIXTURE_WEIGHTS}, .data = fixture_weights};
+    struct checkpoint checkpoint = {1, 1, &tensor};
+    struct err err;
+
+    for (; !atomic_load(&writing->stop) && !writing->failed; checkpoint.update++)
+        writing->failed =
+            db_checkpoint_add(fixture.db, writing->job, &checkpoint, false, 1, &err) != 0;
+    return NULL;
+}
+
+/* There always is a latest one. */
+static void test_latest_while_it_is_replaced(void **state)
+{
+    struct writing writing = {.job = fixture_run()};
+    double until = clock_seconds() + 60;
+    pthread_t thread;
+    char target[64], *answer;
+    struct err err;
+    int status;
+
+    (void)state;
+    snprintf(target, sizeof target, "/v1/jobs/%lld/checkpoints/latest", (long long)writing.job);
+    cJSON_Delete(ask_json("GET", target, "", NULL, 404));
+    assert_int_equal(pthread_create(&thread, NULL, write_checkpoints, &writing), 0);
+    do {
+        status = http_ask(fixture.port, "HEAD", target, "", NULL, &answer);
+        free(answer);
+        assert_true(clock_seconds() < until);
+    } while (status == 404);
+    for (int i = 0; i < 300 && status == 200; i++) {
+        status = http_ask(fixture.port, "HEAD", target, "", NULL, &answer);
+        free(answer);
+    }
+    atomic_store(&writing.stop, true);
+    pthread_join(thread, NULL);
+    assert_int_equal(status, 200);
+    assert_false(writing.failed);
+    assert_int_equal(db_job_set_state(fixture.db, writing.job, JOB_CANCELLED, NULL, &err), 0);
+}
+
 /* Every route answers as its table says, and what has a wrong method is refused with Allow. */
 static void test_table(void **state)
 {
@@ -336,11 +390,17 @@ static void test_token(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_submit),  cmocka_unit_test(test_list),
-        cmocka_unit_test(test_control), cmocka_unit_test(test_losses),
-        cmocka_unit_test(test_events),  cmocka_unit_test(test_checkpoints),
-        cmocka_unit_test(test_table),   cmocka_unit_test(test_description),
-        cmocka_unit_test(test_host),    cmocka_unit_test(test_token),
+        cmocka_unit_test(test_submit),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_control),
+        cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_checkpoints),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_description),
+        cmocka_unit_test(test_host),
+        cmocka_unit_test(test_token),
+        cmocka_unit_test(test_latest_while_it_is_replaced),
     };
 
     return cmocka_run_group_tests(tests, fixture_open, fixture_close);
