@@ -133,14 +133,13 @@ int job_list(struct request *request, struct reply *reply, struct err *err)
 static bool check_empty(struct request *request, struct reply *reply)
 {
     static const struct spec_object nothing = {.name = "control"};
-    struct err err;
     char none;
 
     if (request->body.length == 0)
         return true;
-    reply->problems = calloc(1, sizeof *reply->problems);
-    if (reply->problems && spec_json_parse(&nothing, request->body.data, request->body.length,
-                                           &none, reply->problems, &err) == 0)
+    if (!body_parse(request, reply, &nothing, &none))
+        return false;
+    if (reply->problems->n == 0)
         return true;
     problem_set(reply, 422, "invalid", "nothing is taken in the body here");
     return false;

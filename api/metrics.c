@@ -2,6 +2,7 @@
  */
 #include "metrics.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -27,6 +28,10 @@ struct metrics {
 
 int metrics_open(struct metrics **out, struct err *err)
 {
+    int n;
+
+    (void)routes(&n);
+    assert(n < ROUTES_MAX); /* one place more is for what has no route */
     *out = calloc(1, sizeof **out);
     return *out ? 0 : err_no_memory(err);
 }

@@ -43,10 +43,9 @@ static bool check_key(struct request *request, struct reply *reply)
     return false;
 }
 
-/* False: the reply says what is wrong. */
-static bool read_job(struct request *request, struct reply *reply, void *job)
+bool body_parse(struct request *request, struct reply *reply, const struct spec_object *spec,
+                void *out)
 {
-    const struct api_service *service = request->api->service;
     struct err err = {0};
     int rc;
 
@@ -55,13 +54,22 @@ static bool read_job(struct request *request, struct reply *reply, void *job)
         problem_set(reply, 503, "no_memory", "out of memory");
         return false;
     }
-    rc = spec_json_parse(service->job_spec, request->body.data ? request->body.data : "",
-                         request->body.length, job, reply->problems, &err);
-    if (rc && reply->problems->n == 0) {
-        problem_set(reply, rc == ERR_INVALID ? 400 : 503, "json", "%s", err.message);
+    rc = spec_json_parse(spec, request->body.data ? request->body.data : "", request->body.length,
+                         out, reply->problems, &err);
+    if (rc == 0 || reply->problems->n > 0)
+        return true;
+    problem_set(reply, rc == ERR_INVALID ? 400 : 503, "json", "%s", err.message);
+    return false;
+}
+
+/* False: the reply says what is wrong. */
+static bool read_job(struct request *request, struct reply *reply, void *job)
+{
+    const struct api_service *service = request->api->service;
+
+    if (!body_parse(request, reply, service->job_spec, job))
         return false;
-    }
-    if (rc == 0)
+    if (reply->problems->n == 0)
         service->check(service->context, job, add_problem, reply->problems);
     if (reply->problems->n == 0)
         return true;

@@ -104,6 +104,7 @@ static void test_control(void **state)
     (void)state;
     cJSON_Delete(json);
     cJSON_Delete(ask_json("POST", "/v1/jobs/1/pause", "", "{\"now\":true}", 422));
+    cJSON_Delete(ask_json("POST", "/v1/jobs/1/pause", "", "{\"now\":", 400));
     cJSON_Delete(ask_json("POST", "/v1/jobs/99/pause", "", NULL, 404));
     cJSON_Delete(ask_json("POST", "/v1/jobs/1/cancel", "Origin: http://evil\r\n", NULL, 403));
     cJSON_Delete(
