@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "record.h"
 
 static const int devices[] = {DEVICE_REFERENCE, DEVICE_CPU};
@@ -132,23 +133,26 @@ static void a_finished_run_finishes_again(void **state)
     record_free(again);
 }
 
-/* One is due after each second; the only second that passes is the sink's, within epoch 2. */
+/* One is due after each second. On a machine that takes less for an update, the only second that
+ * passes is the sink's, within epoch 2; a slower one may write more of them, but none too early. */
 static void a_checkpoint_by_time_resumes_too(void **state)
 {
     struct engine_job job = tiny_job(METHOD_M_RWP, DEVICE_REFERENCE);
     struct record *whole = record_new(), *piece = record_new();
     struct checkpoint from;
+    double start;
 
     (void)state;
     job.checkpoint.every_epochs = 0;
     record_run_well(whole, &job, NULL);
     job.checkpoint.every_seconds = 1;
+    start = clock_seconds();
     piece->nap_at = 6;
     piece->ask_at = 7;
     piece->ask = ENGINE_ABANDON;
     assert_int_equal(record_run_well(piece, &job, NULL), ENGINE_ABANDONED);
-    assert_int_equal(piece->n_checkpoints, 1);
-    assert_int_equal(piece->checkpoint.update, 6);
+    assert_in_range(piece->n_checkpoints, 1, (uintmax_t)(clock_seconds() - start));
+    assert_in_range(piece->checkpoint.update, 6, 7);
     checkpoint_copy(&from, &piece->checkpoint);
     record_rewind(piece);
     assert_int_equal(record_run_well(piece, &job, &from), ENGINE_FINISHED);
