@@ -35,8 +35,8 @@ static const struct query_parameter events_query[] = {
 };
 static const struct query_parameter checkpoint_query[] = {
     [CHECKPOINT_STATE] = {"state",
-                          "model: what load_state_dict takes; full: momentum., fisher. and "
-                          "progress. too.",
+                          "model: what load_state_dict takes; full: momentum., squares., "
+                          "fisher. and progress. too.",
                           QUERY_CHOICE, .choices = parts},
 };
 

@@ -15,11 +15,10 @@ static bool wanted(const struct tensor *tensor, bool full)
 
 static void put_tensor(struct text *out, const struct tensor *tensor, int64_t begin, int64_t bytes)
 {
-    static const char *const prefixes[] = {[TENSOR_PARAMETER] = "",
-                                           [TENSOR_BUFFER] = "",
-                                           [TENSOR_MOMENTUM] = "momentum.",
-                                           [TENSOR_FISHER] = "fisher.",
-                                           [TENSOR_PROGRESS] = "progress."};
+    static const char *const prefixes[] = {
+        [TENSOR_PARAMETER] = "",         [TENSOR_BUFFER] = "",
+        [TENSOR_MOMENTUM] = "momentum.", [TENSOR_FISHER] = "fisher.",
+        [TENSOR_PROGRESS] = "progress.", [TENSOR_SQUARES] = "squares."};
     static const char *const types[] = {
         [TENSOR_F32] = "F32", [TENSOR_F64] = "F64", [TENSOR_I64] = "I64"};
     char name[TENSOR_NAME_MAX + 16];

@@ -99,7 +99,7 @@ static bool read_tensor(sqlite3_stmt *row, int number, struct described *out)
     tensor->type = (enum tensor_type)sqlite3_column_int(row, 4);
     tensor->rank = sqlite3_column_int(row, 5);
     if (tensor->rank < 0 || tensor->rank > TENSOR_RANK_MAX ||
-        (unsigned)tensor->role > TENSOR_PROGRESS || (unsigned)tensor->type > TENSOR_I64 ||
+        (unsigned)tensor->role >= TENSOR_ROLES || (unsigned)tensor->type > TENSOR_I64 ||
         sqlite3_column_int(row, 11) != number)
         return false;
     for (int i = 0; i < tensor->rank; i++) {

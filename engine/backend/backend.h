@@ -56,15 +56,44 @@ struct gradient_term {
     bool feeds_fisher; /* F ← beta·F + Σ g² (by filter, or by element for 1-D) */
 };
 
-/* d = Σ weight·g + weight_decay·w;  m ← momentum·m + d;  w ← w − lr·m  (PyTorch's SGD).
- * `fisher` may be NULL when no term feeds it. Gaps of the layout stay zero. */
+/* How the weights follow from the gradient g = Σ weight·gₖ, as PyTorch's optimizers have it:
+ * SGD:   d = g + weight_decay·w; m ← momentum·m + d; w ← w − lr·m, nesterov: w − lr·(d +
+ * momentum·m) Adam:  d = g + weight_decay·w; m ← beta1·m + (1 − beta1)·d; v ← beta2·v + (1 −
+ * beta2)·d²; w ← w − lr/(1 − beta1ᵗ)·m/(√v/√(1 − beta2ᵗ) + eps) AdamW: the same with d = g, after w
+ * ← w − lr·weight_decay·w */
+enum step_rule { STEP_SGD, STEP_ADAM, STEP_ADAMW };
+
+/* One change of the weights. Before all else, where clip_norm > 0, g is scaled by
+ * min(1, clip_norm/(‖g‖₂ + 1e-6)), one norm over all parameters (clip_grad_norm_).
+ * `fisher` may be NULL when no term feeds it, `squares` for SGD. Gaps of the layout stay zero. */
 struct step {
+    enum step_rule rule;
     const struct layout *layout;
-    struct vector *weights, *momentum_vector, *fisher;
+    struct vector *weights;
+    struct vector *momentum_vector; /* m */
+    struct vector *squares;         /* v */
+    struct vector *fisher;
     const struct gradient_term *terms;
     int n_terms;
-    double lr, momentum, weight_decay, beta;
+    uint64_t number; /* t: this is the run's so manieth change, from 1; for Adam */
+    bool nesterov;
+    double lr, momentum, weight_decay, clip_norm;
+    double beta1, beta2, eps;
+    double beta; /* of the Fisher accumulator */
 };
+
+static inline bool step_has_squares(enum step_rule rule)
+{
+    return rule != STEP_SGD;
+}
+
+/* The factor that clipping multiplies a gradient of this norm with. */
+static inline double step_clip_factor(double clip_norm, double norm)
+{
+    double factor = clip_norm / (norm + 1e-6);
+
+    return factor > 1 ? 1 : factor; /* NaN stays NaN */
+}
 
 struct program_options {
     bool exact; /* no Winograd or other algorithms of lower accuracy */

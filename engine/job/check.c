@@ -41,6 +41,14 @@ static void check_device(struct check *check)
         report(check, "/precision", "%s", lacks[check->job->device]);
 }
 
+static void check_optimizer(struct check *check)
+{
+    const struct job_optimizer *optimizer = &check->job->optimizer;
+
+    if (optimizer->nesterov && optimizer->momentum == 0)
+        report(check, "/optimizer/nesterov", "Nesterov's momentum needs a momentum above 0");
+}
+
 static void check_dataset(struct check *check, const struct dataset_info *info)
 {
     const struct job_dataset *dataset = &check->job->dataset;
@@ -93,18 +101,20 @@ static bool check_model(struct check *check, const struct dataset_info *info, in
     return true;
 }
 
-/* What training holds at the very least: weights, momentum and a gradient a term, and for each
- * term that runs at the same time the results of the convolutions, which its way back needs. */
+/* What training holds at the very least: weights, the optimizer's state and a gradient a term, and
+ * for each term that runs at the same time the results of the convolutions, which its way back
+ * needs. */
 static double least_memory(const struct engine_job *job, const struct graph *graph, double real)
 {
     struct recipe recipe;
+    int adam = job->optimizer.kind != OPTIMIZER_SGD;
     double activations = 0;
 
     recipe_of(&recipe, &job->method);
     for (int i = 0; i < graph->n_nodes; i++)
         if (graph->nodes[i].op == OP_CONV)
             activations += (double)shape_elements(&graph->values[graph->nodes[i].output[0]].shape);
-    return real * ((double)model_parameters(graph) * (2 + recipe.n_terms) +
+    return real * ((double)model_parameters(graph) * (2 + adam + recipe.n_terms) +
                    activations * recipe_width(&recipe));
 }
 
@@ -145,6 +155,7 @@ int job_check_with(const struct engine_job *job, const struct dataset_info *info
     check_dataset(&check, info);
     check_length(&check, samples);
     check_device(&check);
+    check_optimizer(&check);
     if (check_model(&check, info, samples))
         check_memory(&check, info, samples);
     return check.n;
@@ -170,5 +181,6 @@ int engine_job_check(const struct engine_job *job,
     if (!check.n)
         return job_check_with(job, &info, problem, context);
     check_device(&check);
+    check_optimizer(&check);
     return check.n;
 }

@@ -283,15 +283,41 @@ static const struct spec_object methods[] = {
 
 /* optimizer */
 
+#define LR(value)                                                                                  \
+    {                                                                                              \
+        .name = "lr", .type = SPEC_REAL, .offset = offsetof(struct job_optimizer, lr), .min = 0,   \
+        .max = 1e10, .above_min = true, .number = (value),                                         \
+        .doc = "Learning rate that the schedule begins with.",                                     \
+    }
+#define WEIGHT_DECAY(value, text)                                                                  \
+    {                                                                                              \
+        .name = "weight_decay", .type = SPEC_REAL,                                                 \
+        .offset = offsetof(struct job_optimizer, weight_decay), .min = 0, .max = 1,                \
+        .number = (value), .doc = text,                                                            \
+    }
+#define CLIP_NORM                                                                                  \
+    {                                                                                              \
+        .name = "clip_norm", .type = SPEC_REAL,                                                    \
+        .offset = offsetof(struct job_optimizer, clip_norm), .min = 0, .max = 1e10,                \
+        .doc = "The update's mixed gradient is scaled down to this norm over all parameters, as "  \
+               "PyTorch's clip_grad_norm_ does; 0: it is not.",                                    \
+    }
+#define AVERAGE(field, value, text)                                                                \
+    {                                                                                              \
+        .name = #field, .type = SPEC_REAL, .offset = offsetof(struct job_optimizer, field),        \
+        .min = 0, .max = 1, .below_max = true, .number = (value), .doc = text,                     \
+    }
+#define ADAM_FIELDS                                                                                \
+    LR(0.001), AVERAGE(beta1, 0.9, "β₁: memory of the mean of the gradients."),                    \
+        AVERAGE(beta2, 0.999, "β₂: memory of the mean of their squares."),                         \
+    {                                                                                              \
+        .name = "eps", .type = SPEC_REAL, .offset = offsetof(struct job_optimizer, eps), .min = 0, \
+        .max = 1, .above_min = true, .number = 1e-8,                                               \
+        .doc = "ε: added to the root of the mean square.",                                         \
+    }
+
 static const struct spec_field sgd_fields[] = {
-    {.name = "lr",
-     .type = SPEC_REAL,
-     .offset = offsetof(struct job_optimizer, lr),
-     .min = 0,
-     .max = 1e10,
-     .above_min = true,
-     .number = 0.1,
-     .doc = "Learning rate that the schedule begins with."},
+    LR(0.1),
     {.name = "momentum",
      .type = SPEC_REAL,
      .offset = offsetof(struct job_optimizer, momentum),
@@ -300,19 +326,37 @@ static const struct spec_field sgd_fields[] = {
      .below_max = true,
      .number = 0.9,
      .doc = "μ: m becomes μ·m + gradient, without dampening, as in PyTorch."},
-    {.name = "weight_decay",
-     .type = SPEC_REAL,
-     .offset = offsetof(struct job_optimizer, weight_decay),
-     .min = 0,
-     .max = 1,
-     .number = 0.001,
-     .doc = "Added to the gradient as weight_decay·w, for every parameter."},
+    {.name = "nesterov",
+     .type = SPEC_BOOL,
+     .offset = offsetof(struct job_optimizer, nesterov),
+     .doc = "Nesterov's momentum: the step is gradient + μ·m in place of m."},
+    WEIGHT_DECAY(0.001, "Added to the gradient as weight_decay·w, for every parameter."),
+    CLIP_NORM,
+};
+
+static const struct spec_field adam_fields[] = {
+    ADAM_FIELDS,
+    WEIGHT_DECAY(0, "Added to the gradient as weight_decay·w, for every parameter."),
+    CLIP_NORM,
+};
+
+static const struct spec_field adamw_fields[] = {
+    ADAM_FIELDS,
+    WEIGHT_DECAY(0.01, "Each update takes lr·weight_decay of every parameter away."),
+    CLIP_NORM,
 };
 
 static const struct spec_object optimizers[] = {
     [OPTIMIZER_SGD] = {.name = "sgd",
                        .doc = "Gradient descent with momentum and weight decay, as PyTorch's.",
                        FIELDS(sgd_fields)},
+    [OPTIMIZER_ADAM] = {.name = "adam",
+                        .doc = "Adam (Kingma and Ba 2015), as PyTorch's.",
+                        FIELDS(adam_fields)},
+    [OPTIMIZER_ADAMW] = {.name = "adamw",
+                         .doc = "Adam with decoupled weight decay (Loshchilov and Hutter 2019), "
+                                "as PyTorch's.",
+                         FIELDS(adamw_fields)},
 };
 
 /* schedule */

@@ -115,6 +115,8 @@ static int open_vectors(struct engine_run *run, struct err *err)
 
     if (!rc)
         rc = class->vector_open(run->backend, size, &run->momentum, err);
+    if (!rc && step_has_squares(run_step_rule(run)))
+        rc = class->vector_open(run->backend, size, &run->squares, err);
     if (!rc)
         rc = class->vector_open(run->backend, run->states_layout->size, &run->states, err);
     if (!rc && run->recipe.has_fisher)
@@ -172,7 +174,8 @@ int engine_run_open(struct engine_run **out, const struct engine_job *job, int t
 
 static void close_vectors(struct engine_run *run)
 {
-    struct vector *vectors[] = {run->weights, run->momentum, run->states, run->fisher};
+    struct vector *vectors[] = {run->weights, run->momentum, run->squares, run->states,
+                                run->fisher};
 
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
         if (vectors[i])

@@ -6,8 +6,10 @@
 
 static const char *role_name(enum tensor_role role)
 {
-    static const char *const names[] = {"parameter", "buffer", "momentum", "Fisher numbers",
-                                        "sums"};
+    static const char *const names[] = {
+        [TENSOR_PARAMETER] = "parameter",   [TENSOR_BUFFER] = "buffer",
+        [TENSOR_MOMENTUM] = "momentum",     [TENSOR_SQUARES] = "mean squares",
+        [TENSOR_FISHER] = "Fisher numbers", [TENSOR_PROGRESS] = "sums"};
 
     return names[role];
 }

@@ -1,8 +1,9 @@
 /* A run's state as named tensors, both ways.
  *
  * Which tensors a checkpoint has, in which order, follows from the job alone: parameters; buffers
- * (running statistics, and num_batches_tracked as PyTorch has it); momentum and Fisher numbers
- * under their parameter's name; progress. Their data points into the snapshot's room. */
+ * (running statistics, and num_batches_tracked as PyTorch has it); momentum, mean squares and
+ * Fisher numbers under their parameter's name; progress. Their data points into the snapshot's
+ * room. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,8 +87,8 @@ static void append_progress(struct engine_run *run)
 
 static int open_tensors(struct engine_run *run, struct err *err)
 {
-    int n =
-        run->params->n * (run->fisher ? 3 : 2) + run->states_layout->n + run->graph->n_moments + 1;
+    int per_parameter = 2 + (run->squares != NULL) + (run->fisher != NULL);
+    int n = run->params->n * per_parameter + run->states_layout->n + run->graph->n_moments + 1;
     struct snapshot *room = &run->snapshot;
 
     room->checkpoint.tensors = calloc((size_t)n, sizeof *room->checkpoint.tensors);
@@ -98,6 +99,8 @@ static int open_tensors(struct engine_run *run, struct err *err)
     append_all(run, TENSOR_BUFFER, run->graph->states, run->states_layout, room->states);
     append_tracked(run);
     append_all(run, TENSOR_MOMENTUM, run->graph->params, run->params, room->momentum);
+    if (run->squares)
+        append_all(run, TENSOR_SQUARES, run->graph->params, run->params, room->squares);
     if (run->fisher)
         append_fisher(run);
     append_progress(run);
@@ -111,9 +114,10 @@ int snapshot_open(struct engine_run *run, struct err *err)
 
     room->weights = calloc(run->params->size, size);
     room->momentum = calloc(run->params->size, size);
+    room->squares = calloc(run->squares ? run->params->size : 1, size);
     room->states = calloc(run->states_layout->size, size);
     room->fisher = calloc(run->params->fisher_size, size);
-    if (!room->weights || !room->momentum || !room->states || !room->fisher)
+    if (!room->weights || !room->momentum || !room->squares || !room->states || !room->fisher)
         return err_no_memory(err);
     return open_tensors(run, err);
 }
@@ -122,6 +126,7 @@ void snapshot_close(struct engine_run *run)
 {
     free(run->snapshot.weights);
     free(run->snapshot.momentum);
+    free(run->snapshot.squares);
     free(run->snapshot.states);
     free(run->snapshot.fisher);
     free(run->snapshot.checkpoint.tensors);
@@ -146,6 +151,8 @@ static int take(struct engine_run *run, struct err *err)
 
     if (!rc)
         rc = class->vector_read(run->momentum, 0, run->params->size, room->momentum, err);
+    if (!rc && run->squares)
+        rc = class->vector_read(run->squares, 0, run->params->size, room->squares, err);
     if (!rc)
         rc = class->vector_read(run->states, 0, run->states_layout->size, room->states, err);
     if (!rc && run->fisher)
@@ -174,6 +181,8 @@ int snapshot_load(struct engine_run *run, struct err *err)
 
     if (!rc)
         rc = class->vector_write(run->momentum, 0, run->params->size, room->momentum, err);
+    if (!rc && run->squares)
+        rc = class->vector_write(run->squares, 0, run->params->size, room->squares, err);
     if (!rc)
         rc = class->vector_write(run->states, 0, run->states_layout->size, room->states, err);
     if (!rc && run->fisher)

@@ -2,7 +2,8 @@
  *
  * Everything that a run needs is allocated when it is opened; an update, an evaluation and a
  * checkpoint allocate nothing. What decides the bits of the rest of a run is: `update`,
- * `progress`, and the vectors weights, momentum, fisher and states. A checkpoint holds just that.
+ * `progress`, and the vectors weights, momentum, squares, fisher and states. A checkpoint holds
+ * just that.
  */
 #ifndef ENGINE_RUN_STATE_H
 #define ENGINE_RUN_STATE_H
@@ -42,7 +43,7 @@ struct run_progress {
 struct snapshot {
     struct checkpoint checkpoint;
     void **at; /* where each tensor of `checkpoint` lies below */
-    unsigned char *weights, *momentum, *fisher, *states;
+    unsigned char *weights, *momentum, *squares, *fisher, *states;
     int64_t batches_tracked; /* how often batch norm's statistics were moved */
     struct run_progress progress;
 };
@@ -63,9 +64,11 @@ struct engine_run {
 
     const struct backend_class *class;
     struct backend *backend;
-    struct vector *weights, *momentum, *fisher, *states; /* fisher: NULL for most methods */
-    struct vector *gradient[RECIPE_TERMS_MAX];           /* one a term */
-    struct program_set training[RECIPE_TERMS_MAX];       /* one a term of the widest wave */
+    struct vector *weights, *momentum, *states;
+    struct vector *squares;                        /* NULL but for Adam's kin */
+    struct vector *fisher;                         /* NULL for most methods */
+    struct vector *gradient[RECIPE_TERMS_MAX];     /* one a term */
+    struct program_set training[RECIPE_TERMS_MAX]; /* one a term of the widest wave */
     struct program_set evaluation;
 
     struct run_batch batch[RECIPE_TERMS_MAX]; /* one a batch of an update; [0] also evaluates */
@@ -86,6 +89,14 @@ static inline double run_real(const struct engine_run *run, const void *raw)
 static inline struct program *program_of(const struct program_set *set, int64_t n)
 {
     return n == set->batch ? set->full : set->tail;
+}
+
+static inline enum step_rule run_step_rule(const struct engine_run *run)
+{
+    static const enum step_rule rules[] = {
+        [OPTIMIZER_SGD] = STEP_SGD, [OPTIMIZER_ADAM] = STEP_ADAM, [OPTIMIZER_ADAMW] = STEP_ADAMW};
+
+    return rules[run->job.optimizer.kind];
 }
 
 /* programs.c */

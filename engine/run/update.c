@@ -81,14 +81,23 @@ static int execute_wave(struct engine_run *run, int wave, double sigma, struct e
 static int change_weights(struct engine_run *run, double lr, struct err *err)
 {
     struct gradient_term terms[RECIPE_TERMS_MAX];
-    struct step step = {.layout = run->params,
+    const struct job_optimizer *optimizer = &run->job.optimizer;
+    struct step step = {.rule = run_step_rule(run),
+                        .layout = run->params,
                         .weights = run->weights,
                         .momentum_vector = run->momentum,
+                        .squares = run->squares,
                         .fisher = run->fisher,
                         .terms = terms,
+                        .number = run->update + 1,
+                        .nesterov = optimizer->nesterov,
                         .lr = lr,
-                        .momentum = run->job.optimizer.momentum,
-                        .weight_decay = run->job.optimizer.weight_decay,
+                        .momentum = optimizer->momentum,
+                        .weight_decay = optimizer->weight_decay,
+                        .clip_norm = optimizer->clip_norm,
+                        .beta1 = optimizer->beta1,
+                        .beta2 = optimizer->beta2,
+                        .eps = optimizer->eps,
                         .beta = run->job.method.beta};
 
     for (int t = 0; t < run->recipe.n_terms; t++) {

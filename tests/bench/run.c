@@ -216,6 +216,7 @@ int bench_update(struct bench *b, struct err *err)
     struct step step = {.layout = b->params,
                         .weights = b->weights,
                         .momentum_vector = b->momentum,
+                        .number = b->update + 1,
                         .fisher = b->fisher,
                         .terms = terms,
                         .lr = 0.01,

@@ -255,7 +255,7 @@ struct checkpoint *checkpoint_of(uint64_t update, int kib)
         {.name = "conv1.weight", .role = TENSOR_PARAMETER, .rank = 4, .dim = {8, 3, 3, 3}},
         {.name = "bn1.num_batches_tracked", .role = TENSOR_BUFFER, .type = TENSOR_I64},
         {.name = "large", .role = TENSOR_MOMENTUM, .rank = 2, .dim = {kib, 256}},
-        {.name = "none", .role = TENSOR_FISHER, .rank = 1, .dim = {0}},
+        {.name = "none", .role = TENSOR_SQUARES, .rank = 1, .dim = {0}},
         {.name = "sums", .role = TENSOR_PROGRESS, .type = TENSOR_F64, .rank = 1, .dim = {3}},
     };
     const int n = sizeof shapes / sizeof shapes[0];

@@ -15,7 +15,8 @@
 #include "golden.h"
 
 static const char *const methods[] = {"sgd", "sam", "rwp", "arwp", "m-rwp", "m-arwp"};
-static const char *const roles[] = {"parameter", "buffer", "momentum", "fisher"};
+static const char *const optimizers[] = {"sgd", "adam", "adamw"};
+static const char *const roles[] = {"parameter", "buffer", "momentum", "fisher", "", "squares"};
 
 static int index_of(const char *const *names, size_t n, const char *name)
 {
@@ -71,6 +72,10 @@ static void read_setting(struct golden_run *run, char *line)
         {"lr", &job->optimizer.lr, NULL},
         {"momentum", &job->optimizer.momentum, NULL},
         {"weight_decay", &job->optimizer.weight_decay, NULL},
+        {"beta1", &job->optimizer.beta1, NULL},
+        {"beta2", &job->optimizer.beta2, NULL},
+        {"eps", &job->optimizer.eps, NULL},
+        {"clip_norm", &job->optimizer.clip_norm, NULL},
         {"label_noise", &job->dataset.label_noise, NULL},
         {"batch_size", NULL, &job->batch_size},
         {"epochs", NULL, &job->epochs},
@@ -78,6 +83,10 @@ static void read_setting(struct golden_run *run, char *line)
         {"train_limit", NULL, &job->dataset.train_limit},
         {"width", NULL, &job->model.width},
     };
+    struct {
+        const char *name;
+        bool *flag;
+    } flags[] = {{"nesterov", &job->optimizer.nesterov}};
 
     for (size_t i = 0; i < ARRAY_LENGTH(settings); i++) {
         if (strcmp(settings[i].name, name) != 0)
@@ -88,7 +97,31 @@ static void read_setting(struct golden_run *run, char *line)
             *settings[i].whole = (int64_t)value;
         return;
     }
+    for (size_t i = 0; i < ARRAY_LENGTH(flags); i++)
+        if (strcmp(flags[i].name, name) == 0) {
+            *flags[i].flag = value != 0;
+            return;
+        }
     fail_msg("golden file: unknown setting %s", name);
+}
+
+static void read_choice(struct golden_run *run, char *line)
+{
+    struct engine_job *job = &run->job;
+    struct {
+        const char *member;
+        int *kind;
+        const char *const *names;
+        size_t n;
+    } members[] = {{"optimizer", &job->optimizer.kind, optimizers, ARRAY_LENGTH(optimizers)}};
+    const char *member = golden_word(&line);
+
+    for (size_t i = 0; i < ARRAY_LENGTH(members); i++)
+        if (strcmp(members[i].member, member) == 0) {
+            *members[i].kind = index_of(members[i].names, members[i].n, golden_word(&line));
+            return;
+        }
+    fail_msg("golden file: unknown kind of %s", member);
 }
 
 static void read_update(struct golden_run *run, char *line)
@@ -152,6 +185,10 @@ static void read_kind(struct golden_run *run, const char *name)
     run->job.model.blocks = blocks;
     run->job.schedule = (struct job_schedule){.kind = SCHEDULE_COSINE, .step = SCHEDULE_PER_UPDATE};
     run->job.evaluate.every_epochs = 1;
+    /* Of every optimizer at once: what a job of one kind does not have, it does not read. */
+    run->job.optimizer.beta1 = 0.9;
+    run->job.optimizer.beta2 = 0.999;
+    run->job.optimizer.eps = 1e-8;
     fclose(file);
 }
 
@@ -171,11 +208,8 @@ struct golden_run *golden_run_open(const char *name)
     static const struct {
         const char *kind;
         void (*read)(struct golden_run *run, char *line);
-    } kinds[] = {{"setting", read_setting},
-                 {"update", read_update},
-                 {"step", read_step},
-                 {"epoch", read_epoch},
-                 {"tensor", read_tensor}};
+    } kinds[] = {{"kind", read_choice}, {"setting", read_setting}, {"update", read_update},
+                 {"step", read_step},   {"epoch", read_epoch},     {"tensor", read_tensor}};
     struct golden_run *run = calloc(1, sizeof *run);
     char path[32];
 

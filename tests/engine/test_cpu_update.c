@@ -45,7 +45,7 @@ static struct vector *open_vector(const struct trial *t, uint64_t seed, double l
 }
 
 /* The same on each backend: gaps of a layout stay zero. */
-static struct vector *open_like_weights(const struct trial *t, uint64_t seed)
+static struct vector *open_like_weights(const struct trial *t, uint64_t seed, double low)
 {
     double *values = calloc(t->params->size, sizeof *values);
     struct vector *vector;
@@ -53,7 +53,7 @@ static struct vector *open_like_weights(const struct trial *t, uint64_t seed)
     assert_non_null(values);
     for (int i = 0; i < t->params->n; i++) {
         const struct layout_tensor *tensor = &t->params->tensor[i];
-        fill_uniform(seed + (uint64_t)i, -1, 1, values + tensor->offset, tensor->size);
+        fill_uniform(seed + (uint64_t)i, low, 1, values + tensor->offset, tensor->size);
     }
     assert_ok(t->class->vector_open(t->backend, t->params->size, &vector, err));
     device_write(t->class, vector, values, t->params->size);
@@ -128,7 +128,7 @@ static void ascent(void **state)
         struct vector *direction[2];
 
         for (int i = 0; i < 2; i++) {
-            direction[i] = open_like_weights(both[i], 60);
+            direction[i] = open_like_weights(both[i], 60, -1);
             both[i]->perturbation = (struct perturbation){
                 .kind = PERTURB_DIRECTION, .rho = 0.5, .direction = direction[i]};
         }
@@ -139,14 +139,30 @@ static void ascent(void **state)
     }
 }
 
-enum { WEIGHTS, MOMENTUM, FISHER, CLEAN, NOISY, VECTORS };
+enum { WEIGHTS, MOMENTUM, SQUARES, FISHER, CLEAN, NOISY, VECTORS };
 
-static void take_steps(const struct trial *t, struct vector *const *v, int n)
+static const struct rule {
+    enum step_rule rule;
+    bool nesterov;
+    double clip_norm; /* the mixed gradient's norm is above 100 */
+} rules[] = {{STEP_SGD, false, 0},    {STEP_SGD, true, 0},   {STEP_SGD, false, 3},
+             {STEP_SGD, false, 1e6},  {STEP_ADAM, false, 0}, {STEP_ADAM, false, 3},
+             {STEP_ADAMW, false, 0.5}};
+
+static void take_steps(const struct trial *t, struct vector *const *v, const struct rule *rule,
+                       int n)
 {
     struct gradient_term terms[] = {{v[CLEAN], 0.25, false}, {v[NOISY], 0.75, true}};
-    struct step step = {.layout = t->params,
+    struct step step = {.rule = rule->rule,
+                        .layout = t->params,
                         .weights = v[WEIGHTS],
                         .momentum_vector = v[MOMENTUM],
+                        .squares = v[SQUARES],
+                        .nesterov = rule->nesterov,
+                        .clip_norm = rule->clip_norm,
+                        .beta1 = 0.9,
+                        .beta2 = 0.99,
+                        .eps = 1e-8,
                         .fisher = v[FISHER],
                         .terms = terms,
                         .n_terms = 2,
@@ -155,8 +171,10 @@ static void take_steps(const struct trial *t, struct vector *const *v, int n)
                         .weight_decay = 1e-3,
                         .beta = 0.99};
 
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
+        step.number = (uint64_t)i + 1;
         assert_ok(t->class->step(t->backend, &step, err));
+    }
 }
 
 static void compare_vector(const char *what, const struct pair *pair, const struct vector *got,
@@ -171,29 +189,36 @@ static void compare_vector(const char *what, const struct pair *pair, const stru
     free(b);
 }
 
+static void compare_steps(const struct rule *rule, int threads)
+{
+    struct pair pair = open_pair(threads);
+    struct trial *both[] = {pair.want, pair.got};
+    struct vector *v[2][VECTORS];
+    size_t size = pair.got->params->size, fisher = pair.got->params->fisher_size;
+
+    for (int i = 0; i < 2; i++) {
+        for (uint64_t k = 0; k < VECTORS; k++)
+            v[i][k] = k == FISHER
+                          ? open_vector(both[i], 9, 0, fisher)
+                          : open_like_weights(both[i], 100 * (k + 1), k == SQUARES ? 0 : -1);
+        take_steps(both[i], v[i], rule, 3);
+    }
+    compare_vector("weights", &pair, v[1][WEIGHTS], v[0][WEIGHTS], size);
+    compare_vector("momentum", &pair, v[1][MOMENTUM], v[0][MOMENTUM], size);
+    compare_vector("mean squares", &pair, v[1][SQUARES], v[0][SQUARES], size);
+    compare_vector("Fisher numbers", &pair, v[1][FISHER], v[0][FISHER], fisher);
+    for (int i = 0; i < 2; i++)
+        for (int k = 0; k < VECTORS; k++)
+            both[i]->class->vector_close(v[i][k]);
+    close_pair(&pair);
+}
+
 static void steps(void **state)
 {
     (void)state;
-    for (int threads = 1; threads <= 2; threads++) {
-        struct pair pair = open_pair(threads);
-        struct trial *both[] = {pair.want, pair.got};
-        struct vector *v[2][VECTORS];
-        size_t size = pair.got->params->size, fisher = pair.got->params->fisher_size;
-
-        for (int i = 0; i < 2; i++) {
-            for (uint64_t k = 0; k < VECTORS; k++)
-                v[i][k] = k == FISHER ? open_vector(both[i], 9, 0, fisher)
-                                      : open_like_weights(both[i], 100 * (k + 1));
-            take_steps(both[i], v[i], 3);
-        }
-        compare_vector("weights", &pair, v[1][WEIGHTS], v[0][WEIGHTS], size);
-        compare_vector("momentum", &pair, v[1][MOMENTUM], v[0][MOMENTUM], size);
-        compare_vector("Fisher numbers", &pair, v[1][FISHER], v[0][FISHER], fisher);
-        for (int i = 0; i < 2; i++)
-            for (int k = 0; k < VECTORS; k++)
-                both[i]->class->vector_close(v[i][k]);
-        close_pair(&pair);
-    }
+    for (size_t r = 0; r < ARRAY_LENGTH(rules); r++)
+        for (int threads = 1; threads <= 2; threads++)
+            compare_steps(&rules[r], threads);
 }
 
 /* A gradient that nobody wants is not missed: the loss and the statistics are the same bits. */

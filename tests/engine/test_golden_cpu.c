@@ -81,7 +81,8 @@ static void run_follows_pytorch(void **state)
 
 int main(void)
 {
-    static char runs[][8] = {"sgd", "sam", "rwp", "arwp", "m-rwp", "m-arwp", "uneven"};
+    static char runs[][16] = {"sgd",    "sam",      "rwp",  "arwp",  "m-rwp",  "m-arwp",
+                              "uneven", "nesterov", "adam", "adamw", "clipped"};
     struct CMUnitTest tests[ARRAY_LENGTH(runs)];
 
     for (size_t i = 0; i < ARRAY_LENGTH(runs); i++)

@@ -158,6 +158,9 @@ static void kinds_are_at_their_enums_places(void **state)
     assert_string_equal(schedule->kinds[SCHEDULE_COSINE].name, "cosine");
     assert_string_equal(schedule->kinds[SCHEDULE_STEP].name, "step");
     assert_string_equal(schedule->kinds[SCHEDULE_CONSTANT].name, "constant");
+    assert_string_equal(field_of(job, "optimizer")->kinds[OPTIMIZER_SGD].name, "sgd");
+    assert_string_equal(field_of(job, "optimizer")->kinds[OPTIMIZER_ADAM].name, "adam");
+    assert_string_equal(field_of(job, "optimizer")->kinds[OPTIMIZER_ADAMW].name, "adamw");
     assert_string_equal(field_of(job, "device")->choices[DEVICE_REFERENCE], "reference");
     assert_string_equal(field_of(job, "precision")->choices[PRECISION_FP64], "fp64");
 }
@@ -282,6 +285,17 @@ static void a_single_value_cannot_be_normalised(void **state)
     assert_problem(&job, "/batch_size", "single value");
     job.model.blocks.n = 3; /* 2×2 */
     assert_sound(&job);
+}
+
+static void nesterov_needs_momentum(void **state)
+{
+    struct engine_job job = default_job(METHOD_SGD);
+
+    (void)state;
+    job.optimizer.nesterov = true;
+    assert_sound(&job);
+    job.optimizer.momentum = 0;
+    assert_problem(&job, "/optimizer/nesterov", "momentum above 0");
 }
 
 static void more_samples_than_there_are_are_refused(void **state)
@@ -479,6 +493,7 @@ int main(void)
         cmocka_unit_test(a_mix_of_one_only_is_sound),
         cmocka_unit_test(models_too_deep_for_the_images_are_refused),
         cmocka_unit_test(a_single_value_cannot_be_normalised),
+        cmocka_unit_test(nesterov_needs_momentum),
         cmocka_unit_test(more_samples_than_there_are_are_refused),
         cmocka_unit_test(precisions_belong_to_devices),
         cmocka_unit_test(endless_and_giant_jobs_are_refused),

@@ -71,22 +71,48 @@ static int run_in_pieces(const struct engine_job *job, const struct record *whol
     return pieces;
 }
 
+static void compare_pieces(const struct engine_job *job, unsigned seeds)
+{
+    struct record *whole = record_new(), *piece = record_new();
+
+    record_run_well(whole, job, NULL);
+    for (unsigned seed = 0; seed < seeds; seed++) {
+        assert_true(run_in_pieces(job, whole, piece, seed + 10 * (unsigned)job->method.kind) >= 3);
+        assert_true(piece->final);
+        assert_checkpoints_equal(&whole->checkpoint, &piece->checkpoint);
+    }
+    record_free(whole);
+    record_free(piece);
+}
+
 static void a_run_in_pieces_ends_with_the_same_bits(void **state)
 {
     (void)state;
     for (size_t d = 0; d < ARRAY_LENGTH(devices); d++)
         for (int method = METHOD_SGD; method <= METHOD_M_ARWP; method++) {
             struct engine_job job = tiny_job(method, devices[d]);
-            struct record *whole = record_new(), *piece = record_new();
 
-            record_run_well(whole, &job, NULL);
-            for (unsigned seed = 0; seed < 3; seed++) {
-                assert_true(run_in_pieces(&job, whole, piece, seed + 10 * (unsigned)method) >= 3);
-                assert_true(piece->final);
-                assert_checkpoints_equal(&whole->checkpoint, &piece->checkpoint);
-            }
-            record_free(whole);
-            record_free(piece);
+            compare_pieces(&job, 3);
+        }
+}
+
+static void every_optimizer_resumes(void **state)
+{
+    (void)state;
+    for (size_t d = 0; d < ARRAY_LENGTH(devices); d++)
+        for (int kind = OPTIMIZER_SGD; kind <= OPTIMIZER_ADAMW; kind++) {
+            struct engine_job job = tiny_job(METHOD_M_ARWP, devices[d]);
+
+            job.optimizer = (struct job_optimizer){.kind = kind,
+                                                   .lr = 0.01,
+                                                   .momentum = 0.9,
+                                                   .nesterov = true,
+                                                   .beta1 = 0.9,
+                                                   .beta2 = 0.99,
+                                                   .eps = 1e-8,
+                                                   .weight_decay = 0.01,
+                                                   .clip_norm = 0.5};
+            compare_pieces(&job, 1);
         }
 }
 
@@ -290,6 +316,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_in_pieces_ends_with_the_same_bits),
+        cmocka_unit_test(every_optimizer_resumes),
         cmocka_unit_test(an_epoch_that_was_not_told_is_told_later),
         cmocka_unit_test(a_finished_run_finishes_again),
         cmocka_unit_test(a_checkpoint_by_time_resumes_too),

@@ -123,9 +123,9 @@ static void the_backends_agree(void **state)
 
 /* --- checkpoints ------------------------------------------------------------------------------ */
 
-static void count_roles(const struct checkpoint *checkpoint, int counts[TENSOR_PROGRESS + 1])
+static void count_roles(const struct checkpoint *checkpoint, int counts[TENSOR_ROLES])
 {
-    memset(counts, 0, sizeof(int) * (TENSOR_PROGRESS + 1));
+    memset(counts, 0, sizeof(int) * TENSOR_ROLES);
     for (int i = 0; i < checkpoint->n_tensors; i++)
         counts[checkpoint->tensors[i].role]++;
 }
@@ -148,7 +148,7 @@ static void a_checkpoint_holds_the_pytorch_model_and_more(void **state)
         struct record *record = record_new();
         const struct checkpoint *checkpoint = &record->checkpoint;
         const struct tensor *tracked;
-        int counts[TENSOR_PROGRESS + 1];
+        int counts[TENSOR_ROLES];
 
         record_run_well(record, &job, NULL);
         count_roles(checkpoint, counts);
@@ -158,6 +158,7 @@ static void a_checkpoint_holds_the_pytorch_model_and_more(void **state)
         assert_int_equal(counts[TENSOR_MOMENTUM], 20);
         assert_int_equal(counts[TENSOR_FISHER], 20);
         assert_int_equal(counts[TENSOR_PROGRESS], 1);
+        assert_int_equal(counts[TENSOR_SQUARES], 0); /* Adam's */
         assert_shape(checkpoint_find(checkpoint, TENSOR_PARAMETER, "layer2.0.conv1.weight"), real,
                      4, (int64_t[]){8, 4, 3, 3});
         assert_shape(checkpoint_find(checkpoint, TENSOR_MOMENTUM, "fc.weight"), real, 2,
@@ -182,7 +183,7 @@ static void only_adaptive_methods_keep_fisher_numbers(void **state)
     for (int method = METHOD_SGD; method <= METHOD_M_ARWP; method++) {
         struct engine_job job = tiny_job(method, DEVICE_REFERENCE);
         struct record *record = record_new();
-        int counts[TENSOR_PROGRESS + 1];
+        int counts[TENSOR_ROLES];
 
         job.epochs = 1;
         record_run_well(record, &job, NULL);

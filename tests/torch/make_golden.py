@@ -7,6 +7,7 @@ with a fresh run instead, number by number, to 1e-10; its last line is then `N p
 
 The files are lines of words, so that C reads them with sscanf. A run's file holds
     method NAME
+    kind MEMBER NAME                           of optimizer and the like, where it is not the first
     blocks COUNT…                              residual blocks of each stage
     setting NAME VALUE
     update U LOSS PERTURBED_LOSS               U updates done, from 1
@@ -48,6 +49,21 @@ RUNS["uneven"] = Run(methods.Settings("m-arwp", sigma=0.05, ramp=3.0, lambda_=0.
                      seed=2**53 - 1, train_limit=110, width=4, blocks=(2, 1))
 
 
+def small(method, **changes):
+    """200 updates in batches of 32, the last of each pass of 22."""
+    changes = {"batch_size": 32, "epochs": 40, "lr": 0.05, **changes}
+    return Run(methods.Settings(method, **changes), seed=7, train_limit=150, width=4, blocks=(1, 1))
+
+
+# One setting each that the demonstration does not have.
+RUNS["nesterov"] = small("sgd", nesterov=True)
+RUNS["adam"] = small("m-arwp", sigma=0.05, lambda_=0.4, eta=0.1, beta=0.99, optimizer="adam",
+                     lr=2e-3, weight_decay=1e-2)
+RUNS["adamw"] = small("rwp", sigma=0.01, ramp=3.0, optimizer="adamw", lr=2e-3, beta1=0.8,
+                      beta2=0.98, eps=1e-6, weight_decay=0.1, clip_norm=1.0)
+RUNS["clipped"] = small("m-rwp", sigma=0.1, lambda_=0.5, clip_norm=0.5)
+
+
 def number(value):
     return repr(float(value)) if not isinstance(value, (int, np.integer)) else str(int(value))
 
@@ -83,9 +99,12 @@ def state_lines(training):
     for name, buffer in network.named_buffers():
         if buffer.dim() > 0:
             yield fingerprint(done, "buffer", name, buffer)
+    sgd = training.settings.optimizer == "sgd"
     for name, param in zip(names, training.params):
-        momentum = training.optimizer.state[param]["momentum_buffer"]
-        yield fingerprint(done, "momentum", name, momentum)
+        state = training.optimizer.state[param]
+        yield fingerprint(done, "momentum", name, state["momentum_buffer" if sgd else "exp_avg"])
+        if not sgd:
+            yield fingerprint(done, "squares", name, state["exp_avg_sq"])
     if training.settings.method in ("arwp", "m-arwp"):
         for name, fisher in zip(names, training.fisher):
             yield fingerprint(done, "fisher", name, fisher.reshape(len(fisher), -1).sum(1))
@@ -98,9 +117,22 @@ def epoch_line(epoch, updates, network, digits):
     return line("epoch", epoch, train_loss, train_top1, loss, top1 / n, top5 / n)
 
 
+# Written where they are not what the demonstration has.
+KINDS = ("optimizer",)
+EXTRAS = ("nesterov", "beta1", "beta2", "eps", "clip_norm")
+
+
 def setting_lines(run):
+    plain = methods.Settings(run.settings.method)
+    changed = [name for name in KINDS + EXTRAS
+               if getattr(run.settings, name) != getattr(plain, name)]
     yield line("method", run.settings.method)
     yield line("blocks", *run.blocks)
+    for name in changed:
+        if name in KINDS:
+            yield line("kind", name, getattr(run.settings, name))
+        else:
+            yield line("setting", name, getattr(run.settings, name))
     for name in ("rho", "sigma", "ramp", "lambda_", "eta", "beta", "lr", "momentum",
                  "weight_decay", "batch_size", "epochs"):
         yield line("setting", name.rstrip("_"), getattr(run.settings, name))
@@ -180,7 +212,7 @@ def compare(path, lines):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
-    parser.add_argument("names", nargs="*", help="draws, a method or uneven; default: all")
+    parser.add_argument("names", nargs="*", help="draws or a run; default: all")
     options = parser.parse_args()
     torch.set_num_threads(1)  # one order of summation, whatever the machine
     failed = 0

@@ -1,4 +1,4 @@
-"""SGD, SAM, RWP, ARWP, m-RWP and m-ARWP in plain PyTorch: autograd and torch.optim.SGD.
+"""SGD, SAM, RWP, ARWP, m-RWP and m-ARWP in plain PyTorch: autograd and torch.optim.
 
 Written from the paper (arXiv 2404.00357) and the semantics of its official code, without looking
 at the engine: the Fisher accumulator has one number an element as there, weights are set and
@@ -29,6 +29,21 @@ class Settings:
     weight_decay: float = 1e-3
     batch_size: int = 30
     epochs: int = 60
+    # What the demonstration leaves as it is.
+    optimizer: str = "sgd"
+    nesterov: bool = False
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    clip_norm: float = 0.0
+
+    def make_optimizer(self, params):
+        common = {"lr": self.lr, "weight_decay": self.weight_decay}
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(params, momentum=self.momentum, nesterov=self.nesterov,
+                                   **common)
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.optimizer]
+        return kind(params, betas=(self.beta1, self.beta2), eps=self.eps, **common)
 
 
 MIXED = ("m-rwp", "m-arwp")
@@ -67,8 +82,7 @@ class Training:
         self.params = list(model.parameters())
         self.norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
         self.fisher = [torch.zeros_like(p) for p in self.params]
-        self.optimizer = torch.optim.SGD(self.params, lr=settings.lr, momentum=settings.momentum,
-                                         weight_decay=settings.weight_decay)
+        self.optimizer = settings.make_optimizer(self.params)
         self.total = settings.epochs * batches.per_pass
         self.done = 0
 
@@ -172,6 +186,8 @@ class Training:
         loss, perturbed, correct, grads = method(sigma)
         for param, grad in zip(self.params, grads):
             param.grad = grad
+        if self.settings.clip_norm > 0:
+            nn.utils.clip_grad_norm_(self.params, self.settings.clip_norm)
         self.optimizer.param_groups[0]["lr"] = lr
         self.optimizer.step()
         slot = 2 * self.done if self.settings.method in MIXED else self.done

@@ -17,6 +17,8 @@ enum tensor_role {
     TENSOR_MOMENTUM,
     TENSOR_FISHER,
     TENSOR_PROGRESS, /* what the run has summed up of the epoch that it is in */
+    TENSOR_SQUARES,  /* Adam's mean of squared gradients; its mean of gradients is the momentum */
+    TENSOR_ROLES
 };
 
 struct tensor {

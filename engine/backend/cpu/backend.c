@@ -13,6 +13,7 @@ static void cpu_close(struct backend *backend)
     cpu_team_close(cpu->second);
     cpu_memory_close(&cpu->arena[0]);
     cpu_memory_close(&cpu->arena[1]);
+    cpu_memory_close(&cpu->squares);
     if (cpu->stream)
         dnnl_stream_destroy(cpu->stream);
     if (cpu->engine)

@@ -47,6 +47,7 @@ struct cpu_backend {
     /* Where programs keep what lives during a pass only: a pass uses the first, and the one beside
      * it the second. */
     struct memory arena[2];
+    struct memory squares; /* of a clipped gradient's rows; empty until one is */
 };
 
 struct vector {

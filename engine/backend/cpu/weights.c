@@ -108,7 +108,8 @@ void cpu_materialise(const struct materialise *m)
 static int check(const struct step *s, struct err *err)
 {
     size_t size = s->layout->size;
-    bool fits = s->weights->n == size && s->momentum_vector->n == size &&
+    bool squares = !step_has_squares(s->rule) || (s->squares && s->squares->n == size);
+    bool fits = s->weights->n == size && s->momentum_vector->n == size && squares &&
                 (!s->fisher || s->fisher->n == s->layout->fisher_size);
 
     if (s->n_terms > STEP_TERMS_MAX)
@@ -137,27 +138,84 @@ static void feed_fisher(const struct cpu_backend *cpu, const struct step *s, con
     }
 }
 
-int cpu_step(struct backend *backend, const struct step *s, struct err *err)
+/* Makes the weights of the mix those of the clipped gradient. */
+static int clip(struct cpu_backend *cpu, const struct step *s, struct mix *mix, struct err *err)
 {
-    struct cpu_backend *cpu = (struct cpu_backend *)backend;
-    struct sgd_step args = {.n_terms = s->n_terms,
+    size_t size = s->layout->size, rows = (size + ROW - 1) / ROW;
+    struct mix_squares args = {.mix = *mix, .size = size, .columns = ROW};
+    double sum = 0, factor;
+    int rc = cpu_memory_grow(&cpu->squares, rows * sizeof *args.sum, err);
+
+    if (rc)
+        return rc;
+    args.sum = cpu->squares.data;
+    cpu_run_kernel(threads_for(cpu->step_threads, size), cpu->kernels->mix_squares, &args, rows);
+    for (size_t i = 0; i < rows; i++)
+        sum += args.sum[i];
+    factor = step_clip_factor(s->clip_norm, sqrt(sum));
+    for (int k = 0; k < s->n_terms; k++)
+        mix->weight[k] = (float)(s->terms[k].weight * factor);
+    return 0;
+}
+
+static void move_sgd(const struct cpu_backend *cpu, const struct step *s, const struct mix *mix)
+{
+    struct sgd_step args = {.mix = *mix,
                             .w = s->weights->data,
                             .m = s->momentum_vector->data,
                             .lr = (float)s->lr,
                             .momentum = (float)s->momentum,
-                            .decay = (float)s->weight_decay};
+                            .decay = (float)s->weight_decay,
+                            .nesterov = s->nesterov};
+
+    cpu_run_kernel(threads_for(cpu->step_threads, s->layout->size), cpu->kernels->sgd_step, &args,
+                   s->layout->size);
+}
+
+static void move_adam(const struct cpu_backend *cpu, const struct step *s, const struct mix *mix)
+{
+    double t = (double)s->number;
+    bool decoupled = s->rule == STEP_ADAMW;
+    struct adam_step args = {.mix = *mix,
+                             .w = s->weights->data,
+                             .m = s->momentum_vector->data,
+                             .v = s->squares->data,
+                             .kept = decoupled ? (float)(1 - s->lr * s->weight_decay) : 1,
+                             .decay = decoupled ? 0 : (float)s->weight_decay,
+                             .beta1 = (float)s->beta1,
+                             .rest1 = (float)(1 - s->beta1),
+                             .beta2 = (float)s->beta2,
+                             .rest2 = (float)(1 - s->beta2),
+                             .rate = (float)(s->lr / (1 - pow(s->beta1, t))),
+                             .scale = (float)(1 / sqrt(1 - pow(s->beta2, t))),
+                             .eps = (float)s->eps};
+
+    cpu_run_kernel(threads_for(cpu->step_threads, s->layout->size), cpu->kernels->adam_step, &args,
+                   s->layout->size);
+}
+
+int cpu_step(struct backend *backend, const struct step *s, struct err *err)
+{
+    struct cpu_backend *cpu = (struct cpu_backend *)backend;
+    struct mix mix = {.n_terms = s->n_terms};
     int code = check(s, err);
 
     if (code)
         return code;
     for (int k = 0; k < s->n_terms; k++) {
-        args.gradient[k] = s->terms[k].gradient->data;
-        args.weight[k] = (float)s->terms[k].weight;
+        mix.gradient[k] = s->terms[k].gradient->data;
+        mix.weight[k] = (float)s->terms[k].weight;
         if (s->terms[k].feeds_fisher)
-            feed_fisher(cpu, s, args.gradient[k]);
+            feed_fisher(cpu, s, mix.gradient[k]);
     }
-    cpu_run_kernel(threads_for(cpu->step_threads, s->layout->size), cpu->kernels->sgd_step, &args,
-                   s->layout->size);
+    if (s->clip_norm > 0)
+        code = clip(cpu, s, &mix, err);
+    if (code)
+        return code;
+    if (s->rule == STEP_SGD)
+        move_sgd(cpu, s, &mix);
+    else
+        move_adam(cpu, s, &mix);
     if (threads_for(cpu->step_threads, s->layout->size) > 1)
         cpu->workers = true;
     return 0;

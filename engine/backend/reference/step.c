@@ -1,4 +1,6 @@
 /* One change of the weights, and the Fisher accumulator. */
+#include <math.h>
+
 #include "backend/reference/reference.h"
 
 /* F ← beta·F + Σ g² */
@@ -14,24 +16,68 @@ static void feed_fisher(const struct layout_tensor *t, const double *g, double b
     }
 }
 
-static void move(const struct step *s, const struct layout_tensor *t)
+static double mixed(const struct step *s, size_t at)
 {
-    double *w = s->weights->data + t->offset, *m = s->momentum_vector->data + t->offset;
+    double d = 0;
 
-    for (size_t i = 0; i < t->size; i++) {
-        double d = 0;
-        for (int k = 0; k < s->n_terms; k++)
-            d += s->terms[k].weight * s->terms[k].gradient->data[t->offset + i];
-        d += s->weight_decay * w[i];
-        m[i] = s->momentum * m[i] + d;
-        w[i] -= s->lr * m[i];
+    for (int k = 0; k < s->n_terms; k++)
+        d += s->terms[k].weight * s->terms[k].gradient->data[at];
+    return d;
+}
+
+/* What clipping leaves of the gradient. Gaps add nothing to the norm. */
+static double clip_factor(const struct step *s)
+{
+    double sum = 0;
+
+    if (s->clip_norm == 0)
+        return 1;
+    for (size_t i = 0; i < s->layout->size; i++)
+        sum += mixed(s, i) * mixed(s, i);
+    return step_clip_factor(s->clip_norm, sqrt(sum));
+}
+
+static void move_sgd(const struct step *s, double *w, double *m, double d)
+{
+    d += s->weight_decay * *w;
+    *m = s->momentum * *m + d;
+    *w -= s->lr * (s->nesterov ? d + s->momentum * *m : *m);
+}
+
+static void move_adam(const struct step *s, double *w, double *m, double *v, double d)
+{
+    double t = (double)s->number;
+    double root;
+
+    if (s->rule == STEP_ADAMW)
+        *w -= s->lr * s->weight_decay * *w;
+    else
+        d += s->weight_decay * *w;
+    *m = s->beta1 * *m + (1 - s->beta1) * d;
+    *v = s->beta2 * *v + (1 - s->beta2) * d * d;
+    root = sqrt(*v) / sqrt(1 - pow(s->beta2, t)) + s->eps;
+    *w -= s->lr / (1 - pow(s->beta1, t)) * *m / root;
+}
+
+static void move(const struct step *s, const struct layout_tensor *t, double factor)
+{
+    double *w = s->weights->data, *m = s->momentum_vector->data;
+
+    for (size_t i = t->offset; i < t->offset + t->size; i++) {
+        double d = factor * mixed(s, i);
+
+        if (s->rule == STEP_SGD)
+            move_sgd(s, &w[i], &m[i], d);
+        else
+            move_adam(s, &w[i], &m[i], &s->squares->data[i], d);
     }
 }
 
 static int check(const struct step *s, struct err *err)
 {
     size_t size = s->layout->size;
-    bool fits = s->weights->n == size && s->momentum_vector->n == size &&
+    bool squares = !step_has_squares(s->rule) || (s->squares && s->squares->n == size);
+    bool fits = s->weights->n == size && s->momentum_vector->n == size && squares &&
                 (!s->fisher || s->fisher->n == s->layout->fisher_size);
 
     for (int k = 0; k < s->n_terms; k++) {
@@ -46,17 +92,19 @@ static int check(const struct step *s, struct err *err)
 int reference_step(struct backend *backend, const struct step *s, struct err *err)
 {
     int code = check(s, err);
+    double factor;
 
     (void)backend;
     if (code)
         return code;
+    factor = clip_factor(s);
     for (int i = 0; i < s->layout->n; i++) {
         const struct layout_tensor *t = &s->layout->tensor[i];
         for (int k = 0; k < s->n_terms; k++)
             if (s->terms[k].feeds_fisher)
                 feed_fisher(t, s->terms[k].gradient->data + t->offset, s->beta,
                             s->fisher->data + t->fisher_offset);
-        move(s, t);
+        move(s, t, factor);
     }
     return 0;
 }

@@ -71,13 +71,16 @@ struct job_method {
     double beta;   /* memory of the Fisher accumulator */
 };
 
-enum optimizer_kind { OPTIMIZER_SGD };
+enum optimizer_kind { OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_ADAMW };
 
 struct job_optimizer {
     int kind; /* enum optimizer_kind */
     double lr;
-    double momentum;
+    double momentum;          /* SGD */
+    bool nesterov;            /* SGD */
+    double beta1, beta2, eps; /* Adam and AdamW */
     double weight_decay;
+    double clip_norm; /* most of the mixed gradient's norm; 0: any */
 };
 
 enum schedule_kind { SCHEDULE_COSINE, SCHEDULE_STEP, SCHEDULE_CONSTANT };

@@ -245,13 +245,36 @@ struct add_scaled {
 
 #define STEP_TERMS_MAX 4
 
-/* d = Σ weight·g + decay·w; m ← momentum·m + d; w ← w − lr·m. Work: elements. */
-struct sgd_step {
+/* Σ weight·gradient. */
+struct mix {
     int n_terms;
     const float *gradient[STEP_TERMS_MAX];
     float weight[STEP_TERMS_MAX];
+};
+
+/* Squares of a mix in double, one number a row of `columns`, the last of which may be shorter, of
+ * `size` elements. Work: rows. */
+struct mix_squares {
+    struct mix mix;
+    size_t size, columns;
+    double *sum;
+};
+
+/* d = mix + decay·w; m ← momentum·m + d; w ← w − lr·m, nesterov: w − lr·(d + momentum·m). Work:
+ * elements. */
+struct sgd_step {
+    struct mix mix;
     float *w, *m;
     float lr, momentum, decay;
+    bool nesterov;
+};
+
+/* w ← kept·w; d = mix + decay·w; m ← beta1·m + (1 − beta1)·d; v ← beta2·v + (1 − beta2)·d²;
+ * w ← w − rate·m/(√v·scale + eps). Work: elements. */
+struct adam_step {
+    struct mix mix;
+    float *w, *m, *v;
+    float kept, decay, beta1, rest1, beta2, rest2, rate, scale, eps;
 };
 
 /* [begin, end) of the work that `arguments` (one of the structs above) describes. */
@@ -265,7 +288,7 @@ typedef void kernel(const void *arguments, size_t begin, size_t end);
     do(to_blocked) do(to_dense) do(pool) do(pool_grad) do(weights_pack) do(weights_unpack) \
     do(direct_border) do(direct_conv) do(direct_grad_w) do(linear) do(linear_grad_x) \
     do(linear_grad_w) do(sum_rows) do(row_squares) do(feed_fisher) do(random_normal) \
-    do(add_noise) do(add_scaled) do(sgd_step)
+    do(add_noise) do(add_scaled) do(mix_squares) do(sgd_step) do(adam_step)
 /* clang-format on */
 
 #define KERNEL_MEMBER(name) kernel *name;

@@ -79,27 +79,89 @@ void KERNEL(add_scaled)(const void *arguments, size_t begin, size_t end)
         a->to[i] = a->w[i] + a->d[i] * a->factor;
 }
 
-void KERNEL(sgd_step)(const void *arguments, size_t begin, size_t end)
+INLINE lanes mix_lanes(const struct mix *mix, size_t i)
 {
-    const struct sgd_step *s = arguments;
+    lanes d = {0};
+
+    for (int t = 0; t < mix->n_terms; t++)
+        d += load_loose(mix->gradient[t] + i) * mix->weight[t];
+    return d;
+}
+
+INLINE float mix_one(const struct mix *mix, size_t i)
+{
+    float d = 0;
+
+    for (int t = 0; t < mix->n_terms; t++)
+        d += mix->gradient[t][i] * mix->weight[t];
+    return d;
+}
+
+void KERNEL(mix_squares)(const void *arguments, size_t begin, size_t end)
+{
+    const struct mix_squares *m = arguments;
+
+    for (size_t row = begin; row < end; row++) {
+        size_t i = row * m->columns, stop = i + m->columns < m->size ? i + m->columns : m->size;
+        wide sum = {0};
+        double total = 0;
+
+        for (; i + LANES <= stop; i += LANES) {
+            wide d = widen(mix_lanes(&m->mix, i));
+            sum += d * d;
+        }
+        for (; i < stop; i++)
+            total += (double)mix_one(&m->mix, i) * mix_one(&m->mix, i);
+        for (i = 0; i < LANES; i++)
+            total += sum[i];
+        m->sum[row] = total;
+    }
+}
+
+INLINE void sgd(const struct sgd_step *s, size_t begin, size_t end, bool nesterov)
+{
     size_t i = begin;
 
     for (; i + LANES <= end; i += LANES) {
-        lanes w = load_loose(s->w + i), d = {0};
-        for (int t = 0; t < s->n_terms; t++)
-            d += load_loose(s->gradient[t] + i) * s->weight[t];
-        d += w * s->decay;
-        d += load_loose(s->m + i) * s->momentum;
-        store_loose(s->m + i, d);
-        store_loose(s->w + i, w - d * s->lr);
+        lanes w = load_loose(s->w + i), d = mix_lanes(&s->mix, i) + w * s->decay;
+        lanes m = d + load_loose(s->m + i) * s->momentum;
+
+        store_loose(s->m + i, m);
+        if (nesterov)
+            m = d + m * s->momentum;
+        store_loose(s->w + i, w - m * s->lr);
     }
     for (; i < end; i++) {
-        float d = 0;
-        for (int t = 0; t < s->n_terms; t++)
-            d += s->gradient[t][i] * s->weight[t];
-        d += s->w[i] * s->decay;
-        d += s->m[i] * s->momentum;
-        s->m[i] = d;
-        s->w[i] -= d * s->lr;
+        float d = mix_one(&s->mix, i) + s->w[i] * s->decay, m = d + s->m[i] * s->momentum;
+
+        s->m[i] = m;
+        if (nesterov)
+            m = d + m * s->momentum;
+        s->w[i] -= m * s->lr;
+    }
+}
+
+void KERNEL(sgd_step)(const void *arguments, size_t begin, size_t end)
+{
+    const struct sgd_step *s = arguments;
+
+    if (s->nesterov)
+        sgd(s, begin, end, true);
+    else
+        sgd(s, begin, end, false);
+}
+
+void KERNEL(adam_step)(const void *arguments, size_t begin, size_t end)
+{
+    const struct adam_step *s = arguments;
+
+    for (size_t i = begin; i < end; i++) {
+        float w = s->w[i] * s->kept, d = mix_one(&s->mix, i) + w * s->decay;
+        float m = s->m[i] * s->beta1 + d * s->rest1;
+        float v = s->v[i] * s->beta2 + d * d * s->rest2;
+
+        s->m[i] = m;
+        s->v[i] = v;
+        s->w[i] = w - s->rate * m / (__builtin_sqrtf(v) * s->scale + s->eps);
     }
 }
