@@ -282,6 +282,8 @@ static void parse_object(struct parse *parse, const struct place *place,
         const cJSON *item = json ? cJSON_GetObjectItemCaseSensitive(json, field->name) : NULL;
 
         spec_set_default(field, out + field->offset);
+        if (field->instead && cJSON_GetObjectItemCaseSensitive(json, field->instead))
+            *(int64_t *)(void *)(out + field->offset) = 0;
         if (item)
             parse_field(parse, &here, field, item, out + field->offset);
         else

@@ -22,16 +22,16 @@ static int parse_spec(const char *spec, struct engine_job *job, struct err *err)
 
 /* A folder with other data than at submission would give other bits, or a history that ends
  * elsewhere. */
-static int check_length(const struct engine_job *job, const struct db_job *row, struct err *err)
+static int check_length(const struct engine_job *job, const struct db_job *row,
+                        struct engine_job_facts *facts, struct err *err)
 {
-    struct engine_job_facts facts;
-    int rc = engine_job_facts(job, &facts, err);
+    int rc = engine_job_facts(job, facts, err);
 
-    if (!rc && (uint64_t)facts.updates != row->updates)
+    if (!rc && (uint64_t)facts->updates != row->updates)
         rc = err_set(err, ERR_INVALID,
                      "the dataset has changed since the job was submitted: it now makes %lld "
                      "updates, not %llu",
-                     (long long)facts.updates, (unsigned long long)row->updates);
+                     (long long)facts->updates, (unsigned long long)row->updates);
     return rc;
 }
 
@@ -52,18 +52,20 @@ static int restore(struct slot *slot, struct engine_run *run, const struct db_cl
     return rc;
 }
 
-static void measure(struct slot *slot, const struct engine_job *job, const struct db_job *row,
+static void measure(struct slot *slot, const struct engine_job *job,
+                    const struct engine_job_facts *facts, const struct db_job *row,
                     uint64_t from_update)
 {
     struct rate_plan plan = {.updates = row->updates,
-                             .updates_per_epoch = row->updates / (uint64_t)job->epochs,
+                             .updates_per_epoch = (uint64_t)facts->updates_per_epoch,
                              .evaluate_every_epochs = job->evaluate.every_epochs};
 
     rate_start(&slot->rate, row->id, &plan, from_update, clock_seconds());
 }
 
 static int train(struct slot *slot, const struct db_claim *claim, const struct engine_job *job,
-                 const struct db_job *row, struct job_result *out)
+                 const struct engine_job_facts *facts, const struct db_job *row,
+                 struct job_result *out)
 {
     struct recorder recorder = {.db = slot->queue->db,
                                 .job = claim->id,
@@ -78,7 +80,7 @@ static int train(struct slot *slot, const struct db_claim *claim, const struct e
     if (!rc && claim->from_update)
         rc = restore(slot, run, claim, &out->err);
     if (!rc) {
-        measure(slot, job, row, claim->from_update);
+        measure(slot, job, facts, row, claim->from_update);
         rc = engine_run_train(run, &slot->request, &outcome, &out->err);
         rate_stop(&slot->rate);
     }
@@ -91,6 +93,7 @@ static int train(struct slot *slot, const struct db_claim *claim, const struct e
 void job_run(struct slot *slot, const struct db_claim *claim, struct job_result *out)
 {
     struct engine_job job = {0}; /* what its kinds do not have stays 0 */
+    struct engine_job_facts facts;
     struct db_job row;
 
     *out = (struct job_result){0};
@@ -100,8 +103,8 @@ void job_run(struct slot *slot, const struct db_claim *claim, struct job_result 
         return;
     out->rc = parse_spec(claim->spec, &job, &out->err);
     if (!out->rc)
-        out->rc = check_length(&job, &row, &out->err);
+        out->rc = check_length(&job, &row, &facts, &out->err);
     if (!out->rc)
-        out->rc = train(slot, claim, &job, &row, out);
+        out->rc = train(slot, claim, &job, &facts, &row, out);
     db_job_free(&row);
 }

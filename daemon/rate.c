@@ -79,7 +79,8 @@ void rate_stop(struct rate *rate)
 /* Those among epochs done + 1 … all; the last one always is evaluated. */
 static int64_t evaluations_left(const struct rate *rate)
 {
-    int64_t all = (int64_t)(rate->plan.updates / rate->plan.updates_per_epoch);
+    uint64_t per_epoch = rate->plan.updates_per_epoch;
+    int64_t all = (int64_t)((rate->plan.updates + per_epoch - 1) / per_epoch);
     int64_t every = rate->plan.evaluate_every_epochs;
 
     if (rate->epochs >= all)

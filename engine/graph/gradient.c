@@ -208,6 +208,7 @@ static int check_all_used(struct graph *graph)
 int graph_gradient(struct graph *graph, int loss)
 {
     const struct node *node;
+    struct node attr;
     int logits, labels, derivative;
 
     if (graph->mistake.code)
@@ -219,7 +220,8 @@ int graph_gradient(struct graph *graph, int loss)
     node = &graph->nodes[graph->values[loss].node];
     logits = node->input[0];
     labels = node->input[1];
-    derivative = graph_node(graph, OP_CROSS_ENTROPY_GRAD, (int[]){logits, labels}, 2, NULL);
+    attr = (struct node){.attr = {.smoothing = node->attr.smoothing}};
+    derivative = graph_node(graph, OP_CROSS_ENTROPY_GRAD, (int[]){logits, labels}, 2, &attr);
     if (derivative < 0)
         return graph->mistake.code;
     if (graph_gradient_from(graph, logits, derivative, NULL, 0, NULL))

@@ -324,7 +324,14 @@ int graph_linear(struct graph *graph, int x, int w, int b)
 
 int graph_cross_entropy(struct graph *graph, int logits, int labels)
 {
-    return graph_node(graph, OP_CROSS_ENTROPY, (int[]){logits, labels}, 2, NULL);
+    return graph_smoothed_cross_entropy(graph, logits, labels, 0);
+}
+
+int graph_smoothed_cross_entropy(struct graph *graph, int logits, int labels, double smoothing)
+{
+    struct node attr = {.attr = {.smoothing = smoothing}};
+
+    return graph_node(graph, OP_CROSS_ENTROPY, (int[]){logits, labels}, 2, &attr);
 }
 
 int graph_correct(struct graph *graph, int logits, int labels, int k)

@@ -28,7 +28,8 @@ enum op {
     OP_ADD,             /* a, b (same shape) → a + b */
     OP_GLOBAL_AVG_POOL, /* x[N,C,H,W] → y[N,C] */
     OP_LINEAR,          /* x[N,I], w[O,I], b[O] → y[N,O] = x·wᵀ + b */
-    OP_CROSS_ENTROPY,   /* logits[N,K], labels[N] → loss[1], mean over N */
+    OP_CROSS_ENTROPY,   /* logits[N,K], labels[N] → loss[1], mean over N, against the target
+                           (1 − attr.smoothing)·onehot + attr.smoothing/K */
     OP_CORRECT,         /* logits[N,K], labels[N] → count[1] of samples whose label is among the
                            attr.k highest logits (equal logits: the lower class first) */
     /* gradients */
@@ -40,7 +41,7 @@ enum op {
     OP_LINEAR_GRAD_X,        /* dy[N,O], w[O,I] → dx[N,I] */
     OP_LINEAR_GRAD_W,        /* x[N,I], dy[N,O] → dw[O,I] */
     OP_SUM_ROWS,             /* dy[N,O] → db[O] */
-    OP_CROSS_ENTROPY_GRAD,   /* logits, labels → dlogits = (softmax − onehot)/N */
+    OP_CROSS_ENTROPY_GRAD,   /* logits, labels → dlogits = (softmax − target)/N */
     OP_COUNT
 };
 
@@ -64,6 +65,7 @@ struct node {
         int k;              /* CORRECT */
         int index;          /* INPUT, PARAM, STATE */
         double eps;         /* BATCH_NORM… */
+        double smoothing;   /* CROSS_ENTROPY and its gradient: 0 … 1 */
         struct shape shape; /* the result, where inputs alone do not say it */
     } attr;
 };
@@ -145,6 +147,7 @@ int graph_add(struct graph *graph, int a, int b);
 int graph_global_avg_pool(struct graph *graph, int x);
 int graph_linear(struct graph *graph, int x, int w, int b);
 int graph_cross_entropy(struct graph *graph, int logits, int labels);
+int graph_smoothed_cross_entropy(struct graph *graph, int logits, int labels, double smoothing);
 int graph_correct(struct graph *graph, int logits, int labels, int k);
 
 /* Marks a value as given back to the host by each pass; returns its place among the outputs. */

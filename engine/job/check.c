@@ -15,6 +15,7 @@ struct check {
     void (*problem)(void *context, const char *pointer, const char *message);
     void *context;
     int n;
+    bool unlimited; /* how long the run is, is not known */
 };
 
 __attribute__((format(printf, 3, 4))) static void report(struct check *check, const char *pointer,
@@ -49,6 +50,28 @@ static void check_optimizer(struct check *check)
         report(check, "/optimizer/nesterov", "Nesterov's momentum needs a momentum above 0");
 }
 
+static void check_either(struct check *check)
+{
+    const struct engine_job *job = check->job;
+
+    check->unlimited = (job->epochs > 0) == (job->updates > 0);
+    if (check->unlimited && job->epochs > 0)
+        report(check, "/updates",
+               "the run's length is given in epochs already: give one of the two");
+    else if (check->unlimited)
+        report(check, "/epochs", "give epochs or updates");
+    if (job->schedule.warmup_updates > 0 && job->schedule.warmup_epochs > 0)
+        report(check, "/schedule/warmup_epochs", "give warmup_updates or warmup_epochs, not both");
+}
+
+/* What does not depend on the dataset. */
+static void check_plain(struct check *check)
+{
+    check_device(check);
+    check_optimizer(check);
+    check_either(check);
+}
+
 static void check_dataset(struct check *check, const struct dataset_info *info)
 {
     const struct job_dataset *dataset = &check->job->dataset;
@@ -64,16 +87,29 @@ static void check_dataset(struct check *check, const struct dataset_info *info)
         report(check, "/dataset/resize", "must be at least size, %lld", (long long)dataset->size);
 }
 
+static void check_warmup(struct check *check, int64_t per_epoch, int64_t updates)
+{
+    const struct job_schedule *schedule = &check->job->schedule;
+    bool epochs = schedule->warmup_epochs > 0;
+
+    if (schedule->warmup_updates < updates && schedule->warmup_epochs <= (updates - 1) / per_epoch)
+        return;
+    report(check, epochs ? "/schedule/warmup_epochs" : "/schedule/warmup_updates",
+           "the warm-up takes all of the run, which has %lld updates", (long long)updates);
+}
+
 static void check_length(struct check *check, int64_t samples)
 {
     const struct engine_job *job = check->job;
-    int64_t per_epoch = (samples + job->batch_size - 1) / job->batch_size;
+    int64_t per_epoch = job_updates_per_epoch(job, samples);
 
     if (job->batch_size > samples)
         report(check, "/batch_size", "there are only %lld training samples", (long long)samples);
     if (job->epochs > UPDATES_MAX / per_epoch)
         report(check, "/epochs", "%lld epochs of %lld updates; a job may have %d updates",
                (long long)job->epochs, (long long)per_epoch, UPDATES_MAX);
+    else if (!check->unlimited)
+        check_warmup(check, per_epoch, job_updates(job, samples));
 }
 
 /* Whether the model can be built for these images, and batch norm has something to average. */
@@ -149,13 +185,12 @@ int job_check_with(const struct engine_job *job, const struct dataset_info *info
                    void (*problem)(void *context, const char *pointer, const char *message),
                    void *context)
 {
-    struct check check = {job, problem, context, 0};
+    struct check check = {job, problem, context, 0, false};
     int64_t samples = job_train_samples(job, info);
 
+    check_plain(&check);
     check_dataset(&check, info);
     check_length(&check, samples);
-    check_device(&check);
-    check_optimizer(&check);
     if (check_model(&check, info, samples))
         check_memory(&check, info, samples);
     return check.n;
@@ -165,7 +200,7 @@ int engine_job_check(const struct engine_job *job,
                      void (*problem)(void *context, const char *pointer, const char *message),
                      void *context)
 {
-    struct check check = {job, problem, context, 0};
+    struct check check = {job, problem, context, 0, false};
     bool has_path = job->dataset.kind != DATASET_DIGITS;
     struct dataset_info info;
     struct err err;
@@ -180,7 +215,6 @@ int engine_job_check(const struct engine_job *job,
                "%s", err.message);
     if (!check.n)
         return job_check_with(job, &info, problem, context);
-    check_device(&check);
-    check_optimizer(&check);
+    check_plain(&check);
     return check.n;
 }

@@ -40,7 +40,7 @@ int engine_job_facts(const struct engine_job *job, struct engine_job_facts *out,
                                      .gradients_per_update = recipe.n_terms,
                                      .device = class->name,
                                      .precision = job_precision_name(class->real)};
-    out->updates_per_epoch = (samples + job->batch_size - 1) / job->batch_size;
-    out->updates = out->updates_per_epoch * job->epochs;
+    out->updates_per_epoch = job_updates_per_epoch(job, samples);
+    out->updates = job_updates(job, samples);
     return count_parameters(&out->parameters, job, &info, err);
 }

@@ -36,6 +36,16 @@ int64_t job_train_samples(const struct engine_job *job, const struct dataset_inf
     return limit > 0 && limit < info->n[SPLIT_TRAIN] ? limit : info->n[SPLIT_TRAIN];
 }
 
+int64_t job_updates_per_epoch(const struct engine_job *job, int64_t samples)
+{
+    return (samples + job->batch_size - 1) / job->batch_size;
+}
+
+int64_t job_updates(const struct engine_job *job, int64_t samples)
+{
+    return job->updates ? job->updates : job->epochs * job_updates_per_epoch(job, samples);
+}
+
 struct model_input job_model_input(const struct dataset_info *info, int64_t batch)
 {
     return (struct model_input){.batch = batch,

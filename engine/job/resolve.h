@@ -15,6 +15,10 @@ const char *job_precision_name(enum real_type real); /* "fp32", "fp64" */
 /* Training samples after train_limit. */
 int64_t job_train_samples(const struct engine_job *job, const struct dataset_info *info);
 
+/* Updates of an epoch and of the whole run. */
+int64_t job_updates_per_epoch(const struct engine_job *job, int64_t samples);
+int64_t job_updates(const struct engine_job *job, int64_t samples);
+
 /* A batch of this job's dataset. */
 struct model_input job_model_input(const struct dataset_info *info, int64_t batch);
 

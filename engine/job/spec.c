@@ -1,10 +1,7 @@
 /* The tables that describe a job: name, meaning, range and default of each member. An enum's
  * values are the places of its names here, so the order of the tables follows engine/job.h. */
 #include "base/cleanup.h"
-#include "engine/job.h"
-
-#define FIELDS(table) .fields = (table), .n_fields = ARRAY_LENGTH(table)
-#define KINDS(table)  .kinds = (table), .n_kinds = ARRAY_LENGTH(table)
+#include "job/tables.h"
 
 /* model */
 
@@ -217,190 +214,21 @@ static const struct spec_object datasets[] = {
                               FIELDS(folder_fields)},
 };
 
-/* method */
+/* batch norm, checkpoint, evaluate */
 
-#define RHO                                                                                        \
-    {                                                                                              \
-        .name = "rho", .type = SPEC_REAL, .offset = offsetof(struct job_method, rho), .min = 0,    \
-        .max = 100, .number = 0.05, .doc = "ρ: length of the step up along the gradient.",         \
-    }
-#define SIGMA(value)                                                                               \
-    {                                                                                              \
-        .name = "sigma", .type = SPEC_REAL, .offset = offsetof(struct job_method, sigma),          \
-        .min = 0, .max = 100, .number = (value),                                                   \
-        .doc = "σ: strength of the noise, relative to each filter's norm.",                        \
-    }
-#define RAMP(value)                                                                                \
-    {                                                                                              \
-        .name = "ramp", .type = SPEC_REAL, .offset = offsetof(struct job_method, ramp), .min = 0,  \
-        .max = 10000, .number = (value),                                                           \
-        .doc = "Sigma grows along a cosine from sigma to (1 + ramp)·sigma; 0: it is constant.",    \
-    }
-#define LAMBDA                                                                                     \
-    {                                                                                              \
-        .name = "lambda", .type = SPEC_REAL, .offset = offsetof(struct job_method, lambda),        \
-        .min = 0, .max = 1, .number = 0.5,                                                         \
-        .doc = "λ: weight of the perturbed gradient; the clean one has 1 − λ.",                    \
-    }
-#define ETA                                                                                        \
-    {                                                                                              \
-        .name = "eta", .type = SPEC_REAL, .offset = offsetof(struct job_method, eta), .min = 0,    \
-        .max = 1e9, .number = 0.1,                                                                 \
-        .doc = "η: how much the accumulated squared gradients (F) weaken a filter's noise.",       \
-    }
-#define BETA                                                                                       \
-    {                                                                                              \
-        .name = "beta", .type = SPEC_REAL, .offset = offsetof(struct job_method, beta), .min = 0,  \
-        .max = 1, .number = 0.99, .doc = "β: memory of F, which becomes β·F + g² each update.",    \
-    }
-
-static const struct spec_field sam_fields[] = {RHO};
-static const struct spec_field rwp_fields[] = {SIGMA(0.001), RAMP(10)};
-static const struct spec_field arwp_fields[] = {SIGMA(0.001), RAMP(10), ETA, BETA};
-static const struct spec_field m_rwp_fields[] = {SIGMA(0.015), LAMBDA, RAMP(0)};
-static const struct spec_field m_arwp_fields[] = {SIGMA(0.015), LAMBDA, RAMP(0), ETA, BETA};
-
-static const struct spec_object methods[] = {
-    [METHOD_SGD] = {.name = "sgd", .doc = "Plain stochastic gradient descent: one clean gradient."},
-    [METHOD_SAM] = {.name = "sam",
-                    .doc = "Sharpness-aware minimisation (Foret et al. 2021): the gradient a step "
-                           "up the slope, two passes one after the other.",
-                    FIELDS(sam_fields)},
-    [METHOD_RWP] = {.name = "rwp",
-                    .doc = "Random weight perturbation: one gradient, at noisy weights.",
-                    FIELDS(rwp_fields)},
-    [METHOD_ARWP] = {.name = "arwp",
-                     .doc = "RWP whose noise adapts to the accumulated squared gradients.",
-                     FIELDS(arwp_fields)},
-    [METHOD_M_RWP] = {.name = "m-rwp",
-                      .doc = "Mixed RWP (Li et al. 2024): a clean and a perturbed gradient on two "
-                             "batches, side by side.",
-                      FIELDS(m_rwp_fields)},
-    [METHOD_M_ARWP] = {.name = "m-arwp",
-                       .doc = "Mixed RWP with adaptive noise (Li et al. 2024).",
-                       FIELDS(m_arwp_fields)},
-};
-
-/* optimizer */
-
-#define LR(value)                                                                                  \
-    {                                                                                              \
-        .name = "lr", .type = SPEC_REAL, .offset = offsetof(struct job_optimizer, lr), .min = 0,   \
-        .max = 1e10, .above_min = true, .number = (value),                                         \
-        .doc = "Learning rate that the schedule begins with.",                                     \
-    }
-#define WEIGHT_DECAY(value, text)                                                                  \
-    {                                                                                              \
-        .name = "weight_decay", .type = SPEC_REAL,                                                 \
-        .offset = offsetof(struct job_optimizer, weight_decay), .min = 0, .max = 1,                \
-        .number = (value), .doc = text,                                                            \
-    }
-#define CLIP_NORM                                                                                  \
-    {                                                                                              \
-        .name = "clip_norm", .type = SPEC_REAL,                                                    \
-        .offset = offsetof(struct job_optimizer, clip_norm), .min = 0, .max = 1e10,                \
-        .doc = "The update's mixed gradient is scaled down to this norm over all parameters, as "  \
-               "PyTorch's clip_grad_norm_ does; 0: it is not.",                                    \
-    }
-#define AVERAGE(field, value, text)                                                                \
-    {                                                                                              \
-        .name = #field, .type = SPEC_REAL, .offset = offsetof(struct job_optimizer, field),        \
-        .min = 0, .max = 1, .below_max = true, .number = (value), .doc = text,                     \
-    }
-#define ADAM_FIELDS                                                                                \
-    LR(0.001), AVERAGE(beta1, 0.9, "β₁: memory of the mean of the gradients."),                    \
-        AVERAGE(beta2, 0.999, "β₂: memory of the mean of their squares."),                         \
-    {                                                                                              \
-        .name = "eps", .type = SPEC_REAL, .offset = offsetof(struct job_optimizer, eps), .min = 0, \
-        .max = 1, .above_min = true, .number = 1e-8,                                               \
-        .doc = "ε: added to the root of the mean square.",                                         \
-    }
-
-static const struct spec_field sgd_fields[] = {
-    LR(0.1),
+static const struct spec_field batch_norm_fields[] = {
     {.name = "momentum",
      .type = SPEC_REAL,
-     .offset = offsetof(struct job_optimizer, momentum),
-     .min = 0,
-     .max = 1,
-     .below_max = true,
-     .number = 0.9,
-     .doc = "μ: m becomes μ·m + gradient, without dampening, as in PyTorch."},
-    {.name = "nesterov",
-     .type = SPEC_BOOL,
-     .offset = offsetof(struct job_optimizer, nesterov),
-     .doc = "Nesterov's momentum: the step is gradient + μ·m in place of m."},
-    WEIGHT_DECAY(0.001, "Added to the gradient as weight_decay·w, for every parameter."),
-    CLIP_NORM,
-};
-
-static const struct spec_field adam_fields[] = {
-    ADAM_FIELDS,
-    WEIGHT_DECAY(0, "Added to the gradient as weight_decay·w, for every parameter."),
-    CLIP_NORM,
-};
-
-static const struct spec_field adamw_fields[] = {
-    ADAM_FIELDS,
-    WEIGHT_DECAY(0.01, "Each update takes lr·weight_decay of every parameter away."),
-    CLIP_NORM,
-};
-
-static const struct spec_object optimizers[] = {
-    [OPTIMIZER_SGD] = {.name = "sgd",
-                       .doc = "Gradient descent with momentum and weight decay, as PyTorch's.",
-                       FIELDS(sgd_fields)},
-    [OPTIMIZER_ADAM] = {.name = "adam",
-                        .doc = "Adam (Kingma and Ba 2015), as PyTorch's.",
-                        FIELDS(adam_fields)},
-    [OPTIMIZER_ADAMW] = {.name = "adamw",
-                         .doc = "Adam with decoupled weight decay (Loshchilov and Hutter 2019), "
-                                "as PyTorch's.",
-                         FIELDS(adamw_fields)},
-};
-
-/* schedule */
-
-static const char *const schedule_steps[] = {
-    [SCHEDULE_PER_UPDATE] = "update", [SCHEDULE_PER_EPOCH] = "epoch", NULL};
-
-static const struct spec_field cosine_fields[] = {
-    {.name = "step",
-     .type = SPEC_CHOICE,
-     .offset = offsetof(struct job_schedule, step),
-     .choices = schedule_steps,
-     .number = SCHEDULE_PER_UPDATE,
-     .doc = "When the rate changes: each update, or once a pass over the data (of which the "
-            "mixed methods make two an epoch)."},
-};
-
-static const struct spec_field step_fields[] = {
-    {.name = "every_epochs",
-     .type = SPEC_INT,
-     .offset = offsetof(struct job_schedule, every_epochs),
-     .min = 1,
-     .max = 100000,
-     .number = 30,
-     .doc = "Epochs between two drops."},
-    {.name = "gamma",
-     .type = SPEC_REAL,
-     .offset = offsetof(struct job_schedule, gamma),
+     .offset = offsetof(struct job_batch_norm, momentum),
      .min = 0,
      .max = 1,
      .above_min = true,
      .number = 0.1,
-     .doc = "Factor of a drop."},
+     .doc = "Share of a batch's statistics in the running ones, as PyTorch's momentum."},
 };
 
-static const struct spec_object schedules[] = {
-    [SCHEDULE_COSINE] = {.name = "cosine",
-                         .doc = "From lr to 0 along half a cosine.",
-                         FIELDS(cosine_fields)},
-    [SCHEDULE_STEP] = {.name = "step", .doc = "Drops by a factor.", FIELDS(step_fields)},
-    [SCHEDULE_CONSTANT] = {.name = "constant", .doc = "lr throughout."},
-};
-
-/* checkpoint, evaluate */
+static const struct spec_object batch_norm_object = {
+    .doc = "How batch norm's running statistics follow the batches'.", FIELDS(batch_norm_fields)};
 
 static const struct spec_field checkpoint_fields[] = {
     {.name = "every_epochs",
@@ -474,28 +302,37 @@ static const struct spec_field job_fields[] = {
      .type = SPEC_VARIANT,
      .offset = offsetof(struct engine_job, method),
      .required = true,
-     KINDS(methods),
+     KINDS(job_methods),
      .default_kind = METHOD_SGD,
      .doc = "How an update's gradient is made."},
     {.name = "optimizer",
      .type = SPEC_VARIANT,
      .offset = offsetof(struct engine_job, optimizer),
-     KINDS(optimizers),
+     KINDS(job_optimizers),
      .default_kind = OPTIMIZER_SGD,
      .doc = "How the gradient changes the weights."},
     {.name = "schedule",
      .type = SPEC_VARIANT,
      .offset = offsetof(struct engine_job, schedule),
-     KINDS(schedules),
+     KINDS(job_schedules),
      .default_kind = SCHEDULE_COSINE,
      .doc = "The learning rate over the run."},
     {.name = "epochs",
      .type = SPEC_INT,
      .offset = offsetof(struct engine_job, epochs),
-     .min = 1,
+     .min = 0,
      .max = 100000,
      .number = 30,
-     .doc = "An epoch is as many updates as the training data has batches, for every method."},
+     .instead = "updates",
+     .doc = "An epoch is as many updates as the training data has batches, for every method; 0 "
+            "where updates are given."},
+    {.name = "updates",
+     .type = SPEC_INT,
+     .offset = offsetof(struct engine_job, updates),
+     .min = 0,
+     .max = 1e9,
+     .doc =
+         "The run's length in updates, in place of epochs; its last epoch may be a part of one."},
     {.name = "batch_size",
      .type = SPEC_INT,
      .offset = offsetof(struct engine_job, batch_size),
@@ -534,6 +371,19 @@ static const struct spec_field job_fields[] = {
      .min = -100,
      .max = 100,
      .doc = "Higher runs first; equal ones run in the order of their arrival."},
+    {.name = "label_smoothing",
+     .type = SPEC_REAL,
+     .offset = offsetof(struct engine_job, label_smoothing),
+     .min = 0,
+     .max = 1,
+     .below_max = true,
+     .doc = "Share of the target that is spread evenly over all classes, as in PyTorch's "
+            "CrossEntropyLoss; of the training loss only."},
+    {.name = "batch_norm",
+     .type = SPEC_OBJECT,
+     .offset = offsetof(struct engine_job, batch_norm),
+     .object = &batch_norm_object,
+     .doc = "How batch norm's running statistics follow the batches'."},
     {.name = "checkpoint",
      .type = SPEC_OBJECT,
      .offset = offsetof(struct engine_job, checkpoint),

@@ -15,7 +15,7 @@ int model_forward_graph(struct graph **out, const struct job_model *model,
         graph, shape_of(4, input->batch, input->channels, input->height, input->width), VALUE_REAL);
     labels = graph_input(graph, shape_of(1, input->batch), VALUE_INDEX);
     logits = resnet_logits(graph, model, images, input->classes);
-    loss = graph_cross_entropy(graph, logits, labels);
+    loss = graph_smoothed_cross_entropy(graph, logits, labels, input->label_smoothing);
     graph_output(graph, loss);
     graph_output(graph, graph_correct(graph, logits, labels, 1));
     graph_output(graph, graph_correct(graph, logits, labels,

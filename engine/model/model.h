@@ -9,6 +9,7 @@
 struct model_input {
     int64_t batch, channels, height, width;
     int classes;
+    double label_smoothing; /* of the loss */
 };
 
 enum { MODEL_INPUT_IMAGES, MODEL_INPUT_LABELS, MODEL_INPUTS };

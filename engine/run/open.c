@@ -45,10 +45,10 @@ static int open_data(struct engine_run *run, struct err *err)
     if (rc)
         return rc;
     recipe_of(&run->recipe, &job->method);
-    run->span = (struct schedule_span){.epochs = (uint64_t)job->epochs,
+    run->total = (uint64_t)job_updates(job, run->dataset->split[SPLIT_TRAIN].n);
+    run->span = (struct schedule_span){.total = run->total,
                                        .updates_per_epoch = (uint64_t)sampler_batches(run->sampler),
                                        .batches_per_update = (uint64_t)run->recipe.n_batches};
-    run->total = run->span.epochs * run->span.updates_per_epoch;
     test = run->dataset->split[SPLIT_TEST].n;
     run->evaluation.batch =
         job->batch_size > EVALUATION_BATCH_MIN ? job->batch_size : EVALUATION_BATCH_MIN;

@@ -25,7 +25,8 @@ static int set_open(struct engine_run *run, struct program_set *set, int64_t sam
                                 .channels = dataset->channels,
                                 .height = dataset->height,
                                 .width = dataset->width,
-                                .classes = dataset->classes};
+                                .classes = dataset->classes,
+                                .label_smoothing = training ? run->job.label_smoothing : 0};
     int rc = program_open(run, &input, training, &set->full, err);
 
     set->batch = batch;

@@ -71,14 +71,15 @@ static int64_t samples_seen(const struct engine_run *run, uint64_t first, uint64
     return n;
 }
 
-/* Between two epochs the sums are those of the whole epoch until it has been reported, then 0. */
+/* At the end of an epoch the sums are those of the whole epoch until it has been reported, then 0.
+ */
 static bool progress_fits(const struct engine_run *run, uint64_t update,
                           const struct run_progress *progress)
 {
     uint64_t into = update % run->span.updates_per_epoch;
     uint64_t first = update - into;
 
-    if (into == 0 && progress->samples == 0)
+    if ((into == 0 || update == run->total) && progress->samples == 0)
         return progress->loss == 0 && progress->right == 0;
     if (into == 0 && update > 0)
         first = update - run->span.updates_per_epoch;

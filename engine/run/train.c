@@ -5,7 +5,8 @@
  *   epoch done, not reported   → evaluate, report, sums to 0; checkpoint if one is due
  *   all done and reported      → final checkpoint, end
  *
- * An evaluation that is interrupted leaves the epoch unreported, sums and all. */
+ * The end of the run is the end of its last epoch, which may be a part of one. An evaluation that
+ * is interrupted leaves the epoch unreported, sums and all. */
 #include <math.h>
 #include <stdio.h>
 
@@ -16,7 +17,9 @@
 
 static bool epoch_unreported(const struct engine_run *run)
 {
-    return run->update % run->span.updates_per_epoch == 0 && run->progress.samples > 0;
+    bool end = run->update % run->span.updates_per_epoch == 0 || run->update == run->total;
+
+    return end && run->progress.samples > 0;
 }
 
 static bool due_by_time(const struct engine_run *run)
@@ -49,7 +52,8 @@ static int tell_epoch(struct engine_run *run, const struct engine_epoch *epoch, 
 
 static int finish_epoch(struct engine_run *run, const atomic_int *request, struct err *err)
 {
-    int64_t number = (int64_t)(run->update / run->span.updates_per_epoch);
+    int64_t number =
+        (int64_t)((run->update + run->span.updates_per_epoch - 1) / run->span.updates_per_epoch);
     struct engine_epoch epoch = {.epoch = number,
                                  .update = run->update,
                                  .train_loss = run->progress.loss / run->progress.samples,

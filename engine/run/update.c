@@ -69,7 +69,7 @@ static int execute_wave(struct engine_run *run, int wave, double sigma, struct e
                                   .perturbation = perturbation_of(run, t, sigma),
                                   .states = run->states,
                                   .move_statistics = term->move_statistics,
-                                  .statistics_momentum = 0.1,
+                                  .statistics_momentum = run->job.batch_norm.momentum,
                                   .inputs = inputs[n],
                                   .outputs = outputs[n],
                                   .gradient = run->gradient[t]};

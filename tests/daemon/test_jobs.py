@@ -56,7 +56,7 @@ class Jobs(support.Case):
 
     def test_all_that_is_wrong_is_said_at_once(self):
         daemon = self.start()
-        wrong = job(colour="red", epochs=0, batch_size="many")
+        wrong = job(colour="red", epochs=-1, batch_size="many")
         wrong["optimizer"] = {"kind": "sgd", "lr": -1, "momentum": 1.0}
         del wrong["model"]
         answer = daemon.post("/v1/jobs", wrong, 422)
@@ -74,6 +74,25 @@ class Jobs(support.Case):
         self.assertEqual(daemon.post("/v1/jobs", idx, 422)["errors"][0]["pointer"], "/dataset/path")
         self.assertEqual(daemon.jobs(), [])
         daemon.get("/v1/jobs/1", 404)
+
+    def test_a_length_in_updates_and_other_optimizers(self):
+        daemon = self.start()
+        made = job("m-rwp", updates=12, optimizer={"kind": "adamw", "clip_norm": 1},
+                   schedule={"kind": "cosine", "warmup_updates": 4}, label_smoothing=0.1)
+        both = daemon.post("/v1/jobs", made, 422)
+        self.assertEqual([error["pointer"] for error in both["errors"]], ["/updates"])
+        del made["epochs"]
+        made = daemon.post("/v1/jobs", made, 201)
+        self.assertEqual((made["updates"], made["spec"]["epochs"], made["spec"]["updates"]),
+                         (12, 0, 12))
+        self.assertEqual(made["spec"]["optimizer"]["beta2"], 0.999)
+        shown = daemon.wait(made["id"])
+        self.assertEqual((shown["state"], shown["updates_done"], shown["epoch"]),
+                         ("succeeded", 12, 3))
+        rates = [loss["lr"] for loss in daemon.losses(made["id"])]
+        for rate, share in zip(rates, (0.25, 0.5, 0.75, 1, 1)):
+            self.assertAlmostEqual(rate, 0.001 * share, 12)
+        self.assertEqual(daemon.epochs(made["id"])[-1]["update"], 12)
 
     def test_the_same_key_makes_one_job(self):
         daemon = self.start()

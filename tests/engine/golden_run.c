@@ -16,6 +16,8 @@
 
 static const char *const methods[] = {"sgd", "sam", "rwp", "arwp", "m-rwp", "m-arwp"};
 static const char *const optimizers[] = {"sgd", "adam", "adamw"};
+static const char *const schedules[] = {"cosine", "step", "constant"};
+static const char *const steps[] = {"update", "epoch"};
 static const char *const roles[] = {"parameter", "buffer", "momentum", "fisher", "", "squares"};
 
 static int index_of(const char *const *names, size_t n, const char *name)
@@ -76,6 +78,13 @@ static void read_setting(struct golden_run *run, char *line)
         {"beta2", &job->optimizer.beta2, NULL},
         {"eps", &job->optimizer.eps, NULL},
         {"clip_norm", &job->optimizer.clip_norm, NULL},
+        {"gamma", &job->schedule.gamma, NULL},
+        {"every_epochs", NULL, &job->schedule.every_epochs},
+        {"warmup_updates", NULL, &job->schedule.warmup_updates},
+        {"warmup_epochs", NULL, &job->schedule.warmup_epochs},
+        {"updates", NULL, &job->updates},
+        {"label_smoothing", &job->label_smoothing, NULL},
+        {"bn_momentum", &job->batch_norm.momentum, NULL},
         {"label_noise", &job->dataset.label_noise, NULL},
         {"batch_size", NULL, &job->batch_size},
         {"epochs", NULL, &job->epochs},
@@ -113,7 +122,9 @@ static void read_choice(struct golden_run *run, char *line)
         int *kind;
         const char *const *names;
         size_t n;
-    } members[] = {{"optimizer", &job->optimizer.kind, optimizers, ARRAY_LENGTH(optimizers)}};
+    } members[] = {{"optimizer", &job->optimizer.kind, optimizers, ARRAY_LENGTH(optimizers)},
+                   {"schedule", &job->schedule.kind, schedules, ARRAY_LENGTH(schedules)},
+                   {"step", &job->schedule.step, steps, ARRAY_LENGTH(steps)}};
     const char *member = golden_word(&line);
 
     for (size_t i = 0; i < ARRAY_LENGTH(members); i++)
@@ -196,9 +207,10 @@ static void check_counts(const struct golden_run *run)
 {
     const struct engine_job *job = &run->job;
     int64_t batches = (job->dataset.train_limit + job->batch_size - 1) / job->batch_size;
+    int64_t updates = job->updates ? job->updates : job->epochs * batches;
 
-    assert_int_equal(run->n_epochs, job->epochs);
-    assert_int_equal(run->n_updates, job->epochs * batches);
+    assert_int_equal(run->n_epochs, (updates + batches - 1) / batches);
+    assert_int_equal(run->n_updates, updates);
     assert_int_equal(run->n_steps, (run->n_updates + 9) / 10);
     assert_true(run->n_tensors > 0);
 }

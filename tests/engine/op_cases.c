@@ -174,13 +174,15 @@ static struct graph *build_sum_rows(const struct op_case *o)
 }
 
 /* OP_CROSS_ENTROPY and its gradient. */
+/* `r` tenths are the smoothing. */
 static struct graph *build_with_labels(const struct op_case *o)
 {
+    struct node attr = {.attr = {.smoothing = o->size.r / 10.0}};
     struct graph *g = graph_new(true);
     int logits = graph_input(g, shape2(o->size.n, o->size.k), VALUE_REAL);
     int labels = graph_input(g, shape1(o->size.n), VALUE_INDEX);
 
-    return finish(g, graph_node(g, o->op, (int[]){logits, labels}, 2, NULL));
+    return finish(g, graph_node(g, o->op, (int[]){logits, labels}, 2, &attr));
 }
 
 /* `r` is the k of "among the best k". */
@@ -216,6 +218,11 @@ static const struct op_sizes matrix_sizes[] = {
     {.n = 30, .c = 32, .k = 10},
 };
 
+static const struct op_sizes label_sizes[] = {
+    {.n = 2, .k = 5},           {.n = 1, .k = 1},         {.n = 30, .k = 10},
+    {.n = 30, .k = 10, .r = 1}, {.n = 7, .k = 3, .r = 9},
+};
+
 static const struct op_sizes correct_sizes[] = {
     {.n = 30, .k = 10, .r = 1},
     {.n = 30, .k = 10, .r = 5},
@@ -243,8 +250,8 @@ static const struct family {
     {OP_LINEAR_GRAD_X, build_linear_grad_x, matrix_sizes, ARRAY_LENGTH(matrix_sizes)},
     {OP_LINEAR_GRAD_W, build_linear_grad_w, matrix_sizes, ARRAY_LENGTH(matrix_sizes)},
     {OP_SUM_ROWS, build_sum_rows, matrix_sizes, ARRAY_LENGTH(matrix_sizes)},
-    {OP_CROSS_ENTROPY, build_with_labels, matrix_sizes, ARRAY_LENGTH(matrix_sizes)},
-    {OP_CROSS_ENTROPY_GRAD, build_with_labels, matrix_sizes, ARRAY_LENGTH(matrix_sizes)},
+    {OP_CROSS_ENTROPY, build_with_labels, label_sizes, ARRAY_LENGTH(label_sizes)},
+    {OP_CROSS_ENTROPY_GRAD, build_with_labels, label_sizes, ARRAY_LENGTH(label_sizes)},
     {OP_CORRECT, build_correct, correct_sizes, ARRAY_LENGTH(correct_sizes)},
 };
 

@@ -81,8 +81,9 @@ static void run_follows_pytorch(void **state)
 
 int main(void)
 {
-    static char runs[][16] = {"sgd",    "sam",      "rwp",  "arwp",  "m-rwp",  "m-arwp",
-                              "uneven", "nesterov", "adam", "adamw", "clipped"};
+    static char runs[][16] = {"sgd",     "sam",     "rwp",      "arwp",  "m-rwp",
+                              "m-arwp",  "uneven",  "nesterov", "adam",  "adamw",
+                              "clipped", "warm-up", "steps",    "passes"};
     struct CMUnitTest tests[ARRAY_LENGTH(runs)];
 
     for (size_t i = 0; i < ARRAY_LENGTH(runs); i++)

@@ -69,11 +69,15 @@ static size_t variant_bytes(const char *name)
     static const struct {
         const char *name;
         size_t bytes;
-    } sizes[] = {
-        {"model", sizeof(struct job_model)},           {"dataset", sizeof(struct job_dataset)},
-        {"augment", sizeof(struct job_augment)},       {"method", sizeof(struct job_method)},
-        {"optimizer", sizeof(struct job_optimizer)},   {"schedule", sizeof(struct job_schedule)},
-        {"checkpoint", sizeof(struct job_checkpoint)}, {"evaluate", sizeof(struct job_evaluate)}};
+    } sizes[] = {{"model", sizeof(struct job_model)},
+                 {"dataset", sizeof(struct job_dataset)},
+                 {"augment", sizeof(struct job_augment)},
+                 {"method", sizeof(struct job_method)},
+                 {"optimizer", sizeof(struct job_optimizer)},
+                 {"schedule", sizeof(struct job_schedule)},
+                 {"batch_norm", sizeof(struct job_batch_norm)},
+                 {"checkpoint", sizeof(struct job_checkpoint)},
+                 {"evaluate", sizeof(struct job_evaluate)}};
 
     for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
         if (!strcmp(sizes[i].name, name))
@@ -287,6 +291,43 @@ static void a_single_value_cannot_be_normalised(void **state)
     assert_sound(&job);
 }
 
+static void a_run_has_one_length(void **state)
+{
+    struct engine_job job = default_job(METHOD_SGD);
+    struct engine_job_facts facts;
+    struct err err;
+
+    (void)state;
+    job.updates = 25;
+    assert_problem(&job, "/updates", "one of the two");
+    job.epochs = 0;
+    assert_sound(&job);
+    assert_int_equal(engine_job_facts(&job, &facts, &err), 0);
+    assert_int_equal(facts.updates, 25);
+    assert_int_equal(facts.updates_per_epoch, 11);
+    job.updates = 0;
+    assert_problem(&job, "/epochs", "epochs or updates");
+}
+
+static void a_warm_up_leaves_something(void **state)
+{
+    struct engine_job job = default_job(METHOD_SGD);
+
+    (void)state;
+    job.epochs = 2; /* of 11 updates */
+    job.schedule.warmup_updates = 21;
+    assert_sound(&job);
+    job.schedule.warmup_updates = 22;
+    assert_problem(&job, "/schedule/warmup_updates", "22 updates");
+    job.schedule.warmup_updates = 0;
+    job.schedule.warmup_epochs = 1;
+    assert_sound(&job);
+    job.schedule.warmup_epochs = 2;
+    assert_problem(&job, "/schedule/warmup_epochs", "22 updates");
+    job.schedule = (struct job_schedule){.warmup_updates = 1, .warmup_epochs = 1};
+    assert_problem(&job, "/schedule/warmup_epochs", "not both");
+}
+
 static void nesterov_needs_momentum(void **state)
 {
     struct engine_job job = default_job(METHOD_SGD);
@@ -493,6 +534,8 @@ int main(void)
         cmocka_unit_test(a_mix_of_one_only_is_sound),
         cmocka_unit_test(models_too_deep_for_the_images_are_refused),
         cmocka_unit_test(a_single_value_cannot_be_normalised),
+        cmocka_unit_test(a_run_has_one_length),
+        cmocka_unit_test(a_warm_up_leaves_something),
         cmocka_unit_test(nesterov_needs_momentum),
         cmocka_unit_test(more_samples_than_there_are_are_refused),
         cmocka_unit_test(precisions_belong_to_devices),

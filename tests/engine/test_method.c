@@ -128,7 +128,7 @@ static void sigma_ramps_from_one_to_one_plus_ramp(void **state)
 static void cosine_falls_each_update(void **state)
 {
     struct job_schedule cosine = {.kind = SCHEDULE_COSINE, .step = SCHEDULE_PER_UPDATE};
-    struct schedule_span span = {.epochs = 6, .updates_per_epoch = 10, .batches_per_update = 2};
+    struct schedule_span span = {.total = 60, .updates_per_epoch = 10, .batches_per_update = 2};
 
     (void)state;
     assert_close(schedule_lr(&cosine, 0.1, &span, 0), 0.1, CLOSE);
@@ -140,8 +140,8 @@ static void cosine_falls_each_update(void **state)
 static void cosine_by_epoch_falls_once_a_pass(void **state)
 {
     struct job_schedule cosine = {.kind = SCHEDULE_COSINE, .step = SCHEDULE_PER_EPOCH};
-    struct schedule_span one = {.epochs = 6, .updates_per_epoch = 10, .batches_per_update = 1};
-    struct schedule_span two = {.epochs = 3, .updates_per_epoch = 10, .batches_per_update = 2};
+    struct schedule_span one = {.total = 60, .updates_per_epoch = 10, .batches_per_update = 1};
+    struct schedule_span two = {.total = 30, .updates_per_epoch = 10, .batches_per_update = 2};
 
     (void)state;
     assert_close(schedule_lr(&cosine, 0.1, &one, 9), 0.1, CLOSE);
@@ -157,7 +157,7 @@ static void cosine_by_epoch_falls_once_a_pass(void **state)
 static void step_drops_by_epochs(void **state)
 {
     struct job_schedule step = {.kind = SCHEDULE_STEP, .every_epochs = 30, .gamma = 0.1};
-    struct schedule_span span = {.epochs = 90, .updates_per_epoch = 7, .batches_per_update = 2};
+    struct schedule_span span = {.total = 630, .updates_per_epoch = 7, .batches_per_update = 2};
 
     (void)state;
     assert_close(schedule_lr(&step, 0.1, &span, 30 * 7 - 1), 0.1, CLOSE);
@@ -168,10 +168,29 @@ static void step_drops_by_epochs(void **state)
 static void constant_is_constant(void **state)
 {
     struct job_schedule constant = {.kind = SCHEDULE_CONSTANT};
-    struct schedule_span span = {.epochs = 2, .updates_per_epoch = 7, .batches_per_update = 1};
+    struct schedule_span span = {.total = 14, .updates_per_epoch = 7, .batches_per_update = 1};
 
     (void)state;
     assert_close(schedule_lr(&constant, 0.3, &span, 13), 0.3, 0);
+}
+
+static void warm_up_is_linear_and_the_cosine_takes_the_rest(void **state)
+{
+    struct job_schedule schedule = {.kind = SCHEDULE_COSINE, .warmup_updates = 4};
+    struct schedule_span span = {.total = 24, .updates_per_epoch = 2, .batches_per_update = 1};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        assert_close(schedule_lr(&schedule, 0.4, &span, 0), 0.1, CLOSE);
+        assert_close(schedule_lr(&schedule, 0.4, &span, 3), 0.4, CLOSE);
+        assert_close(schedule_lr(&schedule, 0.4, &span, 4), 0.4, CLOSE);
+        assert_close(schedule_lr(&schedule, 0.4, &span, 14), 0.2, CLOSE);
+        schedule.warmup_updates = 0;
+        schedule.warmup_epochs = 2; /* the same */
+    }
+    schedule.kind = SCHEDULE_CONSTANT;
+    assert_close(schedule_lr(&schedule, 0.4, &span, 1), 0.2, CLOSE);
+    assert_close(schedule_lr(&schedule, 0.4, &span, 23), 0.4, CLOSE);
 }
 
 int main(void)
@@ -187,6 +206,7 @@ int main(void)
         cmocka_unit_test(cosine_by_epoch_falls_once_a_pass),
         cmocka_unit_test(step_drops_by_epochs),
         cmocka_unit_test(constant_is_constant),
+        cmocka_unit_test(warm_up_is_linear_and_the_cosine_takes_the_rest),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -140,16 +140,15 @@ static double loss_of(const struct trial *t)
 }
 
 /* The logits themselves are the parameter. */
-static void cross_entropy(void **state)
+static void check_cross_entropy(double smoothing)
 {
     const struct init init = {INIT_UNIFORM, 1};
     struct graph *g = graph_new(true);
     int logits = graph_param(g, shape_of(2, (int64_t)6, (int64_t)7), init, "logits");
     int labels = graph_input(g, shape_of(1, (int64_t)6), VALUE_INDEX);
-    int loss = graph_cross_entropy(g, logits, labels);
+    int loss = graph_smoothed_cross_entropy(g, logits, labels, smoothing);
     struct trial *t;
 
-    (void)state;
     graph_output(g, loss);
     assert_ok((graph_gradient(g, loss), graph_check(g, err)));
     t = trial_open(g, &backend_reference, NULL);
@@ -157,6 +156,13 @@ static void cross_entropy(void **state)
     check_params(t, loss_of, "cross-entropy");
     trial_close(t);
     graph_free(g);
+}
+
+static void cross_entropy(void **state)
+{
+    (void)state;
+    check_cross_entropy(0);
+    check_cross_entropy(0.3);
 }
 
 /* A value used three times, once as both sides of a sum. */

@@ -96,6 +96,42 @@ static void a_run_in_pieces_ends_with_the_same_bits(void **state)
         }
 }
 
+static void a_run_that_ends_within_an_epoch_resumes(void **state)
+{
+    struct engine_job job = tiny_job(METHOD_M_ARWP, DEVICE_REFERENCE);
+    struct record *whole = record_new(), *piece = record_new();
+    struct checkpoint from;
+
+    (void)state;
+    job.epochs = 0;
+    job.updates = 2 * TINY_PER_EPOCH + 3;
+    job.schedule.warmup_updates = 5;
+    compare_pieces(&job, 2);
+    record_run_well(whole, &job, NULL);
+    assert_int_equal(whole->n_epochs, 3);
+    assert_int_equal(whole->epoch[2].update, job.updates);
+    assert_true(whole->epoch[2].evaluated);
+    /* Stopped after the last update, before its epoch was told. */
+    piece->ask_at = (uint64_t)job.updates;
+    piece->ask = ENGINE_STOP;
+    assert_int_equal(record_run_well(piece, &job, NULL), ENGINE_STOPPED);
+    assert_int_equal(piece->n_epochs, 2);
+    checkpoint_copy(&from, &piece->checkpoint);
+    record_rewind(piece);
+    assert_int_equal(record_run_well(piece, &job, &from), ENGINE_FINISHED);
+    assert_same_epoch(&piece->epoch[0], &whole->epoch[2]);
+    assert_checkpoints_equal(&whole->checkpoint, &piece->checkpoint);
+    /* And a finished one finishes again. */
+    checkpoint_clear(&from);
+    checkpoint_copy(&from, &whole->checkpoint);
+    record_rewind(piece);
+    assert_int_equal(record_run_well(piece, &job, &from), ENGINE_FINISHED);
+    assert_int_equal(piece->n_epochs, 0);
+    checkpoint_clear(&from);
+    record_free(whole);
+    record_free(piece);
+}
+
 static void every_optimizer_resumes(void **state)
 {
     (void)state;
@@ -317,6 +353,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_in_pieces_ends_with_the_same_bits),
         cmocka_unit_test(every_optimizer_resumes),
+        cmocka_unit_test(a_run_that_ends_within_an_epoch_resumes),
         cmocka_unit_test(an_epoch_that_was_not_told_is_told_later),
         cmocka_unit_test(a_finished_run_finishes_again),
         cmocka_unit_test(a_checkpoint_by_time_resumes_too),

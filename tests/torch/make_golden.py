@@ -62,6 +62,12 @@ RUNS["adam"] = small("m-arwp", sigma=0.05, lambda_=0.4, eta=0.1, beta=0.99, opti
 RUNS["adamw"] = small("rwp", sigma=0.01, ramp=3.0, optimizer="adamw", lr=2e-3, beta1=0.8,
                       beta2=0.98, eps=1e-6, weight_decay=0.1, clip_norm=1.0)
 RUNS["clipped"] = small("m-rwp", sigma=0.1, lambda_=0.5, clip_norm=0.5)
+# The last epoch has three of its five updates.
+RUNS["warm-up"] = small("sgd", warmup_updates=17, updates=203, epochs=0, label_smoothing=0.1,
+                        bn_momentum=0.3)
+RUNS["steps"] = small("sgd", schedule="step", every_epochs=7, gamma=0.5, warmup_epochs=3)
+RUNS["passes"] = small("m-rwp", sigma=0.1, lambda_=0.5, step="epoch", warmup_updates=8, updates=98,
+                       epochs=0)
 
 
 def number(value):
@@ -118,8 +124,9 @@ def epoch_line(epoch, updates, network, digits):
 
 
 # Written where they are not what the demonstration has.
-KINDS = ("optimizer",)
-EXTRAS = ("nesterov", "beta1", "beta2", "eps", "clip_norm")
+KINDS = ("optimizer", "schedule", "step")
+EXTRAS = ("nesterov", "beta1", "beta2", "eps", "clip_norm", "every_epochs", "gamma",
+          "warmup_updates", "warmup_epochs", "updates", "label_smoothing", "bn_momentum")
 
 
 def setting_lines(run):
@@ -144,17 +151,19 @@ def run_lines(run):
     settings = run.settings
     digits, training = run.digits(), run.training()
     yield from setting_lines(run)
-    for epoch in range(1, settings.epochs + 1):
-        updates = []
-        for _ in range(training.batches.per_pass):
-            update = training.update()
-            updates.append(update)
-            yield line("update", training.done, update.loss, update.perturbed_loss)
-            if training.done % 10 == 1:
-                yield line("step", training.done, update.lr, update.sigma)
-            if training.done in (1, training.total):
-                yield from state_lines(training)
-        yield epoch_line(epoch, updates, training.model, digits)
+    updates, epoch = [], 0
+    while training.done < training.total:
+        updates.append(training.update())
+        update = updates[-1]
+        yield line("update", training.done, update.loss, update.perturbed_loss)
+        if training.done % 10 == 1:
+            yield line("step", training.done, update.lr, update.sigma)
+        if training.done in (1, training.total):
+            yield from state_lines(training)
+        if training.done % training.batches.per_pass == 0 or training.done == training.total:
+            epoch += 1
+            yield epoch_line(epoch, updates, training.model, digits)
+            updates = []
 
 
 def draw_lines():

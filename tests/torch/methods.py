@@ -36,6 +36,15 @@ class Settings:
     beta2: float = 0.999
     eps: float = 1e-8
     clip_norm: float = 0.0
+    schedule: str = "cosine"
+    step: str = "update"
+    every_epochs: int = 30
+    gamma: float = 0.1
+    warmup_updates: int = 0
+    warmup_epochs: int = 0
+    updates: int = 0  # in place of epochs
+    label_smoothing: float = 0.0
+    bn_momentum: float = 0.1
 
     def make_optimizer(self, params):
         common = {"lr": self.lr, "weight_decay": self.weight_decay}
@@ -83,7 +92,7 @@ class Training:
         self.norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
         self.fisher = [torch.zeros_like(p) for p in self.params]
         self.optimizer = settings.make_optimizer(self.params)
-        self.total = settings.epochs * batches.per_pass
+        self.total = settings.updates or settings.epochs * batches.per_pass
         self.done = 0
 
     # --- one pass -----------------------------------------------------------------------------
@@ -91,12 +100,12 @@ class Training:
     def _pass(self, batch, move_statistics=True):
         """Loss, number right, and gradients of batch number `batch` at the model's weights."""
         for norm in self.norms:
-            norm.momentum = 0.1 if move_statistics else 0.0
+            norm.momentum = self.settings.bn_momentum if move_statistics else 0.0
         index = self.batches[batch]
         labels = self.labels[index]
         self.model.train()
         logits = self.model(self.images[index])
-        loss = cross_entropy(logits, labels)
+        loss = cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
         grads = torch.autograd.grad(loss, self.params)
         return loss.item(), (logits.argmax(1) == labels).sum().item(), list(grads)
 
@@ -174,7 +183,20 @@ class Training:
     # --- the loop -----------------------------------------------------------------------------
 
     def lr(self):
-        return self.settings.lr / 2 * (1 + math.cos(math.pi * self.done / self.total))
+        settings, per_pass = self.settings, self.batches.per_pass
+        warmup = settings.warmup_updates or settings.warmup_epochs * per_pass
+        if self.done < warmup:
+            return settings.lr * (self.done + 1) / warmup
+        if settings.schedule == "step":
+            return settings.lr * settings.gamma ** (self.done // per_pass // settings.every_epochs)
+        if settings.schedule == "constant":
+            return settings.lr
+        first, here, last = warmup, self.done, self.total
+        if settings.step == "epoch":  # passes over the data, of which the mixed methods make two
+            reads = 2 if settings.method in MIXED else 1
+            first, here = first * reads // per_pass, here * reads // per_pass
+            last = math.ceil(last * reads / per_pass)
+        return settings.lr / 2 * (1 + math.cos(math.pi * (here - first) / (last - first)))
 
     def sigma(self):
         ramp = self.settings.ramp * (1 - math.cos(math.pi * self.done / self.total)) / 2

@@ -20,7 +20,8 @@ function settingRows(job) {
     ["Data", settings(spec.dataset)],
     ["Optimizer", settings(spec.optimizer)],
     ["Schedule", settings(spec.schedule)],
-    ["Length", `${count(spec.epochs)} epochs · batches of ${spec.batch_size}`],
+    ["Length", `${spec.updates ? `${count(spec.updates)} updates` : `${count(spec.epochs)} epochs`}`
+      + ` · batches of ${spec.batch_size}`],
     ["Seed", String(spec.seed)],
     ["Runs on", [job.facts?.device ?? spec.device, job.facts?.precision ?? spec.precision,
       ...(job.threads ? [`${job.threads} thread${job.threads > 1 ? "s" : ""}`] : [])].join(" · ")],

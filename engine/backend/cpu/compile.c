@@ -100,7 +100,8 @@ static void compile_rows(struct compiler *c, const struct node *node, command_ru
            (struct command){.in_place = -1,
                             .rows = (size_t)x->dim[0],
                             .columns = (size_t)x->dim[1],
-                            .k = (size_t)node->attr.k});
+                            .k = (size_t)node->attr.k,
+                            .smoothing = node->attr.smoothing});
 }
 
 static void compile_node(struct compiler *c, const struct node *node)

@@ -54,7 +54,7 @@ struct command {
     /* What `run` needs beside the slots; each uses some. */
     struct activation shape;
     size_t channels;
-    double eps;
+    double eps, smoothing;
     bool relu;
     enum norm_residual residual;
     enum norm_mask mask;

@@ -79,11 +79,14 @@ int cpu_run_cross_entropy(const struct program *p, const struct command *c, stru
 {
     const float *logits = cpu_data(p, c->in[0]);
     const int32_t *labels = labels_of(p, c);
-    double sum = 0, top;
+    double spread = c->smoothing / (double)c->columns, sum = 0, top;
 
     (void)err;
-    for (size_t n = 0; n < c->rows; n++, logits += c->columns)
-        sum += log_sum_exp(logits, c->columns, &top) - logits[labels[n]];
+    for (size_t n = 0; n < c->rows; n++, logits += c->columns) {
+        sum += log_sum_exp(logits, c->columns, &top) - (1 - c->smoothing) * logits[labels[n]];
+        for (size_t i = 0; i < c->columns && spread != 0; i++)
+            sum -= spread * logits[i];
+    }
     cpu_data(p, c->out[0])[0] = (float)(sum / (double)c->rows);
     return 0;
 }
@@ -93,13 +96,16 @@ int cpu_run_cross_entropy_grad(const struct program *p, const struct command *c,
     const float *logits = cpu_data(p, c->in[0]);
     const int32_t *labels = labels_of(p, c);
     float *d = cpu_data(p, c->out[0]);
+    double target[2] = {c->smoothing / (double)c->columns};
 
     (void)err;
+    target[1] = target[0] + (1 - c->smoothing); /* of the label */
     for (size_t n = 0; n < c->rows; n++, logits += c->columns, d += c->columns) {
         double top, log_sum = log_sum_exp(logits, c->columns, &top);
 
         for (size_t i = 0; i < c->columns; i++)
-            d[i] = (float)((exp(logits[i] - log_sum) - (i == (size_t)labels[n])) / (double)c->rows);
+            d[i] = (float)((exp(logits[i] - log_sum) - target[i == (size_t)labels[n]]) /
+                           (double)c->rows);
     }
     return 0;
 }

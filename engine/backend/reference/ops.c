@@ -120,15 +120,18 @@ static double sum_of_exponentials(const double *row, int64_t classes, double *la
     return sum;
 }
 
+/* The loss is log Σ exp − Σ target·logit, since a target's shares add up to 1. */
 static void cross_entropy(const struct operands *o)
 {
     int64_t rows = o->in_shape[0]->dim[0], classes = o->in_shape[0]->dim[1];
-    double loss = 0;
+    double spread = o->node->attr.smoothing / (double)classes, loss = 0;
 
     for (int64_t n = 0; n < rows; n++) {
         const double *row = o->in[0] + n * classes;
         double largest, sum = sum_of_exponentials(row, classes, &largest);
-        loss += log(sum) + largest - row[o->labels[n]];
+        loss += log(sum) + largest - (1 - o->node->attr.smoothing) * row[o->labels[n]];
+        for (int64_t k = 0; k < classes && spread != 0; k++)
+            loss -= spread * row[k];
     }
     o->out[0][0] = loss / (double)rows;
 }
@@ -136,14 +139,15 @@ static void cross_entropy(const struct operands *o)
 static void cross_entropy_grad(const struct operands *o)
 {
     int64_t rows = o->in_shape[0]->dim[0], classes = o->in_shape[0]->dim[1];
+    double spread = o->node->attr.smoothing / (double)classes;
 
     for (int64_t n = 0; n < rows; n++) {
         const double *row = o->in[0] + n * classes;
         double *to = o->out[0] + n * classes;
         double largest, sum = sum_of_exponentials(row, classes, &largest);
         for (int64_t k = 0; k < classes; k++)
-            to[k] = exp(row[k] - largest) / sum / (double)rows;
-        to[o->labels[n]] -= 1 / (double)rows;
+            to[k] = (exp(row[k] - largest) / sum - spread) / (double)rows;
+        to[o->labels[n]] -= (1 - o->node->attr.smoothing) / (double)rows;
     }
 }
 

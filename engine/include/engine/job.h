@@ -59,7 +59,15 @@ struct job_dataset {
     double label_noise;  /* share of the training labels that are made wrong, seeded */
 };
 
-enum method_kind { METHOD_SGD, METHOD_SAM, METHOD_RWP, METHOD_ARWP, METHOD_M_RWP, METHOD_M_ARWP };
+enum method_kind {
+    METHOD_SGD,
+    METHOD_SAM,
+    METHOD_RWP,
+    METHOD_ARWP,
+    METHOD_M_RWP,
+    METHOD_M_ARWP,
+    METHOD_KINDS
+};
 
 struct job_method {
     int kind;      /* enum method_kind */
@@ -71,7 +79,7 @@ struct job_method {
     double beta;   /* memory of the Fisher accumulator */
 };
 
-enum optimizer_kind { OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_ADAMW };
+enum optimizer_kind { OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_ADAMW, OPTIMIZER_KINDS };
 
 struct job_optimizer {
     int kind; /* enum optimizer_kind */
@@ -83,7 +91,7 @@ struct job_optimizer {
     double clip_norm; /* most of the mixed gradient's norm; 0: any */
 };
 
-enum schedule_kind { SCHEDULE_COSINE, SCHEDULE_STEP, SCHEDULE_CONSTANT };
+enum schedule_kind { SCHEDULE_COSINE, SCHEDULE_STEP, SCHEDULE_CONSTANT, SCHEDULE_KINDS };
 enum schedule_step { SCHEDULE_PER_UPDATE, SCHEDULE_PER_EPOCH };
 
 struct job_schedule {
@@ -91,6 +99,11 @@ struct job_schedule {
     int step;             /* cosine: enum schedule_step; PER_EPOCH: once a pass over the data */
     int64_t every_epochs; /* step: epochs between two drops */
     double gamma;         /* step: factor of a drop */
+    int64_t warmup_updates, warmup_epochs; /* at most one is above 0 */
+};
+
+struct job_batch_norm {
+    double momentum; /* running ← (1 − momentum)·running + momentum·batch */
 };
 
 struct job_checkpoint {
@@ -115,13 +128,15 @@ struct engine_job {
     struct job_method method;
     struct job_optimizer optimizer;
     struct job_schedule schedule;
-    int64_t epochs;
+    int64_t epochs, updates; /* one is above 0 */
     int64_t batch_size;
     int64_t seed;     /* 0 … 2^53 − 1 */
     int device;       /* enum device_kind */
     int precision;    /* enum precision */
     int64_t threads;  /* CPU threads; 0: the job's share of the cores */
     int64_t priority; /* higher runs first; the queue's, not the engine's */
+    double label_smoothing;
+    struct job_batch_norm batch_norm;
     struct job_checkpoint checkpoint;
     struct job_evaluate evaluate;
 };
