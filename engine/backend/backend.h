@@ -18,17 +18,23 @@ struct vector;  /* a flat array of reals in the device's memory */
 struct program; /* a compiled graph with its activations */
 
 /* How the weights that a pass computes with follow from the master weights w. */
+/* Whether a perturbation of this kind needs a direction. */
+#define perturb_needs_direction(kind)                                                              \
+    ((kind) == PERTURB_DIRECTION || (kind) == PERTURB_SCALED_DIRECTION)
+
 enum perturbation_kind {
     PERTURB_NONE,
-    PERTURB_NOISE,    /* w + ε: filter i of a tensor ε = z·sigma·‖w_i‖/√(1 + eta·F_i);
-                         1-D: ε_j = z·sigma·(‖w‖ + 1e-16)/√(1 + eta·F_j); z ~ N(0,1) from Philox
-                         (random/philox.h), keyed by seed, update, term and tensor */
-    PERTURB_DIRECTION /* w + rho·d/(‖d‖₂ + 1e-12), one norm over all parameters: SAM's ascent */
+    PERTURB_NOISE,     /* w + ε: filter i of a tensor ε = z·sigma·‖w_i‖/√(1 + eta·F_i);
+                          1-D: ε_j = z·sigma·(‖w‖ + 1e-16)/√(1 + eta·F_j); z ~ N(0,1) from Philox
+                          (random/philox.h), keyed by seed, update, term and tensor */
+    PERTURB_DIRECTION, /* w + rho·d/(‖d‖₂ + 1e-12), one norm over all parameters: SAM's ascent */
+    PERTURB_SCALED_DIRECTION /* w + rho·T²d/(‖T·d‖₂ + 1e-16), element by element T = |w| + eta for
+                                tensors that are weights (graph/layout.h), else 1: ASAM's ascent */
 };
 
 struct perturbation {
     enum perturbation_kind kind;
-    double sigma, eta;
+    double sigma, eta;           /* eta 0: the noise is not adapted */
     const struct vector *fisher; /* of layout->fisher_size; needed when eta ≠ 0 */
     uint64_t seed, update;
     uint32_t term;
@@ -52,8 +58,9 @@ struct pass {
 
 struct gradient_term {
     const struct vector *gradient;
-    double weight;     /* in the mix */
-    bool feeds_fisher; /* F ← beta·F + Σ g² (by filter, or by element for 1-D) */
+    double weight;       /* in the mix */
+    double feeds_fisher; /* F ← beta·F + Σ h² (by filter, or by element for 1-D), where h is the sum
+                            of the terms' gradients, weighed by this */
 };
 
 /* How the weights follow from the gradient g = Σ weight·gₖ, as PyTorch's optimizers have it:
@@ -85,6 +92,14 @@ struct step {
 static inline bool step_has_squares(enum step_rule rule)
 {
     return rule != STEP_SGD;
+}
+
+static inline bool step_feeds_fisher(const struct step *step)
+{
+    for (int k = 0; k < step->n_terms; k++)
+        if (step->terms[k].feeds_fisher != 0)
+            return true;
+    return false;
 }
 
 /* The factor that clipping multiplies a gradient of this norm with. */

@@ -1,6 +1,7 @@
 #include "graph/layout.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static size_t round_up(size_t n)
 {
@@ -34,6 +35,7 @@ int layout_open(struct layout **out, const struct graph_tensor *tensors, int n, 
     for (int i = 0; i < n; i++) {
         struct layout_tensor *tensor = &layout->tensor[i];
         place(tensor, &tensors[i].shape, layout->size, layout->fisher_size);
+        tensor->weight = strstr(tensors[i].name, "weight") != NULL;
         layout->size += round_up(tensor->size);
         layout->fisher_size += tensor->fisher_size;
     }

@@ -20,6 +20,7 @@ struct layout_tensor {
     size_t filters;       /* slices along dimension 0; 1-D tensors: 1 */
     size_t filter_size;   /* elements of one; 1-D tensors: size */
     bool elementwise;     /* 1-D: one norm for the tensor, Fisher by element */
+    bool weight;          /* its name has "weight" in it: what ASAM scales */
     size_t fisher_offset; /* in the Fisher vector */
     size_t fisher_size;   /* filters, or size when elementwise */
 };

@@ -112,12 +112,30 @@ static void check_length(struct check *check, int64_t samples)
         check_warmup(check, per_epoch, job_updates(job, samples));
 }
 
+/* The samples of the smallest pass. */
+static int64_t smallest_pass(const struct engine_job *job, int64_t samples)
+{
+    int64_t tail = samples % job->batch_size ? samples % job->batch_size : job->batch_size;
+
+    return job->method.samples > 1 ? tail / job->method.samples : tail;
+}
+
+static bool check_parts(struct check *check, int64_t samples)
+{
+    const struct engine_job *job = check->job;
+
+    if (smallest_pass(job, samples) > 0)
+        return true;
+    report(check, "/method/samples", "the last batch of a pass has fewer samples than parts");
+    return false;
+}
+
 /* Whether the model can be built for these images, and batch norm has something to average. */
 static bool check_model(struct check *check, const struct dataset_info *info, int64_t samples)
 {
     const struct engine_job *job = check->job;
     int64_t height = info->height, width = info->width;
-    int64_t tail = samples % job->batch_size ? samples % job->batch_size : job->batch_size;
+    int64_t smallest = smallest_pass(job, samples);
 
     if (job->model.blocks.n < 1) {
         report(check, "/model/blocks", "at least one stage is needed");
@@ -128,10 +146,11 @@ static bool check_model(struct check *check, const struct dataset_info *info, in
                job->model.blocks.n, info->height, info->width, "a stage would halve 1×1");
         return false;
     }
-    if (height * width * tail == 1) {
+    if (height * width * smallest == 1) {
         report(check, "/batch_size",
-               "the last batch of a pass has one sample, which the last stage sees at 1×1: "
-               "batch norm cannot normalise a single value");
+               "the last batch of a pass has one sample%s, which the last stage sees at 1×1: "
+               "batch norm cannot normalise a single value",
+               job->method.samples > 1 ? " a part" : "");
         return false;
     }
     return true;
@@ -143,23 +162,39 @@ static bool check_model(struct check *check, const struct dataset_info *info, in
 static double least_memory(const struct engine_job *job, const struct graph *graph, double real)
 {
     struct recipe recipe;
-    int adam = job->optimizer.kind != OPTIMIZER_SGD;
+    int adam = job->optimizer.kind != OPTIMIZER_SGD, gradients = 0;
     double activations = 0;
 
     recipe_of(&recipe, &job->method);
+    for (int t = 0; t < recipe.n_terms; t++)
+        gradients += !recipe.term[t].forward_only;
     for (int i = 0; i < graph->n_nodes; i++)
         if (graph->nodes[i].op == OP_CONV)
             activations += (double)shape_elements(&graph->values[graph->nodes[i].output[0]].shape);
-    return real * ((double)model_parameters(graph) * (2 + adam + recipe.n_terms) +
+    return real * ((double)model_parameters(graph) * (2 + adam + gradients) +
                    activations * recipe_width(&recipe));
+}
+
+/* The samples of the largest pass. */
+static int64_t largest_pass(const struct engine_job *job, int64_t samples)
+{
+    int64_t batch = job->batch_size < samples ? job->batch_size : samples, largest = 0;
+    struct recipe recipe;
+
+    recipe_of(&recipe, &job->method);
+    for (int t = 0; t < recipe.n_terms; t++) {
+        int64_t begin, n = recipe_part(&recipe.term[t], batch, &begin);
+
+        largest = n > largest ? n : largest;
+    }
+    return largest;
 }
 
 static void check_memory(struct check *check, const struct dataset_info *info, int64_t samples)
 {
     const struct engine_job *job = check->job;
     const struct backend_class *class = job_backend(job);
-    struct model_input input =
-        job_model_input(info, job->batch_size < samples ? job->batch_size : samples);
+    struct model_input input = job_model_input(info, largest_pass(job, samples));
     struct graph *graph;
     struct err err;
     double needed, present;
@@ -191,7 +226,7 @@ int job_check_with(const struct engine_job *job, const struct dataset_info *info
     check_plain(&check);
     check_dataset(&check, info);
     check_length(&check, samples);
-    if (check_model(&check, info, samples))
+    if (check_parts(&check, samples) && check_model(&check, info, samples))
         check_memory(&check, info, samples);
     return check.n;
 }

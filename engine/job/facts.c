@@ -37,7 +37,7 @@ int engine_job_facts(const struct engine_job *job, struct engine_job_facts *out,
                                      .channels = info.channels,
                                      .height = info.height,
                                      .width = info.width,
-                                     .gradients_per_update = recipe.n_terms,
+                                     .gradients_per_update = recipe_gradients(&recipe),
                                      .device = class->name,
                                      .precision = job_precision_name(class->real)};
     out->updates_per_epoch = job_updates_per_epoch(job, samples);

@@ -1,10 +1,10 @@
 /* The tables of the methods. */
 #include "job/tables.h"
 
-#define RHO                                                                                        \
+#define RHO(value)                                                                                 \
     {                                                                                              \
         .name = "rho", .type = SPEC_REAL, .offset = offsetof(struct job_method, rho), .min = 0,    \
-        .max = 100, .number = 0.05, .doc = "ρ: length of the step up along the gradient.",         \
+        .max = 100, .number = (value), .doc = "ρ: length of the step up along the gradient.",      \
     }
 #define SIGMA(value)                                                                               \
     {                                                                                              \
@@ -36,11 +36,49 @@
         .max = 1, .number = 0.99, .doc = "β: memory of F, which becomes β·F + g² each update.",    \
     }
 
-static const struct spec_field sam_fields[] = {RHO};
-static const struct spec_field rwp_fields[] = {SIGMA(0.001), RAMP(10)};
-static const struct spec_field arwp_fields[] = {SIGMA(0.001), RAMP(10), ETA, BETA};
-static const struct spec_field m_rwp_fields[] = {SIGMA(0.015), LAMBDA, RAMP(0)};
-static const struct spec_field m_arwp_fields[] = {SIGMA(0.015), LAMBDA, RAMP(0), ETA, BETA};
+#define SAMPLES                                                                                    \
+    {                                                                                              \
+        .name = "samples", .type = SPEC_INT, .offset = offsetof(struct job_method, samples),       \
+        .min = 1, .max = JOB_SAMPLES_MAX, .number = 1,                                             \
+        .doc = "M: the perturbed batch is split into so many parts of about equal size, each "     \
+               "with noise of its own, as LPF-SGD (Bisla et al. 2022) does it; the gradient is "   \
+               "the mean over the whole batch.",                                                   \
+    }
+#define STATISTICS(value)                                                                          \
+    {                                                                                              \
+        .name = "statistics", .type = SPEC_CHOICE,                                                 \
+        .offset = offsetof(struct job_method, statistics), .choices = statistics,                  \
+        .number = (value),                                                                         \
+        .doc = "Which passes move batch norm's running statistics. Where a method has no clean "   \
+               "pass and this asks for one, a forward pass over the same batch is added, whose "   \
+               "loss is then the one that is told.",                                               \
+    }
+
+static const char *const statistics[] = {[STATISTICS_CLEAN] = "clean",
+                                         [STATISTICS_PERTURBED] = "perturbed",
+                                         [STATISTICS_BOTH] = "both",
+                                         NULL};
+
+static const struct spec_field sam_fields[] = {RHO(0.05), STATISTICS(STATISTICS_CLEAN)};
+static const struct spec_field asam_fields[] = {
+    RHO(0.5),
+    {.name = "eta",
+     .type = SPEC_REAL,
+     .offset = offsetof(struct job_method, eta),
+     .min = 0,
+     .max = 1e9,
+     .number = 0.01,
+     .doc = "η: added to each weight's magnitude, which its part of the step is scaled by."},
+    STATISTICS(STATISTICS_CLEAN),
+};
+static const struct spec_field rwp_fields[] = {SIGMA(0.001), RAMP(10), SAMPLES,
+                                               STATISTICS(STATISTICS_PERTURBED)};
+static const struct spec_field arwp_fields[] = {
+    SIGMA(0.001), RAMP(10), ETA, BETA, SAMPLES, STATISTICS(STATISTICS_PERTURBED)};
+static const struct spec_field m_rwp_fields[] = {SIGMA(0.015), LAMBDA, RAMP(0), SAMPLES,
+                                                 STATISTICS(STATISTICS_CLEAN)};
+static const struct spec_field m_arwp_fields[] = {
+    SIGMA(0.015), LAMBDA, RAMP(0), ETA, BETA, SAMPLES, STATISTICS(STATISTICS_CLEAN)};
 
 const struct spec_object job_methods[METHOD_KINDS] = {
     [METHOD_SGD] = {.name = "sgd", .doc = "Plain stochastic gradient descent: one clean gradient."},
@@ -61,4 +99,8 @@ const struct spec_object job_methods[METHOD_KINDS] = {
     [METHOD_M_ARWP] = {.name = "m-arwp",
                        .doc = "Mixed RWP with adaptive noise (Li et al. 2024).",
                        FIELDS(m_arwp_fields)},
+    [METHOD_ASAM] = {.name = "asam",
+                     .doc = "Adaptive SAM (Kwon et al. 2021): a step whose shape follows the "
+                            "weights' magnitudes; biases are not scaled, as in its authors' code.",
+                     FIELDS(asam_fields)},
 };

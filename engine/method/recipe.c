@@ -1,5 +1,6 @@
-/* The six methods (Li et al., Revisiting Random Weight Perturbation for Efficiently Improving
- * Generalization, TMLR 2024; Foret et al., Sharpness-Aware Minimization, ICLR 2021) as recipes.
+/* The methods (Li et al., Revisiting Random Weight Perturbation for Efficiently Improving
+ * Generalization, TMLR 2024; Foret et al., Sharpness-Aware Minimization, ICLR 2021;
+ * Kwon et al., ASAM, ICML 2021; Bisla et al., Low-Pass Filtering SGD, AISTATS 2022) as recipes.
  * Which members of job_method a method uses follows from its kind alone. */
 #include "method/recipe.h"
 
@@ -12,65 +13,114 @@ static bool is_adaptive(int kind)
 
 static bool has_noise(int kind)
 {
-    return kind != METHOD_SGD && kind != METHOD_SAM;
+    return kind != METHOD_SGD && kind != METHOD_SAM && kind != METHOD_ASAM;
 }
 
-static struct recipe_term clean_term(double weight)
+static struct recipe_term *append(struct recipe *out, enum perturbation_kind perturbation,
+                                  double weight, bool move_statistics)
 {
-    return (struct recipe_term){
-        .perturbation = PERTURB_NONE, .weight = weight, .move_statistics = true, .needs = -1};
+    struct recipe_term *term = &out->term[out->n_terms++];
+
+    *term = (struct recipe_term){.perturbation = perturbation,
+                                 .parts = 1,
+                                 .weight = weight,
+                                 .move_statistics = move_statistics,
+                                 .needs = -1};
+    return term;
 }
 
-/* A step up along the clean gradient, then the gradient there; statistics are the clean pass's. */
-static void sharpness_aware(struct recipe *out)
+/* A step up along the clean gradient, then the gradient there. */
+static void sharpness_aware(struct recipe *out, const struct job_method *method)
 {
-    out->n_terms = 2;
-    out->term[0] = clean_term(0);
-    out->term[1] = (struct recipe_term){.perturbation = PERTURB_DIRECTION, .weight = 1, .needs = 0};
-    out->perturbed_term = 1;
+    bool scaled = method->kind == METHOD_ASAM;
+    struct recipe_term *term;
+
+    append(out, PERTURB_NONE, 0, method->statistics != STATISTICS_PERTURBED);
+    out->perturbed_term = out->n_terms;
+    term = append(out, scaled ? PERTURB_SCALED_DIRECTION : PERTURB_DIRECTION, 1,
+                  method->statistics != STATISTICS_CLEAN);
+    term->needs = 0;
 }
 
-/* The only gradient is the one at noisy weights, whose pass therefore moves the statistics. */
-static void perturbed(struct recipe *out)
+/* The perturbed gradient: a term a part of the batch. The parts of one batch come one after the
+ * other, whether or not they move the statistics: each alone has all of the device. */
+static void noisy(struct recipe *out, const struct job_method *method, int batch, double weight)
 {
-    out->n_terms = 1;
-    out->term[0] = (struct recipe_term){
-        .perturbation = PERTURB_NOISE, .weight = 1, .move_statistics = true, .needs = -1};
-    out->perturbed_term = 0;
+    int parts = method->samples > 1 ? (int)method->samples : 1;
+
+    out->perturbed_term = out->n_terms;
+    for (int part = 0; part < parts; part++) {
+        struct recipe_term *term =
+            append(out, PERTURB_NOISE, weight, method->statistics != STATISTICS_CLEAN);
+
+        term->batch = batch;
+        term->part = part;
+        term->parts = parts;
+        term->feeds_fisher = is_adaptive(method->kind);
+        if (part > 0)
+            term->needs = out->n_terms - 2;
+    }
+}
+
+/* The only gradient is the one at noisy weights. */
+static void perturbed(struct recipe *out, const struct job_method *method)
+{
+    struct recipe_term *term;
+
+    noisy(out, method, 0, 1);
+    if (method->statistics == STATISTICS_PERTURBED)
+        return;
+    out->loss_term = out->n_terms;
+    term = append(out, PERTURB_NONE, 0, true);
+    term->forward_only = true;
+    term->needs = out->n_terms - 2;
 }
 
 /* λ·∇L(w + ε) on one batch and (1 − λ)·∇L(w) on another. */
-static void mixed(struct recipe *out, double lambda)
+static void mixed(struct recipe *out, const struct job_method *method)
 {
-    out->n_terms = 2;
     out->n_batches = 2;
-    out->term[0] = clean_term(1 - lambda);
-    out->term[1] = (struct recipe_term){
-        .perturbation = PERTURB_NOISE, .batch = 1, .weight = lambda, .needs = -1};
-    out->perturbed_term = 1;
+    append(out, PERTURB_NONE, 1 - method->lambda, method->statistics != STATISTICS_PERTURBED);
+    noisy(out, method, 1, method->lambda);
+    if (method->samples > 1 || method->statistics == STATISTICS_BOTH)
+        out->term[1].needs = 0;
 }
 
 void recipe_of(struct recipe *out, const struct job_method *method)
 {
-    *out = (struct recipe){.n_terms = 1, .n_batches = 1, .perturbed_term = -1};
+    *out = (struct recipe){.n_batches = 1, .perturbed_term = -1};
     switch (method->kind) {
     case METHOD_SAM:
-        sharpness_aware(out);
+    case METHOD_ASAM:
+        sharpness_aware(out, method);
         break;
     case METHOD_RWP:
     case METHOD_ARWP:
-        perturbed(out);
+        perturbed(out, method);
         break;
     case METHOD_M_RWP:
     case METHOD_M_ARWP:
-        mixed(out, method->lambda);
+        mixed(out, method);
         break;
     default:
-        out->term[0] = clean_term(1);
+        append(out, PERTURB_NONE, 1, true);
     }
     out->has_fisher = is_adaptive(method->kind);
-    if (out->has_fisher)
-        out->term[out->perturbed_term].feeds_fisher = true;
+}
+
+int64_t recipe_part(const struct recipe_term *term, int64_t n, int64_t *begin)
+{
+    *begin = n * term->part / term->parts;
+    return n * (term->part + 1) / term->parts - *begin;
+}
+
+int recipe_gradients(const struct recipe *recipe)
+{
+    int n = 0;
+
+    for (int t = 0; t < recipe->n_terms; t++)
+        n += recipe->term[t].part == 0 && !recipe->term[t].forward_only;
+    return n;
 }
 
 int recipe_wave(const struct recipe *recipe, int term)

@@ -35,7 +35,7 @@ static int evaluate_batch(struct engine_run *run, uint64_t number, struct totals
 int run_evaluate(struct engine_run *run, const atomic_int *request, struct engine_epoch *epoch,
                  bool *interrupted, struct err *err)
 {
-    int64_t samples = run->dataset->split[SPLIT_TEST].n, batch = run->evaluation.batch;
+    int64_t samples = run->dataset->split[SPLIT_TEST].n, batch = run->evaluation_batch;
     double start = clock_seconds();
     struct totals totals = {0};
 

@@ -50,26 +50,26 @@ static int open_data(struct engine_run *run, struct err *err)
                                        .updates_per_epoch = (uint64_t)sampler_batches(run->sampler),
                                        .batches_per_update = (uint64_t)run->recipe.n_batches};
     test = run->dataset->split[SPLIT_TEST].n;
-    run->evaluation.batch =
+    run->evaluation_batch =
         job->batch_size > EVALUATION_BATCH_MIN ? job->batch_size : EVALUATION_BATCH_MIN;
-    if (run->evaluation.batch > test)
-        run->evaluation.batch = test;
+    if (run->evaluation_batch > test)
+        run->evaluation_batch = test;
     return 0;
 }
 
 static int open_batches(struct engine_run *run, struct err *err)
 {
     const struct dataset *dataset = run->dataset;
-    size_t image = (size_t)dataset->channels * (size_t)dataset->height * (size_t)dataset->width *
-                   real_bytes(run->class->real);
-    int64_t evaluation = run->evaluation.batch;
+    int64_t evaluation = run->evaluation_batch;
 
+    run->image_bytes = (size_t)dataset->channels * (size_t)dataset->height *
+                       (size_t)dataset->width * real_bytes(run->class->real);
     for (int b = 0; b < run->recipe.n_batches; b++) {
         int64_t n = run->job.batch_size;
 
         if (b == 0 && n < evaluation)
             n = evaluation;
-        run->batch[b].images = calloc((size_t)n, image);
+        run->batch[b].images = calloc((size_t)n, run->image_bytes);
         run->batch[b].labels = calloc((size_t)n, sizeof *run->batch[b].labels);
         if (!run->batch[b].images || !run->batch[b].labels)
             return err_no_memory(err);
@@ -82,7 +82,7 @@ static int open_loader(struct engine_run *run, struct err *err)
     struct loader_options options = {.dataset = run->dataset,
                                      .sampler = run->sampler,
                                      .batch_size = run->job.batch_size,
-                                     .test_batch_size = run->evaluation.batch,
+                                     .test_batch_size = run->evaluation_batch,
                                      .batches_an_update = run->recipe.n_batches,
                                      .threads = run->threads};
 
@@ -122,7 +122,8 @@ static int open_vectors(struct engine_run *run, struct err *err)
     if (!rc && run->recipe.has_fisher)
         rc = class->vector_open(run->backend, run->params->fisher_size, &run->fisher, err);
     for (int t = 0; t < run->recipe.n_terms && !rc; t++)
-        rc = class->vector_open(run->backend, size, &run->gradient[t], err);
+        if (!run->recipe.term[t].forward_only)
+            rc = class->vector_open(run->backend, size, &run->gradient[t], err);
     return rc;
 }
 

@@ -1,5 +1,5 @@
 /* Compiles the job's model for each batch size that occurs, for training once for each term that
- * runs at the same time. */
+ * runs at the same time: place i of a wave has programs of its own. */
 #include "run/state.h"
 
 static int program_open(struct engine_run *run, const struct model_input *input, bool training,
@@ -17,41 +17,62 @@ static int program_open(struct engine_run *run, const struct model_input *input,
     return rc;
 }
 
-static int set_open(struct engine_run *run, struct program_set *set, int64_t samples, int64_t batch,
-                    bool training, struct err *err)
+static int set_add(struct engine_run *run, struct program_set *set, int64_t samples, bool training,
+                   struct err *err)
 {
     const struct dataset *dataset = run->dataset;
-    struct model_input input = {.batch = batch,
+    struct model_input input = {.batch = samples,
                                 .channels = dataset->channels,
                                 .height = dataset->height,
                                 .width = dataset->width,
                                 .classes = dataset->classes,
                                 .label_smoothing = training ? run->job.label_smoothing : 0};
-    int rc = program_open(run, &input, training, &set->full, err);
+    int rc;
 
-    set->batch = batch;
-    if (rc || samples % batch == 0)
-        return rc;
-    input.batch = samples % batch;
-    return program_open(run, &input, training, &set->tail, err);
+    if (samples == 0 || program_of(set, samples))
+        return 0;
+    rc = program_open(run, &input, training, &set->program[set->n], err);
+    if (!rc)
+        set->samples[set->n++] = samples;
+    return rc;
+}
+
+/* The sizes that a term's passes have. */
+static int set_add_term(struct engine_run *run, struct program_set *set,
+                        const struct recipe_term *term, struct err *err)
+{
+    int64_t full = run->job.batch_size, tail = run->dataset->split[SPLIT_TRAIN].n % full, begin;
+    int rc = 0;
+
+    for (int part = 0; part < term->parts && !rc; part++) {
+        struct recipe_term each = {.part = part, .parts = term->parts};
+
+        rc = set_add(run, set, recipe_part(&each, full, &begin), true, err);
+        if (!rc)
+            rc = set_add(run, set, recipe_part(&each, tail, &begin), true, err);
+    }
+    return rc;
 }
 
 int run_programs_open(struct engine_run *run, struct err *err)
 {
-    int64_t train = run->dataset->split[SPLIT_TRAIN].n, test = run->dataset->split[SPLIT_TEST].n;
-    int rc = 0;
+    int64_t test = run->dataset->split[SPLIT_TEST].n;
+    int lane[RECIPE_TERMS_MAX] = {0}, rc = 0;
 
-    for (int i = 0; i < recipe_width(&run->recipe) && !rc; i++)
-        rc = set_open(run, &run->training[i], train, run->job.batch_size, true, err);
-    return rc ? rc : set_open(run, &run->evaluation, test, run->evaluation.batch, false, err);
+    for (int t = 0; t < run->recipe.n_terms && !rc; t++) {
+        int *place = &lane[recipe_wave(&run->recipe, t)];
+
+        rc = set_add_term(run, &run->training[(*place)++], &run->recipe.term[t], err);
+    }
+    if (!rc)
+        rc = set_add(run, &run->evaluation, run->evaluation_batch, false, err);
+    return rc ? rc : set_add(run, &run->evaluation, test % run->evaluation_batch, false, err);
 }
 
 static void set_close(struct engine_run *run, struct program_set *set)
 {
-    if (set->full)
-        run->class->program_close(set->full);
-    if (set->tail)
-        run->class->program_close(set->tail);
+    for (int i = 0; i < set->n; i++)
+        run->class->program_close(set->program[i]);
     *set = (struct program_set){0};
 }
 

@@ -17,11 +17,14 @@
 #include "method/schedule.h"
 #include "model/model.h"
 
-/* A graph compiled for each size that a pass over the data meets. */
+/* A full batch and the last one of a pass over the data, whole and in parts of two sizes. */
+#define PROGRAM_SIZES_MAX 6
+
+/* A graph compiled for each number of samples that passes meet. */
 struct program_set {
-    int64_t batch; /* samples in a full batch */
-    struct program *full;
-    struct program *tail; /* NULL where all batches are full */
+    int n;
+    int64_t samples[PROGRAM_SIZES_MAX];
+    struct program *program[PROGRAM_SIZES_MAX];
 };
 
 /* Host memory for one batch. */
@@ -67,11 +70,13 @@ struct engine_run {
     struct vector *weights, *momentum, *states;
     struct vector *squares;                        /* NULL but for Adam's kin */
     struct vector *fisher;                         /* NULL for most methods */
-    struct vector *gradient[RECIPE_TERMS_MAX];     /* one a term */
+    struct vector *gradient[RECIPE_TERMS_MAX];     /* one a term that has one */
     struct program_set training[RECIPE_TERMS_MAX]; /* one a term of the widest wave */
     struct program_set evaluation;
 
     struct run_batch batch[RECIPE_TERMS_MAX]; /* one a batch of an update; [0] also evaluates */
+    int64_t evaluation_batch;                 /* samples of a full one */
+    size_t image_bytes;                       /* of one in a batch */
     double result[RECIPE_TERMS_MAX][MODEL_OUTPUTS]; /* raw room for outputs of either type */
     struct snapshot snapshot;
 
@@ -86,9 +91,13 @@ static inline double run_real(const struct engine_run *run, const void *raw)
     return run->class->real == REAL_F32 ? (double)*(const float *)raw : *(const double *)raw;
 }
 
+/* NULL: there is none of this size. */
 static inline struct program *program_of(const struct program_set *set, int64_t n)
 {
-    return n == set->batch ? set->full : set->tail;
+    for (int i = 0; i < set->n; i++)
+        if (set->samples[i] == n)
+            return set->program[i];
+    return NULL;
 }
 
 static inline enum step_rule run_step_rule(const struct engine_run *run)

@@ -59,7 +59,7 @@ static int finish_epoch(struct engine_run *run, const atomic_int *request, struc
                                  .train_loss = run->progress.loss / run->progress.samples,
                                  .train_top1 = run->progress.right / run->progress.samples,
                                  .gradient_evaluations =
-                                     (int64_t)run->update * run->recipe.n_terms};
+                                     (int64_t)run->update * recipe_gradients(&run->recipe)};
     bool interrupted = false;
     int rc = 0;
 

@@ -40,11 +40,20 @@ static struct perturbation perturbation_of(const struct engine_run *run, int ter
         out.update = run->update;
         out.term = (uint32_t)term;
     }
-    if (t->perturbation == PERTURB_DIRECTION) {
+    if (perturb_needs_direction(t->perturbation)) {
         out.rho = run->job.method.rho;
+        out.eta = run->job.method.eta;
         out.direction = run->gradient[t->needs];
     }
     return out;
+}
+
+/* Samples of a term's pass, and where they begin. */
+static int64_t samples_of(const struct engine_run *run, int term, int64_t *begin)
+{
+    const struct recipe_term *t = &run->recipe.term[term];
+
+    return recipe_part(t, run->batch[t->batch].n, begin);
 }
 
 static int execute_wave(struct engine_run *run, int wave, double sigma, struct err *err)
@@ -57,14 +66,16 @@ static int execute_wave(struct engine_run *run, int wave, double sigma, struct e
     for (int t = 0; t < run->recipe.n_terms; t++) {
         const struct recipe_term *term = &run->recipe.term[t];
         const struct run_batch *batch = &run->batch[term->batch];
+        int64_t begin, samples = samples_of(run, t, &begin);
 
         if (recipe_wave(&run->recipe, t) != wave)
             continue;
-        inputs[n][MODEL_INPUT_IMAGES] = batch->images;
-        inputs[n][MODEL_INPUT_LABELS] = batch->labels;
+        inputs[n][MODEL_INPUT_IMAGES] =
+            (const char *)batch->images + (size_t)begin * run->image_bytes;
+        inputs[n][MODEL_INPUT_LABELS] = batch->labels + begin;
         for (int o = 0; o < MODEL_OUTPUTS; o++)
             outputs[n][o] = &run->result[t][o];
-        passes[n] = (struct pass){.program = program_of(&run->training[n], batch->n),
+        passes[n] = (struct pass){.program = program_of(&run->training[n], samples),
                                   .weights = run->weights,
                                   .perturbation = perturbation_of(run, t, sigma),
                                   .states = run->states,
@@ -76,6 +87,14 @@ static int execute_wave(struct engine_run *run, int wave, double sigma, struct e
         n++;
     }
     return run->class->execute(run->backend, passes, n, err);
+}
+
+/* A part's share of its batch. */
+static double share_of(const struct engine_run *run, int term)
+{
+    int64_t begin, samples = samples_of(run, term, &begin);
+
+    return (double)samples / (double)run->batch[run->recipe.term[term].batch].n;
 }
 
 static int change_weights(struct engine_run *run, double lr, struct err *err)
@@ -102,28 +121,44 @@ static int change_weights(struct engine_run *run, double lr, struct err *err)
 
     for (int t = 0; t < run->recipe.n_terms; t++) {
         const struct recipe_term *term = &run->recipe.term[t];
+        double share = share_of(run, t);
 
         if (term->weight != 0 || term->feeds_fisher)
-            terms[step.n_terms++] = (struct gradient_term){.gradient = run->gradient[t],
-                                                           .weight = term->weight,
-                                                           .feeds_fisher = term->feeds_fisher};
+            terms[step.n_terms++] =
+                (struct gradient_term){.gradient = run->gradient[t],
+                                       .weight = term->weight * share,
+                                       .feeds_fisher = term->feeds_fisher ? share : 0};
     }
     return run->class->step(run->backend, &step, err);
 }
 
-/* Adds the reported term's pass to the epoch's sums. */
+/* The mean loss over the batch of a term: over it and the parts that follow it. */
+static double loss_of(const struct engine_run *run, int term)
+{
+    double loss = 0;
+
+    for (int part = 0; part < run->recipe.term[term].parts; part++)
+        loss += run_real(run, &run->result[term + part][MODEL_OUTPUT_LOSS]) *
+                share_of(run, term + part);
+    return loss;
+}
+
+/* Adds the reported term's passes to the epoch's sums. */
 static void add_to_epoch(struct engine_run *run)
 {
     int term = run->recipe.loss_term;
     double n = (double)run->batch[run->recipe.term[term].batch].n;
 
-    run->progress.loss += run_real(run, &run->result[term][MODEL_OUTPUT_LOSS]) * n;
-    run->progress.right += run_real(run, &run->result[term][MODEL_OUTPUT_TOP1]);
+    run->progress.loss += loss_of(run, term) * n;
+    for (int part = 0; part < run->recipe.term[term].parts; part++)
+        run->progress.right += run_real(run, &run->result[term + part][MODEL_OUTPUT_TOP1]);
     run->progress.samples += n;
 }
 
 static int check_finite(const struct engine_run *run, struct err *err)
 {
+    int first = run->recipe.loss_term;
+
     for (int t = 0; t < run->recipe.n_terms; t++) {
         double loss = run_real(run, &run->result[t][MODEL_OUTPUT_LOSS]);
         char said[TEXT_NUMBER_BYTES];
@@ -132,7 +167,8 @@ static int check_finite(const struct engine_run *run, struct err *err)
             continue;
         text_number(loss, said);
         return err_set(err, ERR_DIVERGED, "the %s of update %llu is %s",
-                       t == run->recipe.loss_term ? "loss" : "perturbed loss",
+                       t >= first && t < first + run->recipe.term[first].parts ? "loss"
+                                                                               : "perturbed loss",
                        (unsigned long long)run->update, said);
     }
     return 0;
@@ -169,9 +205,9 @@ int run_update(struct engine_run *run, struct err *err)
     run->update++;
     add_to_epoch(run);
     report.update = run->update;
-    report.loss = run_real(run, &run->result[run->recipe.loss_term][MODEL_OUTPUT_LOSS]);
+    report.loss = loss_of(run, run->recipe.loss_term);
     if (perturbed >= 0)
-        report.perturbed_loss = run_real(run, &run->result[perturbed][MODEL_OUTPUT_LOSS]);
+        report.perturbed_loss = loss_of(run, perturbed);
     report.seconds = clock_seconds() - start;
     return tell(run, &report, err);
 }

@@ -28,7 +28,7 @@ BINARY = os.environ.get("RWPD_BINARY", os.path.join(ROOT, "build", "daemon", "rw
 SLOW = float(os.environ.get("RWPD_TEST_SLOW", "1"))
 ENDED = ("succeeded", "failed", "cancelled")
 METHODS = {"sgd": {}, "sam": {"rho": 0.5}, "rwp": {"sigma": 0.009}, "arwp": {"sigma": 0.009},
-           "m-rwp": {"sigma": 0.15}, "m-arwp": {"sigma": 0.15}}
+           "m-rwp": {"sigma": 0.15}, "m-arwp": {"sigma": 0.15}, "asam": {"rho": 1}}
 COMPLAINTS = re.compile(r"ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:|"
                         r"SUMMARY: \w+Sanitizer")
 

@@ -14,9 +14,10 @@
 #include "base/cleanup.h"
 #include "golden.h"
 
-static const char *const methods[] = {"sgd", "sam", "rwp", "arwp", "m-rwp", "m-arwp"};
+static const char *const methods[] = {"sgd", "sam", "rwp", "arwp", "m-rwp", "m-arwp", "asam"};
 static const char *const optimizers[] = {"sgd", "adam", "adamw"};
 static const char *const schedules[] = {"cosine", "step", "constant"};
+static const char *const statistics[] = {"clean", "perturbed", "both"};
 static const char *const steps[] = {"update", "epoch"};
 static const char *const roles[] = {"parameter", "buffer", "momentum", "fisher", "", "squares"};
 
@@ -84,6 +85,7 @@ static void read_setting(struct golden_run *run, char *line)
         {"warmup_epochs", NULL, &job->schedule.warmup_epochs},
         {"updates", NULL, &job->updates},
         {"label_smoothing", &job->label_smoothing, NULL},
+        {"samples", NULL, &job->method.samples},
         {"bn_momentum", &job->batch_norm.momentum, NULL},
         {"label_noise", &job->dataset.label_noise, NULL},
         {"batch_size", NULL, &job->batch_size},
@@ -124,7 +126,8 @@ static void read_choice(struct golden_run *run, char *line)
         size_t n;
     } members[] = {{"optimizer", &job->optimizer.kind, optimizers, ARRAY_LENGTH(optimizers)},
                    {"schedule", &job->schedule.kind, schedules, ARRAY_LENGTH(schedules)},
-                   {"step", &job->schedule.step, steps, ARRAY_LENGTH(steps)}};
+                   {"step", &job->schedule.step, steps, ARRAY_LENGTH(steps)},
+                   {"statistics", &job->method.statistics, statistics, ARRAY_LENGTH(statistics)}};
     const char *member = golden_word(&line);
 
     for (size_t i = 0; i < ARRAY_LENGTH(members); i++)

@@ -25,9 +25,10 @@ static struct graph *tensors_graph(void)
     graph_output(g, graph_param(g, shape_of(4, (int64_t)3, (int64_t)2, (int64_t)3, (int64_t)3),
                                 uniform, "small"));
     graph_output(g, graph_param(g, shape_of(4, (int64_t)200, (int64_t)96, (int64_t)3, (int64_t)3),
-                                uniform, "large"));
+                                uniform, "large.weight"));
     graph_output(g, graph_param(g, shape_of(1, (int64_t)33), uniform, "scale"));
-    graph_output(g, graph_param(g, shape_of(2, (int64_t)10, (int64_t)21), uniform, "linear"));
+    graph_output(g,
+                 graph_param(g, shape_of(2, (int64_t)10, (int64_t)21), uniform, "linear.weight"));
     return g;
 }
 
@@ -131,6 +132,11 @@ static void ascent(void **state)
             direction[i] = open_like_weights(both[i], 60, -1);
             both[i]->perturbation = (struct perturbation){
                 .kind = PERTURB_DIRECTION, .rho = 0.5, .direction = direction[i]};
+        }
+        compare_weights(&pair);
+        for (int i = 0; i < 2; i++) {
+            both[i]->perturbation.kind = PERTURB_SCALED_DIRECTION;
+            both[i]->perturbation.eta = 0.01;
         }
         compare_weights(&pair);
         for (int i = 0; i < 2; i++)

@@ -81,9 +81,10 @@ static void run_follows_pytorch(void **state)
 
 int main(void)
 {
-    static char runs[][16] = {"sgd",     "sam",     "rwp",      "arwp",  "m-rwp",
-                              "m-arwp",  "uneven",  "nesterov", "adam",  "adamw",
-                              "clipped", "warm-up", "steps",    "passes"};
+    static char runs[][16] = {
+        "sgd",      "sam",     "rwp",       "arwp",     "m-rwp",         "m-arwp",    "uneven",
+        "nesterov", "adam",    "adamw",     "clipped",  "warm-up",       "steps",     "passes",
+        "asam",     "samples", "m-samples", "sam-both", "sam-perturbed", "rwp-clean", "m-both"};
     struct CMUnitTest tests[ARRAY_LENGTH(runs)];
 
     for (size_t i = 0; i < ARRAY_LENGTH(runs); i++)

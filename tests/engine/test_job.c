@@ -159,6 +159,7 @@ static void kinds_are_at_their_enums_places(void **state)
     assert_string_equal(method->kinds[METHOD_ARWP].name, "arwp");
     assert_string_equal(method->kinds[METHOD_M_RWP].name, "m-rwp");
     assert_string_equal(method->kinds[METHOD_M_ARWP].name, "m-arwp");
+    assert_string_equal(method->kinds[METHOD_ASAM].name, "asam");
     assert_string_equal(schedule->kinds[SCHEDULE_COSINE].name, "cosine");
     assert_string_equal(schedule->kinds[SCHEDULE_STEP].name, "step");
     assert_string_equal(schedule->kinds[SCHEDULE_CONSTANT].name, "constant");
@@ -246,7 +247,7 @@ static struct engine_job default_job(int method)
 static void defaults_are_sound(void **state)
 {
     (void)state;
-    for (int method = METHOD_SGD; method <= METHOD_M_ARWP; method++) {
+    for (int method = METHOD_SGD; method < METHOD_KINDS; method++) {
         struct engine_job job = default_job(method);
 
         assert_sound(&job);
@@ -326,6 +327,20 @@ static void a_warm_up_leaves_something(void **state)
     assert_problem(&job, "/schedule/warmup_epochs", "22 updates");
     job.schedule = (struct job_schedule){.warmup_updates = 1, .warmup_epochs = 1};
     assert_problem(&job, "/schedule/warmup_epochs", "not both");
+}
+
+static void parts_need_samples(void **state)
+{
+    struct engine_job job = default_job(METHOD_RWP);
+
+    (void)state;
+    job.method.samples = 8;
+    job.dataset.train_limit = 256 + 7;
+    assert_problem(&job, "/method/samples", "fewer samples than parts");
+    job.dataset.train_limit = 256 + 15;
+    assert_problem(&job, "/batch_size", "one sample a part");
+    job.dataset.train_limit = 256 + 16;
+    assert_sound(&job);
 }
 
 static void nesterov_needs_momentum(void **state)
@@ -536,6 +551,7 @@ int main(void)
         cmocka_unit_test(a_single_value_cannot_be_normalised),
         cmocka_unit_test(a_run_has_one_length),
         cmocka_unit_test(a_warm_up_leaves_something),
+        cmocka_unit_test(parts_need_samples),
         cmocka_unit_test(nesterov_needs_momentum),
         cmocka_unit_test(more_samples_than_there_are_are_refused),
         cmocka_unit_test(precisions_belong_to_devices),

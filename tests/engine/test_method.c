@@ -12,9 +12,14 @@
 
 #define CLOSE 1e-15
 
+/* As the tables have it. */
 static struct recipe recipe_of_kind(int kind)
 {
-    struct job_method method = {.kind = kind, .lambda = 0.25};
+    bool noisy_only = kind == METHOD_RWP || kind == METHOD_ARWP;
+    struct job_method method = {.kind = kind,
+                                .lambda = 0.25,
+                                .samples = 1,
+                                .statistics = noisy_only ? STATISTICS_PERTURBED : STATISTICS_CLEAN};
     struct recipe recipe;
 
     recipe_of(&recipe, &method);
@@ -30,25 +35,82 @@ static int statistics_moves(const struct recipe *recipe)
     return n;
 }
 
+/* Weights add up to 1 over the whole batches; the parts of a batch are those of its terms, in
+ * order; two passes that move the statistics are never of one wave. */
+static void check_recipe(const struct recipe *recipe)
+{
+    double weights = 0;
+
+    for (int t = 0; t < recipe->n_terms; t++) {
+        const struct recipe_term *term = &recipe->term[t];
+
+        assert_in_range(term->batch, 0, recipe->n_batches - 1);
+        assert_true(term->needs < t);
+        assert_in_range(term->part, 0, term->parts - 1);
+        assert_true(t + term->parts - term->part <= recipe->n_terms);
+        weights += term->weight / term->parts;
+        for (int other = 0; other < t; other++)
+            assert_false(term->move_statistics && recipe->term[other].move_statistics &&
+                         recipe_wave(recipe, t) == recipe_wave(recipe, other));
+    }
+    assert_close(weights, 1, CLOSE);
+}
+
 static void every_recipe_is_consistent(void **state)
 {
     (void)state;
-    for (int kind = METHOD_SGD; kind <= METHOD_M_ARWP; kind++) {
+    for (int kind = METHOD_SGD; kind < METHOD_KINDS; kind++) {
         struct recipe recipe = recipe_of_kind(kind);
         bool adaptive = kind == METHOD_ARWP || kind == METHOD_M_ARWP, feeds = false;
-        double weights = 0;
 
+        check_recipe(&recipe);
         assert_int_equal(statistics_moves(&recipe), 1);
-        for (int t = 0; t < recipe.n_terms; t++) {
-            assert_in_range(recipe.term[t].batch, 0, recipe.n_batches - 1);
-            assert_true(recipe.term[t].needs < t);
+        assert_int_equal(recipe_gradients(&recipe), recipe.n_terms);
+        for (int t = 0; t < recipe.n_terms; t++)
             feeds = feeds || recipe.term[t].feeds_fisher;
-            weights += recipe.term[t].weight;
-        }
-        assert_close(weights, 1, CLOSE);
         assert_int_equal(feeds, adaptive);
         assert_int_equal(recipe.has_fisher, adaptive);
     }
+}
+
+static void samples_and_statistics_as_asked(void **state)
+{
+    (void)state;
+    for (int kind = METHOD_RWP; kind <= METHOD_M_ARWP; kind++)
+        for (int samples = 1; samples <= JOB_SAMPLES_MAX; samples++)
+            for (int which = STATISTICS_CLEAN; which <= STATISTICS_BOTH; which++) {
+                struct job_method method = {
+                    .kind = kind, .lambda = 0.25, .samples = samples, .statistics = which};
+                bool mixed = kind == METHOD_M_RWP || kind == METHOD_M_ARWP;
+                struct recipe recipe;
+
+                recipe_of(&recipe, &method);
+                check_recipe(&recipe);
+                assert_int_equal(statistics_moves(&recipe),
+                                 (which != STATISTICS_PERTURBED) +
+                                     (which != STATISTICS_CLEAN) * samples);
+                assert_int_equal(recipe_gradients(&recipe), mixed ? 2 : 1);
+                assert_int_equal(recipe.term[recipe.perturbed_term].parts, samples);
+            }
+}
+
+static void parts_cover_a_batch(void **state)
+{
+    (void)state;
+    for (int64_t n = 3; n <= 40; n++)
+        for (int parts = 1; parts <= 3; parts++) {
+            int64_t end = 0, begin;
+
+            for (int part = 0; part < parts; part++) {
+                struct recipe_term term = {.part = part, .parts = parts};
+                int64_t own = recipe_part(&term, n, &begin);
+
+                assert_int_equal(begin, end);
+                assert_in_range(own, n / parts, (n + parts - 1) / parts);
+                end = begin + own;
+            }
+            assert_int_equal(end, n);
+        }
 }
 
 static void sgd_is_one_clean_term(void **state)
@@ -197,6 +259,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_recipe_is_consistent),
+        cmocka_unit_test(samples_and_statistics_as_asked),
+        cmocka_unit_test(parts_cover_a_batch),
         cmocka_unit_test(sgd_is_one_clean_term),
         cmocka_unit_test(sam_runs_two_waves_on_one_batch),
         cmocka_unit_test(rwp_moves_statistics_by_its_noisy_pass),

@@ -123,14 +123,18 @@ static void want_linear(const struct trial *t, const struct op_sizes *z, double 
     }
 }
 
-/* −log(softmax) without care for overflow; the logits are small. */
+/* −Σ target·log(softmax) without care for overflow; the logits are small. `r` tenths of the target
+ * are spread over all classes. */
 static void want_cross_entropy(const struct trial *t, const struct op_sizes *z, double *want)
 {
     for (int n = 0; n < z->n; n++) {
         double sum = 0;
         for (int k = 0; k < z->k; k++)
             sum += exp(t->input[0][n * z->k + k]);
-        want[0] -= log(exp(t->input[0][n * z->k + t->labels[1][n]]) / sum) / z->n;
+        for (int k = 0; k < z->k; k++) {
+            double target = z->r / 10.0 / z->k + (k == t->labels[1][n] ? 1 - z->r / 10.0 : 0);
+            want[0] -= target * log(exp(t->input[0][n * z->k + k]) / sum) / z->n;
+        }
     }
 }
 

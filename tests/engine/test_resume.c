@@ -89,7 +89,7 @@ static void a_run_in_pieces_ends_with_the_same_bits(void **state)
 {
     (void)state;
     for (size_t d = 0; d < ARRAY_LENGTH(devices); d++)
-        for (int method = METHOD_SGD; method <= METHOD_M_ARWP; method++) {
+        for (int method = METHOD_SGD; method < METHOD_KINDS; method++) {
             struct engine_job job = tiny_job(method, devices[d]);
 
             compare_pieces(&job, 3);
@@ -130,6 +130,22 @@ static void a_run_that_ends_within_an_epoch_resumes(void **state)
     checkpoint_clear(&from);
     record_free(whole);
     record_free(piece);
+}
+
+static void parts_and_statistics_resume(void **state)
+{
+    (void)state;
+    for (size_t d = 0; d < ARRAY_LENGTH(devices); d++)
+        for (int which = STATISTICS_CLEAN; which <= STATISTICS_BOTH; which++)
+            for (int method = METHOD_ARWP; method <= METHOD_M_ARWP; method += 2) {
+                struct engine_job job = tiny_job(method, devices[d]);
+
+                job.batch_size = 18; /* so that the tail has 14 */
+                job.method.samples = 3;
+                job.method.statistics = which;
+                job.label_smoothing = 0.1;
+                compare_pieces(&job, 1);
+            }
 }
 
 static void every_optimizer_resumes(void **state)
@@ -352,6 +368,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_in_pieces_ends_with_the_same_bits),
+        cmocka_unit_test(parts_and_statistics_resume),
         cmocka_unit_test(every_optimizer_resumes),
         cmocka_unit_test(a_run_that_ends_within_an_epoch_resumes),
         cmocka_unit_test(an_epoch_that_was_not_told_is_told_later),

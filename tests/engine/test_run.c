@@ -18,7 +18,7 @@ static const int devices[] = {DEVICE_REFERENCE, DEVICE_CPU};
 
 static void check_updates(const struct record *record, const struct engine_job *job)
 {
-    bool noisy = job->method.kind >= METHOD_RWP,
+    bool noisy = job->method.kind >= METHOD_RWP && job->method.kind <= METHOD_M_ARWP,
          pure = job->method.kind == METHOD_RWP || job->method.kind == METHOD_ARWP;
 
     assert_int_equal(record->n_updates, TINY_UPDATES);
@@ -70,11 +70,11 @@ static void check_epochs(const struct record *record, int terms, int batches)
 
 static void a_run_tells_all(void **state)
 {
-    static const int terms[] = {1, 2, 1, 1, 2, 2}, batches[] = {1, 1, 1, 1, 2, 2};
+    static const int terms[] = {1, 2, 1, 1, 2, 2, 2}, batches[] = {1, 1, 1, 1, 2, 2, 1};
 
     (void)state;
     for (size_t d = 0; d < ARRAY_LENGTH(devices); d++)
-        for (int method = METHOD_SGD; method <= METHOD_M_ARWP; method++) {
+        for (int method = METHOD_SGD; method < METHOD_KINDS; method++) {
             struct engine_job job = tiny_job(method, devices[d]);
             struct record *record = record_new();
 
@@ -106,7 +106,7 @@ static void training_learns(void **state)
 static void the_backends_agree(void **state)
 {
     (void)state;
-    for (int method = METHOD_SGD; method <= METHOD_M_ARWP; method++) {
+    for (int method = METHOD_SGD; method < METHOD_KINDS; method++) {
         struct record *a = record_new(), *b = record_new();
         struct engine_job job = tiny_job(method, DEVICE_REFERENCE);
 
@@ -180,7 +180,7 @@ static void a_checkpoint_holds_the_pytorch_model_and_more(void **state)
 static void only_adaptive_methods_keep_fisher_numbers(void **state)
 {
     (void)state;
-    for (int method = METHOD_SGD; method <= METHOD_M_ARWP; method++) {
+    for (int method = METHOD_SGD; method < METHOD_KINDS; method++) {
         struct engine_job job = tiny_job(method, DEVICE_REFERENCE);
         struct record *record = record_new();
         int counts[TENSOR_ROLES];

@@ -68,6 +68,14 @@ RUNS["warm-up"] = small("sgd", warmup_updates=17, updates=203, epochs=0, label_s
 RUNS["steps"] = small("sgd", schedule="step", every_epochs=7, gamma=0.5, warmup_epochs=3)
 RUNS["passes"] = small("m-rwp", sigma=0.1, lambda_=0.5, step="epoch", warmup_updates=8, updates=98,
                        epochs=0)
+RUNS["asam"] = small("asam", rho=1.0, eta=0.01)
+# LPF-SGD, and its like with a mix and adapted noise; batches of 22 make unequal parts.
+RUNS["samples"] = small("rwp", sigma=0.02, ramp=4.0, samples=4)
+RUNS["m-samples"] = small("m-arwp", sigma=0.1, lambda_=0.6, eta=0.1, beta=0.95, samples=3)
+RUNS["sam-both"] = small("sam", rho=0.5, statistics="both")
+RUNS["sam-perturbed"] = small("sam", rho=0.5, statistics="perturbed")
+RUNS["rwp-clean"] = small("arwp", sigma=0.05, eta=0.1, beta=0.9, samples=2, statistics="clean")
+RUNS["m-both"] = small("m-rwp", sigma=0.1, lambda_=0.5, statistics="both")
 
 
 def number(value):
@@ -124,9 +132,10 @@ def epoch_line(epoch, updates, network, digits):
 
 
 # Written where they are not what the demonstration has.
-KINDS = ("optimizer", "schedule", "step")
+KINDS = ("optimizer", "schedule", "step", "statistics")
 EXTRAS = ("nesterov", "beta1", "beta2", "eps", "clip_norm", "every_epochs", "gamma",
-          "warmup_updates", "warmup_epochs", "updates", "label_smoothing", "bn_momentum")
+          "warmup_updates", "warmup_epochs", "updates", "label_smoothing", "bn_momentum",
+          "samples")
 
 
 def setting_lines(run):

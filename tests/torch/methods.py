@@ -1,4 +1,4 @@
-"""SGD, SAM, RWP, ARWP, m-RWP and m-ARWP in plain PyTorch: autograd and torch.optim.
+"""SGD, SAM, ASAM, RWP, ARWP, m-RWP and m-ARWP in plain PyTorch: autograd and torch.optim.
 
 Written from the paper (arXiv 2404.00357) and the semantics of its official code, without looking
 at the engine: the Fisher accumulator has one number an element as there, weights are set and
@@ -45,6 +45,8 @@ class Settings:
     updates: int = 0  # in place of epochs
     label_smoothing: float = 0.0
     bn_momentum: float = 0.1
+    samples: int = 1  # parts of the perturbed batch, each with noise of its own
+    statistics: str = ""  # which passes move them; by default those of the method's authors
 
     def make_optimizer(self, params):
         common = {"lr": self.lr, "weight_decay": self.weight_decay}
@@ -97,11 +99,10 @@ class Training:
 
     # --- one pass -----------------------------------------------------------------------------
 
-    def _pass(self, batch, move_statistics=True):
-        """Loss, number right, and gradients of batch number `batch` at the model's weights."""
+    def _pass(self, index, move_statistics=True):
+        """Loss, number right, and gradients of these samples at the model's weights."""
         for norm in self.norms:
             norm.momentum = self.settings.bn_momentum if move_statistics else 0.0
-        index = self.batches[batch]
         labels = self.labels[index]
         self.model.train()
         logits = self.model(self.images[index])
@@ -109,17 +110,33 @@ class Training:
         grads = torch.autograd.grad(loss, self.params)
         return loss.item(), (logits.argmax(1) == labels).sum().item(), list(grads)
 
-    def _pass_at(self, offsets, batch, move_statistics):
+    def _pass_at(self, offsets, index, move_statistics):
         """The same at w + offsets; w itself comes back unrounded."""
         kept = [p.detach().clone() for p in self.params]
         with torch.no_grad():
             for param, offset in zip(self.params, offsets):
                 param.add_(offset)
-        result = self._pass(batch, move_statistics)
+        result = self._pass(index, move_statistics)
         with torch.no_grad():
             for param, value in zip(self.params, kept):
                 param.copy_(value)
         return result
+
+    def _noisy(self, first_term, index, sigma, move_statistics):
+        """Mean over the batch, each part of which sees noise of its own."""
+        n, parts = len(index), self.settings.samples
+        loss, correct, grads = 0.0, 0, [torch.zeros_like(p) for p in self.params]
+        for part in range(parts):
+            own = index[n * part // parts:n * (part + 1) // parts]
+            result = self._pass_at(self._noise(first_term + part, sigma), own, move_statistics)
+            share = len(own) / n
+            loss, correct = loss + share * result[0], correct + result[1]
+            grads = [g + share * own_grad for g, own_grad in zip(grads, result[2])]
+        return loss, correct, grads
+
+    def _moves(self, perturbed, default="clean"):
+        statistics = self.settings.statistics or default
+        return statistics in (("perturbed", "both") if perturbed else ("clean", "both"))
 
     # --- perturbations ------------------------------------------------------------------------
 
@@ -143,6 +160,14 @@ class Training:
         norm = torch.sqrt(sum((g * g).sum() for g in grads)) + 1e-12
         return [self.settings.rho * g / norm for g in grads]
 
+    def _adaptive_ascent(self, grads):
+        names = [name for name, _ in self.model.named_parameters()]
+        scales = [p.detach().abs() + self.settings.eta if "weight" in name else torch.ones_like(p)
+                  for name, p in zip(names, self.params)]
+        scaled = [t * g for t, g in zip(scales, grads)]
+        norm = torch.stack([s.norm() for s in scaled]).norm() + 1e-16
+        return [self.settings.rho / norm * t * s for t, s in zip(scales, scaled)]
+
     def _remember(self, grads):
         for fisher, grad in zip(self.fisher, grads):
             fisher.mul_(self.settings.beta).add_(grad * grad)
@@ -150,17 +175,26 @@ class Training:
     # --- the methods: each returns (loss, perturbed loss, number right, gradient) --------------
 
     def _sgd(self, sigma):
-        loss, correct, grads = self._pass(self.done)
+        loss, correct, grads = self._pass(self.batches[self.done])
         return loss, math.nan, correct, grads
 
-    def _sam(self, sigma):
-        loss, correct, grads = self._pass(self.done)
-        perturbed, _, grads = self._pass_at(self._ascent(grads), self.done, False)
+    def _sam(self, sigma, ascent=None):
+        index = self.batches[self.done]
+        loss, correct, grads = self._pass(index, self._moves(False))
+        offsets = (ascent or self._ascent)(grads)
+        perturbed, _, grads = self._pass_at(offsets, index, self._moves(True))
         return loss, perturbed, correct, grads
 
+    def _asam(self, sigma):
+        return self._sam(sigma, self._adaptive_ascent)
+
     def _rwp(self, sigma):
-        loss, correct, grads = self._pass_at(self._noise(0, sigma), self.done, True)
-        return loss, loss, correct, grads
+        index = self.batches[self.done]
+        perturbed, correct, grads = self._noisy(0, index, sigma, self._moves(True, "perturbed"))
+        if not self._moves(False, "perturbed"):
+            return perturbed, perturbed, correct, grads
+        loss, correct, _ = self._pass(index)
+        return loss, perturbed, correct, grads
 
     def _arwp(self, sigma):
         result = self._rwp(sigma)
@@ -168,16 +202,17 @@ class Training:
         return result
 
     def _m_rwp(self, sigma):
-        loss, correct, clean = self._pass(2 * self.done)
-        perturbed, _, noisy = self._pass_at(self._noise(1, sigma), 2 * self.done + 1, False)
+        loss, correct, clean = self._pass(self.batches[2 * self.done], self._moves(False))
+        perturbed, _, noisy = self._noisy(1, self.batches[2 * self.done + 1], sigma,
+                                          self._moves(True))
         share = self.settings.lambda_
         mixed = [share * a + (1 - share) * b for a, b in zip(noisy, clean)]
-        self._noisy = noisy
+        self._last_noisy = noisy
         return loss, perturbed, correct, mixed
 
     def _m_arwp(self, sigma):
         result = self._m_rwp(sigma)
-        self._remember(self._noisy)
+        self._remember(self._last_noisy)
         return result
 
     # --- the loop -----------------------------------------------------------------------------

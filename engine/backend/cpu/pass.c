@@ -28,7 +28,7 @@ static int check_vectors(const struct pass *pass, struct err *err)
         code = check_vector(pass->gradient, p->params->size, "gradients", err);
     if (code == 0 && perturbation->kind == PERTURB_NOISE && perturbation->eta != 0)
         code = check_vector(perturbation->fisher, p->params->fisher_size, "Fisher numbers", err);
-    if (code == 0 && perturbation->kind == PERTURB_DIRECTION)
+    if (code == 0 && perturb_needs_direction(perturbation->kind))
         code = check_vector(perturbation->direction, p->params->size, "directions", err);
     return code;
 }

@@ -84,6 +84,56 @@ static double norm_of(const struct materialise *m, const float *x, size_t n)
     return sqrt(sum);
 }
 
+/* ‖T·d‖², tensor by tensor. */
+static double adaptive_square(const struct materialise *m, const struct layout_tensor *t)
+{
+    const float *w = m->weights + t->offset, *d = m->perturbation->direction->data + t->offset;
+    size_t rows = (t->size + ROW - 1) / ROW;
+    struct adaptive_squares args = {.w = w,
+                                    .d = d,
+                                    .size = t->size,
+                                    .columns = ROW,
+                                    .eta = (float)m->perturbation->eta,
+                                    .sum = m->room->squares};
+    double sum = 0, norm;
+
+    if (!t->weight) {
+        norm = norm_of(m, d, t->size);
+        return norm * norm;
+    }
+    cpu_run_kernel(threads_for(m->threads, t->size), m->kernels->adaptive_squares, &args, rows);
+    for (size_t i = 0; i < rows; i++)
+        sum += args.sum[i];
+    return sum;
+}
+
+static void add_scaled_direction(const struct materialise *m)
+{
+    const struct perturbation *p = m->perturbation;
+    double sum = 0;
+    float factor;
+
+    for (int i = 0; i < m->layout->n; i++)
+        sum += adaptive_square(m, &m->layout->tensor[i]);
+    factor = (float)(p->rho / (sqrt(sum) + 1e-16));
+    for (int i = 0; i < m->layout->n; i++) {
+        const struct layout_tensor *t = &m->layout->tensor[i];
+        struct add_adaptive scaled = {.w = m->weights + t->offset,
+                                      .d = p->direction->data + t->offset,
+                                      .to = m->to + t->offset,
+                                      .eta = (float)p->eta,
+                                      .factor = factor};
+        struct add_scaled plain = {.w = scaled.w, .d = scaled.d, .to = scaled.to, .factor = factor};
+
+        if (t->weight)
+            cpu_run_kernel(threads_for(m->threads, t->size), m->kernels->add_adaptive, &scaled,
+                           t->size);
+        else
+            cpu_run_kernel(threads_for(m->threads, t->size), m->kernels->add_scaled, &plain,
+                           t->size);
+    }
+}
+
 void cpu_materialise(const struct materialise *m)
 {
     const struct perturbation *p = m->perturbation;
@@ -92,6 +142,8 @@ void cpu_materialise(const struct materialise *m)
     if (p->kind == PERTURB_NOISE) {
         for (int i = 0; i < m->layout->n; i++)
             add_noise(m, i);
+    } else if (p->kind == PERTURB_SCALED_DIRECTION) {
+        add_scaled_direction(m);
     } else if (p->kind == PERTURB_DIRECTION) {
         double norm = norm_of(m, p->direction->data, size); /* gaps add nothing */
         struct add_scaled args = {.w = m->weights,
@@ -117,22 +169,27 @@ static int check(const struct step *s, struct err *err)
                        s->n_terms, STEP_TERMS_MAX);
     for (int k = 0; k < s->n_terms; k++) {
         fits = fits && s->terms[k].gradient->n == size;
-        if (s->terms[k].feeds_fisher && !s->fisher)
+        if (s->terms[k].feeds_fisher != 0 && !s->fisher)
             return err_set(err, ERR_INVALID, "step: term %d feeds an accumulator that is missing",
                            k);
     }
     return fits ? 0 : err_set(err, ERR_INVALID, "step: a vector does not have the layout's size");
 }
 
-static void feed_fisher(const struct cpu_backend *cpu, const struct step *s, const float *gradient)
+static void feed_fisher(const struct cpu_backend *cpu, const struct step *s)
 {
     for (int i = 0; i < s->layout->n; i++) {
         const struct layout_tensor *t = &s->layout->tensor[i];
-        struct feed_fisher args = {.gradient = gradient + t->offset,
-                                   .columns = t->elementwise ? 1 : t->filter_size,
+        struct feed_fisher args = {.columns = t->elementwise ? 1 : t->filter_size,
                                    .beta = s->beta,
                                    .fisher = s->fisher->data + t->fisher_offset};
 
+        for (int k = 0; k < s->n_terms; k++) {
+            if (s->terms[k].feeds_fisher == 0)
+                continue;
+            args.mix.gradient[args.mix.n_terms] = s->terms[k].gradient->data + t->offset;
+            args.mix.weight[args.mix.n_terms++] = (float)s->terms[k].feeds_fisher;
+        }
         cpu_run_kernel(threads_for(cpu->step_threads, t->size), cpu->kernels->feed_fisher, &args,
                        t->fisher_size);
     }
@@ -205,9 +262,9 @@ int cpu_step(struct backend *backend, const struct step *s, struct err *err)
     for (int k = 0; k < s->n_terms; k++) {
         mix.gradient[k] = s->terms[k].gradient->data;
         mix.weight[k] = (float)s->terms[k].weight;
-        if (s->terms[k].feeds_fisher)
-            feed_fisher(cpu, s, mix.gradient[k]);
     }
+    if (step_feeds_fisher(s))
+        feed_fisher(cpu, s);
     if (s->clip_norm > 0)
         code = clip(cpu, s, &mix, err);
     if (code)

@@ -54,6 +54,30 @@ static void add_noise(const struct layout_tensor *t, uint32_t number, const doub
     }
 }
 
+static double scale_of(const struct layout_tensor *t, const struct perturbation *p, double w)
+{
+    return t->weight ? fabs(w) + p->eta : 1;
+}
+
+static void add_scaled_direction(const struct layout *layout, const double *w,
+                                 const struct perturbation *p, double *out)
+{
+    const double *d = p->direction->data;
+    double sum = 0;
+
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < layout->n; i++) {
+            const struct layout_tensor *t = &layout->tensor[i];
+            for (size_t j = t->offset; j < t->offset + t->size; j++) {
+                double scale = scale_of(t, p, w[j]), part = scale * d[j];
+                if (pass == 0)
+                    sum += part * part;
+                else
+                    out[j] = w[j] + p->rho / (sqrt(sum) + 1e-16) * scale * part;
+            }
+        }
+}
+
 void reference_materialise(const struct layout *layout, const struct vector *weights,
                            const struct perturbation *p, double *out)
 {
@@ -64,6 +88,8 @@ void reference_materialise(const struct layout *layout, const struct vector *wei
             const struct layout_tensor *t = &layout->tensor[i];
             add_noise(t, (uint32_t)i, w + t->offset, p, out + t->offset);
         }
+    } else if (p->kind == PERTURB_SCALED_DIRECTION) {
+        add_scaled_direction(layout, w, p, out);
     } else if (p->kind == PERTURB_DIRECTION) {
         const double *d = p->direction->data;
         double scale = p->rho / (norm(d, layout->size) + 1e-12); /* gaps add nothing */

@@ -3,16 +3,21 @@
 
 #include "backend/reference/reference.h"
 
-/* F ← beta·F + Σ g² */
-static void feed_fisher(const struct layout_tensor *t, const double *g, double beta, double *fisher)
+/* F ← beta·F + Σ h², h the sum of the gradients that feed it. */
+static void feed_fisher(const struct step *s, const struct layout_tensor *t)
 {
     size_t each = t->elementwise ? 1 : t->filter_size;
 
     for (size_t i = 0; i < t->fisher_size; i++) {
-        double sum = 0;
-        for (size_t j = 0; j < each; j++)
-            sum += g[i * each + j] * g[i * each + j];
-        fisher[i] = beta * fisher[i] + sum;
+        double *fisher = &s->fisher->data[t->fisher_offset + i], sum = 0;
+        for (size_t j = 0; j < each; j++) {
+            double h = 0;
+            for (int k = 0; k < s->n_terms; k++)
+                h +=
+                    s->terms[k].feeds_fisher * s->terms[k].gradient->data[t->offset + i * each + j];
+            sum += h * h;
+        }
+        *fisher = s->beta * *fisher + sum;
     }
 }
 
@@ -82,7 +87,7 @@ static int check(const struct step *s, struct err *err)
 
     for (int k = 0; k < s->n_terms; k++) {
         fits = fits && s->terms[k].gradient->n == size;
-        if (s->terms[k].feeds_fisher && !s->fisher)
+        if (s->terms[k].feeds_fisher != 0 && !s->fisher)
             return err_set(err, ERR_INVALID, "step: term %d feeds an accumulator that is missing",
                            k);
     }
@@ -100,10 +105,8 @@ int reference_step(struct backend *backend, const struct step *s, struct err *er
     factor = clip_factor(s);
     for (int i = 0; i < s->layout->n; i++) {
         const struct layout_tensor *t = &s->layout->tensor[i];
-        for (int k = 0; k < s->n_terms; k++)
-            if (s->terms[k].feeds_fisher)
-                feed_fisher(t, s->terms[k].gradient->data + t->offset, s->beta,
-                            s->fisher->data + t->fisher_offset);
+        if (step_feeds_fisher(s))
+            feed_fisher(s, t);
         move(s, t, factor);
     }
     return 0;

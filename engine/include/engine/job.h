@@ -66,17 +66,25 @@ enum method_kind {
     METHOD_ARWP,
     METHOD_M_RWP,
     METHOD_M_ARWP,
+    METHOD_ASAM,
     METHOD_KINDS
 };
 
+/* Which passes move batch norm's running statistics. */
+enum statistics { STATISTICS_CLEAN, STATISTICS_PERTURBED, STATISTICS_BOTH };
+
+#define JOB_SAMPLES_MAX 8
+
 struct job_method {
-    int kind;      /* enum method_kind */
-    double rho;    /* SAM: radius */
-    double sigma;  /* strength of the noise */
-    double ramp;   /* sigma grows along a cosine from sigma to (1 + ramp)·sigma */
-    double lambda; /* weight of the perturbed gradient in the mix */
-    double eta;    /* strength of the adaptation; 0 for the methods without */
-    double beta;   /* memory of the Fisher accumulator */
+    int kind;        /* enum method_kind */
+    double rho;      /* SAM, ASAM: radius */
+    double sigma;    /* strength of the noise */
+    double ramp;     /* sigma grows along a cosine from sigma to (1 + ramp)·sigma */
+    double lambda;   /* weight of the perturbed gradient in the mix */
+    double eta;      /* strength of the adaptation, ASAM: added to |w|; 0 for the methods without */
+    double beta;     /* memory of the Fisher accumulator */
+    int64_t samples; /* parts of the perturbed batch, each with noise of its own; 0: no noise */
+    int statistics;  /* enum statistics */
 };
 
 enum optimizer_kind { OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_ADAMW, OPTIMIZER_KINDS };

@@ -21,7 +21,7 @@ struct engine_run;
 struct engine_update {
     uint64_t update; /* updates done, from 1 */
     int64_t epoch;   /* the epoch that it belongs to, from 1 */
-    double loss;     /* mean over the clean batch; RWP and ARWP, which have none: the perturbed */
+    double loss;     /* mean over the clean batch; where there is none (RWP): the perturbed */
     bool has_perturbed;
     double perturbed_loss; /* mean over the perturbed batch, at the perturbed weights */
     double lr, sigma;      /* as used in it; sigma 0 for methods without */

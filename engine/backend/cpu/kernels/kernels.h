@@ -211,9 +211,18 @@ struct row_squares {
     double *sum;
 };
 
-/* F ← beta·F + Σ g², one number a row of `columns`. Work: rows. */
+#define STEP_TERMS_MAX 10
+
+/* Σ weight·gradient. */
+struct mix {
+    int n_terms;
+    const float *gradient[STEP_TERMS_MAX];
+    float weight[STEP_TERMS_MAX];
+};
+
+/* F ← beta·F + Σ mix², one number a row of `columns`. Work: rows. */
 struct feed_fisher {
-    const float *gradient;
+    struct mix mix;
     size_t columns;
     double beta;
     float *fisher;
@@ -243,13 +252,20 @@ struct add_scaled {
     float factor;
 };
 
-#define STEP_TERMS_MAX 4
+/* to = w + factor·T²·d, T = |w| + eta. Work: elements. */
+struct add_adaptive {
+    const float *w, *d;
+    float *to;
+    float eta, factor;
+};
 
-/* Σ weight·gradient. */
-struct mix {
-    int n_terms;
-    const float *gradient[STEP_TERMS_MAX];
-    float weight[STEP_TERMS_MAX];
+/* Squares of (|w| + eta)·d in double, as row_squares has them, of `size` elements in rows of
+ * `columns`, the last of which may be shorter. Work: rows. */
+struct adaptive_squares {
+    const float *w, *d;
+    size_t size, columns;
+    float eta;
+    double *sum;
 };
 
 /* Squares of a mix in double, one number a row of `columns`, the last of which may be shorter, of
@@ -288,7 +304,7 @@ typedef void kernel(const void *arguments, size_t begin, size_t end);
     do(to_blocked) do(to_dense) do(pool) do(pool_grad) do(weights_pack) do(weights_unpack) \
     do(direct_border) do(direct_conv) do(direct_grad_w) do(linear) do(linear_grad_x) \
     do(linear_grad_w) do(sum_rows) do(row_squares) do(feed_fisher) do(random_normal) \
-    do(add_noise) do(add_scaled) do(mix_squares) do(sgd_step) do(adam_step)
+    do(add_noise) do(add_scaled) do(adaptive_squares) do(add_adaptive) do(mix_squares) do(sgd_step) do(adam_step)
 /* clang-format on */
 
 #define KERNEL_MEMBER(name) kernel *name;

@@ -27,13 +27,90 @@ void KERNEL(row_squares)(const void *arguments, size_t begin, size_t end)
         r->sum[row] = squares(r->x + row * r->columns, r->columns);
 }
 
+INLINE lanes mix_lanes(const struct mix *mix, size_t i)
+{
+    lanes d = {0};
+
+    for (int t = 0; t < mix->n_terms; t++)
+        d += load_loose(mix->gradient[t] + i) * mix->weight[t];
+    return d;
+}
+
+INLINE float mix_one(const struct mix *mix, size_t i)
+{
+    float d = 0;
+
+    for (int t = 0; t < mix->n_terms; t++)
+        d += mix->gradient[t][i] * mix->weight[t];
+    return d;
+}
+
+INLINE double mix_squares(const struct mix *mix, size_t begin, size_t end)
+{
+    wide sum = {0};
+    double rest = 0, total = 0;
+    size_t i = begin;
+
+    for (; i + LANES <= end; i += LANES) {
+        wide d = widen(mix_lanes(mix, i));
+        sum += d * d;
+    }
+    for (; i < end; i++) {
+        float d = mix_one(mix, i);
+        rest += (double)d * d;
+    }
+    for (i = 0; i < LANES; i++)
+        total += sum[i];
+    return total + rest;
+}
+
 void KERNEL(feed_fisher)(const void *arguments, size_t begin, size_t end)
 {
     const struct feed_fisher *f = arguments;
 
     for (size_t row = begin; row < end; row++) {
-        double sum = squares(f->gradient + row * f->columns, f->columns);
+        double sum = mix_squares(&f->mix, row * f->columns, (row + 1) * f->columns);
         f->fisher[row] = (float)(f->beta * f->fisher[row] + sum);
+    }
+}
+
+void KERNEL(mix_squares)(const void *arguments, size_t begin, size_t end)
+{
+    const struct mix_squares *m = arguments;
+
+    for (size_t row = begin; row < end; row++) {
+        size_t first = row * m->columns, stop = first + m->columns;
+        m->sum[row] = mix_squares(&m->mix, first, stop < m->size ? stop : m->size);
+    }
+}
+
+/* Eight sums at a time, whatever the vectors' width. */
+void KERNEL(adaptive_squares)(const void *arguments, size_t begin, size_t end)
+{
+    const struct adaptive_squares *a = arguments;
+
+    for (size_t row = begin; row < end; row++) {
+        size_t first = row * a->columns, stop = first + a->columns;
+        double sum[8] = {0}, total = 0;
+
+        stop = stop < a->size ? stop : a->size;
+        for (size_t i = first; i < stop; i++) {
+            float d = (__builtin_fabsf(a->w[i]) + a->eta) * a->d[i];
+            sum[(i - first) % 8] += (double)d * d;
+        }
+        for (int i = 0; i < 8; i++)
+            total += sum[i];
+        a->sum[row] = total;
+    }
+}
+
+void KERNEL(add_adaptive)(const void *arguments, size_t begin, size_t end)
+{
+    const struct add_adaptive *a = arguments;
+
+    for (size_t i = begin; i < end; i++) {
+        float scale = __builtin_fabsf(a->w[i]) + a->eta;
+        a->to[i] = a->w[i] + a->factor * (scale * scale * a->d[i]);
     }
 }
 
@@ -77,45 +154,6 @@ void KERNEL(add_scaled)(const void *arguments, size_t begin, size_t end)
 
     for (size_t i = begin; i < end; i++)
         a->to[i] = a->w[i] + a->d[i] * a->factor;
-}
-
-INLINE lanes mix_lanes(const struct mix *mix, size_t i)
-{
-    lanes d = {0};
-
-    for (int t = 0; t < mix->n_terms; t++)
-        d += load_loose(mix->gradient[t] + i) * mix->weight[t];
-    return d;
-}
-
-INLINE float mix_one(const struct mix *mix, size_t i)
-{
-    float d = 0;
-
-    for (int t = 0; t < mix->n_terms; t++)
-        d += mix->gradient[t][i] * mix->weight[t];
-    return d;
-}
-
-void KERNEL(mix_squares)(const void *arguments, size_t begin, size_t end)
-{
-    const struct mix_squares *m = arguments;
-
-    for (size_t row = begin; row < end; row++) {
-        size_t i = row * m->columns, stop = i + m->columns < m->size ? i + m->columns : m->size;
-        wide sum = {0};
-        double total = 0;
-
-        for (; i + LANES <= stop; i += LANES) {
-            wide d = widen(mix_lanes(&m->mix, i));
-            sum += d * d;
-        }
-        for (; i < stop; i++)
-            total += (double)mix_one(&m->mix, i) * mix_one(&m->mix, i);
-        for (i = 0; i < LANES; i++)
-            total += sum[i];
-        m->sum[row] = total;
-    }
 }
 
 INLINE void sgd(const struct sgd_step *s, size_t begin, size_t end, bool nesterov)
