@@ -47,11 +47,10 @@ static void put_head(struct text *out, const struct db_event *event)
 
 static void put_event(struct text *out, const struct db_event *event)
 {
-    static const char *const kinds[] = {[EVENT_STATE] = "state",
-                                        [EVENT_LOSS] = "update",
-                                        [EVENT_EPOCH] = "epoch",
-                                        [EVENT_CHECKPOINT] = "checkpoint",
-                                        [EVENT_MESSAGE] = "message"};
+    static const char *const kinds[] = {
+        [EVENT_STATE] = "state",           [EVENT_LOSS] = "update",
+        [EVENT_EPOCH] = "epoch",           [EVENT_TELEMETRY] = "telemetry",
+        [EVENT_CHECKPOINT] = "checkpoint", [EVENT_MESSAGE] = "message"};
 
     open_event(out, event->sequence, kinds[event->kind]);
     /* A space before the value keeps the writer from putting a comma. */
@@ -66,6 +65,9 @@ static void put_event(struct text *out, const struct db_event *event)
     } else if (event->kind == EVENT_EPOCH) {
         json_key(out, "epoch");
         epoch_json(out, &event->epoch);
+    } else if (event->kind == EVENT_TELEMETRY) {
+        json_key(out, "telemetry");
+        telemetry_json(out, &event->telemetry);
     } else if (event->kind == EVENT_CHECKPOINT) {
         json_put_int(out, "update", (int64_t)event->checkpoint_update);
     } else {

@@ -87,7 +87,7 @@ static void put_facts(struct text *out, const struct api_facts *facts)
 
 static void put_links(struct text *out, int64_t id)
 {
-    static const char *const names[] = {"losses", "epochs", "events", "checkpoints"};
+    static const char *const names[] = {"losses", "epochs", "telemetry", "events", "checkpoints"};
 
     json_key(out, "links");
     json_open(out, '{');

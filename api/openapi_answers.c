@@ -18,7 +18,7 @@ static const struct {
             "links:@Links"},
     {"Facts", "parameters:i train_samples:i test_samples:i updates_per_epoch:i updates:i "
               "gradients_per_update:i device:s precision:s"},
-    {"Links", "self:s losses:s epochs:s events:s checkpoints:s"},
+    {"Links", "self:s losses:s epochs:s telemetry:s events:s checkpoints:s"},
     {"JobList", "jobs:[Job] next:?s"},
     {"Control", "result:s job:@Job"},
     {"Loss", "update:i epoch:i loss:n perturbed_loss:?n lr:n sigma:n seconds:n"},
@@ -26,6 +26,10 @@ static const struct {
     {"Epoch", "epoch:i update:i train_loss:n train_top1:n test_loss:?n test_top1:?n test_top5:?n "
               "gradient_evaluations:i seconds:n at:?t"},
     {"Epochs", "job:i epochs:[Epoch] thinned:b of:i next_after:?i"},
+    {"Telemetry", "update:i epoch:i clean_loss:?n perturbed_loss:?n perturbation_norm:?n "
+                  "gradient_norm:?n perturbed_gradient_norm:?n cosine:?n fisher_scale_min:?n "
+                  "fisher_scale_median:?n fisher_scale_max:?n"},
+    {"TelemetryList", "job:i telemetry:[Telemetry] thinned:b of:i next_after:?i"},
     {"Checkpoint", "update:i bytes:i final:b created_at:?t sha256:?s url:s"},
     {"CheckpointList", "checkpoints:[Checkpoint]"},
     {"Parameter", "name:s type:s doc:?s required:b default:x *min:n *max:n *above_min:b "

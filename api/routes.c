@@ -18,14 +18,16 @@ static const struct query_parameter list_query[] = {
     [LIST_CURSOR] = {"cursor", "Where the previous page ended; from its `next`.", QUERY_TEXT},
 };
 static const struct query_parameter series_query[] = {
-    [SERIES_AFTER] = {"after", "Only what comes after this update (of losses) or epoch.", QUERY_INT,
-                      0, 9007199254740991, 0},
+    [SERIES_AFTER] = {"after", "Only what comes after this update or, of epochs, this epoch.",
+                      QUERY_INT, 0, 9007199254740991, 0},
     [SERIES_LIMIT] = {"limit", "Most rows that are read; all when not given.", QUERY_INT, 1,
                       9007199254740991, 9007199254740991},
-    [SERIES_POINTS] = {"points",
-                       "Thins to about so many rows: of each stretch the rows with the lowest and "
-                       "the highest loss (NaN counts as highest), and the last row of all.",
-                       QUERY_INT, 4, 100000, 0},
+    [SERIES_POINTS] =
+        {"points",
+         "Thins to about so many rows: of each stretch the rows with the lowest and "
+         "the highest loss (of telemetry the perturbed one, if there is one; NaN counts as "
+         "highest), and the last row of all.",
+         QUERY_INT, 4, 100000, 0},
     [SERIES_FORMAT] = {"format", "Goes before the Accept header.", QUERY_CHOICE,
                        .choices = formats},
 };
@@ -48,6 +50,8 @@ static const struct answer list_answer[] = {{200, "JobList", "A page of jobs, ne
 static const struct answer control_answer[] = {{200, "Control", "What happened."}};
 static const struct answer losses_answer[] = {{200, "Losses", "A row an update."}};
 static const struct answer epochs_answer[] = {{200, "Epochs", "A row an epoch."}};
+static const struct answer telemetry_answer[] = {
+    {200, "TelemetryList", "A row a measurement; null where the method has no such value."}};
 static const struct answer events_answer[] = {
     {200, NULL,
      "Server-sent events with ids. What `data` is, by `event`: start StartEvent, job Job (where a "
@@ -87,10 +91,14 @@ static const struct route table[] = {
     {"GET", "/v1/jobs/{id}/epochs", "getEpochs", "Training and evaluation by epoch", "series",
      epochs_get, QUERY(series_query), .type = JSON, .other_type = "text/csv",
      ANSWERS(epochs_answer)},
+    {"GET", "/v1/jobs/{id}/telemetry", "getTelemetry", "What was measured of the perturbation",
+     "series", telemetry_get, QUERY(series_query), .type = JSON, .other_type = "text/csv",
+     ANSWERS(telemetry_answer)},
     {"GET", "/v1/jobs/{id}/events", "followJob", "One job, live", "events", job_events,
      ROUTE_STREAM, QUERY(events_query), .type = "text/event-stream", ANSWERS(events_answer)},
-    {"GET", "/v1/events", "followAll", "All jobs, live, without their losses", "events", all_events,
-     ROUTE_STREAM, QUERY(events_query), .type = "text/event-stream", ANSWERS(events_answer)},
+    {"GET", "/v1/events", "followAll", "All jobs, live, without their losses and telemetry",
+     "events", all_events, ROUTE_STREAM, QUERY(events_query), .type = "text/event-stream",
+     ANSWERS(events_answer)},
     {"GET", "/v1/jobs/{id}/checkpoints", "listCheckpoints", "Checkpoints of a job", "checkpoints",
      checkpoint_list, .type = JSON, ANSWERS(checkpoints_answer)},
     {"GET", "/v1/jobs/{id}/checkpoints/{update}", "getCheckpoint",

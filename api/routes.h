@@ -15,6 +15,7 @@ HANDLER(job_pause);
 HANDLER(job_resume);
 HANDLER(losses_get);
 HANDLER(epochs_get);
+HANDLER(telemetry_get);
 HANDLER(job_events);
 HANDLER(all_events);
 HANDLER(checkpoint_list);

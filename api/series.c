@@ -1,8 +1,9 @@
-/* Recorded series, streamed: rows are read in blocks while the socket takes them, so that memory
- * does not grow with their number. The series ends where the job was when the request came.
+/* Recorded series (losses, epochs, telemetry), streamed: rows are read in blocks while the socket
+ * takes them, so that memory does not grow with their number. The series ends where the job was
+ * when the request came.
  *
  * Thinning turns each bucket of rows into its two extremes. Of losses, which may be a million, the
- * database knows those of short spans, so only epochs are read one by one. */
+ * database knows those of short spans, so only the others are read one by one. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,12 +16,17 @@
 
 #define BLOCK_ROWS 512
 
-/* A row of either series. */
+enum series_kind { SERIES_LOSSES, SERIES_EPOCHS, SERIES_TELEMETRY };
+
+/* A row of one of the series. */
 struct row {
     int64_t at; /* update or epoch */
-    bool epochs;
-    struct db_loss loss;
-    struct db_epoch epoch;
+    double key; /* what thinning keeps the extremes of; not of losses */
+    union {
+        struct db_loss loss;
+        struct db_epoch epoch;
+        struct telemetry telemetry;
+    };
 };
 
 struct series {
@@ -28,7 +34,8 @@ struct series {
     int64_t job, after, left;
     int64_t of, taken, rows; /* recorded behind the first `after`; read of them; written */
     int64_t bucket;          /* rows that become two, of losses: updates; 0: no thinning */
-    bool epochs, csv, begun, ended;
+    enum series_kind kind;
+    bool csv, begun, ended;
     bool limited; /* the client's limit leaves rows for another request */
     struct text text;
     size_t sent;
@@ -41,7 +48,7 @@ struct series {
 /* NaN is higher than infinity. */
 static bool is_higher(const struct row *a, const struct row *b)
 {
-    double x = a->epoch.train_loss, y = b->epoch.train_loss;
+    double x = a->key, y = b->key;
 
     return !isnan(y) && (isnan(x) || x > y);
 }
@@ -76,6 +83,15 @@ static void epoch_csv(struct text *out, const struct db_epoch *epoch)
     put_csv_number(out, epoch->evaluated, epoch->test_top5);
     text_append(out, ",%lld", (long long)epoch->gradient_evaluations);
     put_csv_number(out, true, epoch->seconds);
+    text_append(out, "\n");
+}
+
+static void telemetry_csv(struct text *out, const struct telemetry *telemetry)
+{
+    text_append(out, "%llu,%lld", (unsigned long long)telemetry->update,
+                (long long)telemetry->epoch);
+    for (int i = 0; i < TELEMETRY_VALUES; i++)
+        put_csv_number(out, telemetry->known[i], telemetry->value[i]);
     text_append(out, "\n");
 }
 
@@ -116,6 +132,28 @@ void epoch_json(struct text *out, const struct db_epoch *epoch)
     json_close(out, '}');
 }
 
+void telemetry_json(struct text *out, const struct telemetry *telemetry)
+{
+    json_open(out, '{');
+    json_put_int(out, "update", (int64_t)telemetry->update);
+    json_put_int(out, "epoch", telemetry->epoch);
+    for (int i = 0; i < TELEMETRY_VALUES; i++)
+        put_or_null(out, telemetry_names[i], telemetry->known[i], telemetry->value[i]);
+    json_close(out, '}');
+}
+
+static void write_row(struct series *series, const struct row *row)
+{
+    struct text *out = &series->text;
+
+    if (series->kind == SERIES_LOSSES)
+        (series->csv ? loss_csv : loss_json)(out, &row->loss);
+    else if (series->kind == SERIES_EPOCHS)
+        (series->csv ? epoch_csv : epoch_json)(out, &row->epoch);
+    else
+        (series->csv ? telemetry_csv : telemetry_json)(out, &row->telemetry);
+}
+
 static void put_row(struct series *series, const struct row *row)
 {
     struct text *out = &series->text;
@@ -124,14 +162,7 @@ static void put_row(struct series *series, const struct row *row)
         return;
     if (!series->csv && series->rows > 0)
         text_append(out, ",\n");
-    if (series->csv && row->epochs)
-        epoch_csv(out, &row->epoch);
-    else if (series->csv)
-        loss_csv(out, &row->loss);
-    else if (row->epochs)
-        epoch_json(out, &row->epoch);
-    else
-        loss_json(out, &row->loss);
+    write_row(series, row);
     series->rows++;
     series->shown = row->at;
 }
@@ -175,24 +206,46 @@ static int take_loss(void *context, const struct db_loss *loss)
 
 static int take_epoch(void *context, const struct db_epoch *epoch)
 {
-    struct row row = {.at = epoch->epoch, .epochs = true, .epoch = *epoch};
+    struct row row = {.at = epoch->epoch, .key = epoch->train_loss, .epoch = *epoch};
 
     return take_row(context, &row);
 }
 
+static int take_telemetry(void *context, const struct telemetry *telemetry)
+{
+    struct row row = {.at = (int64_t)telemetry->update, .telemetry = *telemetry};
+    enum telemetry_value which = telemetry->known[TELEMETRY_PERTURBED_LOSS]
+                                     ? TELEMETRY_PERTURBED_LOSS
+                                     : TELEMETRY_CLEAN_LOSS;
+
+    row.key = telemetry->value[which];
+    return take_row(context, &row);
+}
+
+static void put_head(struct text *out, enum series_kind kind)
+{
+    static const char *const heads[] = {
+        [SERIES_LOSSES] = "update,epoch,loss,perturbed_loss,lr,sigma,seconds",
+        [SERIES_EPOCHS] = "epoch,update,train_loss,train_top1,test_loss,test_top1,test_top5,"
+                          "gradient_evaluations,seconds",
+        [SERIES_TELEMETRY] = "update,epoch"};
+
+    text_append(out, "%s", heads[kind]);
+    for (int i = 0; i < TELEMETRY_VALUES && kind == SERIES_TELEMETRY; i++)
+        text_append(out, ",%s", telemetry_names[i]);
+    text_append(out, "\n");
+}
+
 static void begin(struct series *series)
 {
+    static const char *const names[] = {"losses", "epochs", "telemetry"};
     struct text *out = &series->text;
 
     series->begun = true;
-    if (series->csv && series->epochs)
-        text_append(out, "epoch,update,train_loss,train_top1,test_loss,test_top1,test_top5,"
-                         "gradient_evaluations,seconds\n");
-    else if (series->csv)
-        text_append(out, "update,epoch,loss,perturbed_loss,lr,sigma,seconds\n");
+    if (series->csv)
+        put_head(out, series->kind);
     else
-        text_append(out, "{\"job\":%lld,\"%s\":[\n", (long long)series->job,
-                    series->epochs ? "epochs" : "losses");
+        text_append(out, "{\"job\":%lld,\"%s\":[\n", (long long)series->job, names[series->kind]);
 }
 
 static void end(struct series *series, bool more)
@@ -238,17 +291,17 @@ static int advance_bucket(struct series *series, struct db_reader *reader, struc
 static int advance(struct series *series, struct db_reader *reader, struct err *err)
 {
     int64_t n = series->left < BLOCK_ROWS ? series->left : BLOCK_ROWS, before = series->taken;
-    int rc;
+    uint64_t after = (uint64_t)series->after;
+    int rc = 0;
 
-    if (series->bucket && !series->epochs)
+    if (series->bucket && series->kind == SERIES_LOSSES)
         return advance_bucket(series, reader, err);
-    if (n > 0 && series->epochs)
+    if (n > 0 && series->kind == SERIES_LOSSES)
+        rc = db_losses_each(reader, series->job, after, n, take_loss, series, err);
+    else if (n > 0 && series->kind == SERIES_EPOCHS)
         rc = db_epochs_each(reader, series->job, series->after, n, take_epoch, series, err);
     else if (n > 0)
-        rc =
-            db_losses_each(reader, series->job, (uint64_t)series->after, n, take_loss, series, err);
-    else
-        rc = 0;
+        rc = db_telemetry_each(reader, series->job, after, n, take_telemetry, series, err);
     if (rc == 0 && series->taken - before < BLOCK_ROWS)
         end(series, series->limited && series->left == 0);
     return rc;
@@ -294,12 +347,27 @@ static void series_close(void *context)
     free(series);
 }
 
-/* Rows behind `after`, as the job's summary knows them. */
-static int64_t series_rows(const struct series *series, const struct db_job *job)
+/* Sets `of`: rows behind `after`; losses and epochs as the job's summary knows them. The job must
+ * be there. */
+static int count_rows(struct request *request, struct series *series, struct err *err)
 {
-    int64_t rows = (series->epochs ? job->epoch : (int64_t)job->updates_done) - series->after;
+    struct db_reader *reader;
+    struct db_job job;
+    int rc = readers_take(request->api->readers, &reader, err);
 
-    return rows < 0 ? 0 : rows;
+    if (rc)
+        return rc;
+    rc = db_job_get(reader, request->id, &job, err);
+    if (!rc) {
+        series->of =
+            (series->kind == SERIES_EPOCHS ? job.epoch : (int64_t)job.updates_done) - series->after;
+        series->of = series->of < 0 ? 0 : series->of;
+        db_job_free(&job);
+    }
+    if (!rc && series->kind == SERIES_TELEMETRY)
+        rc = db_telemetry_count(reader, series->job, (uint64_t)series->after, &series->of, err);
+    readers_give(request->api->readers, reader);
+    return rc;
 }
 
 /* Buckets of losses are whole spans of the database unless they are shorter. */
@@ -307,7 +375,7 @@ static int64_t bucket_of(const struct series *series, int64_t rows, int64_t buck
 {
     int64_t part = series->after % DB_SPAN_ROWS, bucket = (rows + buckets - 1) / buckets;
 
-    if (series->epochs || bucket <= DB_SPAN_ROWS)
+    if (series->kind != SERIES_LOSSES || bucket <= DB_SPAN_ROWS)
         return bucket;
     bucket = (rows + part + buckets - 1) / buckets;
     return (bucket + DB_SPAN_ROWS - 1) / DB_SPAN_ROWS * DB_SPAN_ROWS;
@@ -323,36 +391,29 @@ static void thin(struct series *series, int64_t points, struct reply *reply)
                  (long long)series->left);
 }
 
-static int series_start(struct request *request, struct reply *reply, bool epochs, struct err *err)
+static int series_start(struct request *request, struct reply *reply, enum series_kind kind,
+                        struct err *err)
 {
     static const char *const types[] = {"application/json", "text/csv", NULL};
     const struct query_value *value = request->value, *format = &value[SERIES_FORMAT];
-    struct series *series;
-    struct db_reader *reader;
-    struct db_job job;
-    int rc = readers_take(request->api->readers, &reader, err);
+    struct series *series = calloc(1, sizeof *series);
+    int rc;
 
-    if (rc)
-        return rc;
-    rc = db_job_get(reader, request->id, &job, err);
-    readers_give(request->api->readers, reader);
-    if (rc)
-        return rc;
-    series = calloc(1, sizeof *series);
-    if (!series) {
-        db_job_free(&job);
+    if (!series)
         return err_no_memory(err);
-    }
-    *series = (struct series){.api = request->api, .job = request->id, .epochs = epochs};
+    *series = (struct series){.api = request->api, .job = request->id, .kind = kind};
     series->after = value[SERIES_AFTER].number;
-    series->of = series_rows(series, &job);
+    rc = count_rows(request, series, err);
+    if (rc) {
+        free(series);
+        return rc;
+    }
     series->limited = value[SERIES_LIMIT].number < series->of;
     series->left = series->limited ? value[SERIES_LIMIT].number : series->of;
     series->shown = -1;
     series->csv = format->given ? format->number == 1 : negotiate(request->accept, types) == 1;
     if (value[SERIES_POINTS].given)
         thin(series, value[SERIES_POINTS].number, reply);
-    db_job_free(&job);
     reply->type = series->csv ? "text/csv; charset=utf-8" : "application/json";
     reply_header(reply, "Vary", "Accept");
     reply->stream = (struct stream){series_read, series_close, series, -1};
@@ -361,10 +422,15 @@ static int series_start(struct request *request, struct reply *reply, bool epoch
 
 int losses_get(struct request *request, struct reply *reply, struct err *err)
 {
-    return series_start(request, reply, false, err);
+    return series_start(request, reply, SERIES_LOSSES, err);
 }
 
 int epochs_get(struct request *request, struct reply *reply, struct err *err)
 {
-    return series_start(request, reply, true, err);
+    return series_start(request, reply, SERIES_EPOCHS, err);
+}
+
+int telemetry_get(struct request *request, struct reply *reply, struct err *err)
+{
+    return series_start(request, reply, SERIES_TELEMETRY, err);
 }

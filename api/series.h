@@ -7,5 +7,6 @@
 
 void loss_json(struct text *out, const struct db_loss *loss);
 void epoch_json(struct text *out, const struct db_epoch *epoch);
+void telemetry_json(struct text *out, const struct telemetry *telemetry);
 
 #endif

@@ -26,6 +26,13 @@ static int record_update(void *context, const struct engine_update *update, stru
     return note(recorder, db_loss_add(recorder->db, recorder->job, &loss, err));
 }
 
+static int record_telemetry(void *context, const struct telemetry *telemetry, struct err *err)
+{
+    struct recorder *recorder = context;
+
+    return note(recorder, db_telemetry_add(recorder->db, recorder->job, telemetry, err));
+}
+
 static int record_epoch(void *context, const struct engine_epoch *epoch, struct err *err)
 {
     struct recorder *recorder = context;
@@ -68,6 +75,7 @@ struct engine_sink record_sink(struct recorder *recorder)
 {
     return (struct engine_sink){.context = recorder,
                                 .update = record_update,
+                                .telemetry = record_telemetry,
                                 .epoch = record_epoch,
                                 .checkpoint = record_checkpoint,
                                 .message = record_message};

@@ -27,6 +27,27 @@ static int read_epoch(struct db_reader *reader, int64_t job, int64_t number, str
     return 0;
 }
 
+static int read_telemetry(struct db_reader *reader, int64_t job, int64_t number,
+                          struct telemetry *out, struct err *err)
+{
+    static const char text[] =
+        "SELECT " DB_TELEMETRY_COLUMNS " FROM telemetry WHERE job = ? AND updates = ?";
+    sqlite3_stmt *row;
+    int code = sql_query(&reader->rows, &row, err, text, "ii", job, number);
+
+    if (!code)
+        code = sql_step(&reader->rows, row, err);
+    if (code < 0)
+        return code;
+    if (code == 0)
+        return err_set(err, ERR_CORRUPT,
+                       "damaged file %.300s: job %lld has lost the telemetry of update %lld",
+                       reader->rows.path, (long long)job, (long long)number);
+    db_read_telemetry(row, 0, out);
+    sql_done(row);
+    return 0;
+}
+
 /* `text` is the statement's until its next step. */
 static int read_event(struct db_reader *reader, sqlite3_stmt *row, struct db_event *out,
                       struct err *err)
@@ -43,6 +64,8 @@ static int read_event(struct db_reader *reader, sqlite3_stmt *row, struct db_eve
     };
     if (out->kind == EVENT_EPOCH)
         return read_epoch(reader, out->job, number, &out->epoch, err);
+    if (out->kind == EVENT_TELEMETRY)
+        return read_telemetry(reader, out->job, number, &out->telemetry, err);
     out->checkpoint_update = (uint64_t)number;
     return 0;
 }
@@ -161,13 +184,15 @@ static int start_events(struct merge *merge, int64_t job, int64_t sequence, int6
                         struct err *err)
 {
     static const char of_all[] =
-        "SELECT " EVENT_COLUMNS " FROM event WHERE sequence > ? ORDER BY sequence LIMIT ?";
+        "SELECT " EVENT_COLUMNS
+        " FROM event WHERE sequence > ? AND kind <> ? ORDER BY sequence LIMIT ?";
     static const char of_job[] =
         "SELECT " EVENT_COLUMNS " FROM event WHERE job = ?3 AND sequence > ?1 ORDER BY sequence "
         "LIMIT ?2";
     struct sql *sql = &merge->reader->rows;
     int code = job ? sql_query(sql, &merge->events, err, of_job, "iii", sequence, limit, job)
-                   : sql_query(sql, &merge->events, err, of_all, "ii", sequence, limit);
+                   : sql_query(sql, &merge->events, err, of_all, "iii", sequence,
+                               (int64_t)EVENT_TELEMETRY, limit);
 
     return code ? code : next_event(merge, err);
 }

@@ -13,10 +13,11 @@ static int remove_beyond(struct db_writer *writer, int64_t job, int64_t updates,
     static const char losses[] = "DELETE FROM loss WHERE job = ? AND updates > ?";
     static const char spans[] = "DELETE FROM span WHERE job = ? AND number > ?";
     static const char epochs[] = "DELETE FROM epoch WHERE job = ? AND updates > ?";
+    static const char telemetry[] = "DELETE FROM telemetry WHERE job = ? AND updates > ?";
     static const char events[] =
         "DELETE FROM event WHERE job = ?1 AND "
         "(kind = ?2 AND number > (SELECT coalesce(max(epoch), 0) FROM epoch WHERE job = ?1) OR "
-        "kind = ?3 AND number > ?4)";
+        "kind IN (?3, ?4) AND number > ?5)";
     int code = sql_run(&writer->rows, err, losses, "ii", job, updates);
 
     if (code)
@@ -26,8 +27,10 @@ static int remove_beyond(struct db_writer *writer, int64_t job, int64_t updates,
     if (!code)
         code = sql_run(&writer->rows, err, epochs, "ii", job, updates);
     if (!code)
-        code = sql_run(&writer->rows, err, events, "iiii", job, (int64_t)EVENT_EPOCH,
-                       (int64_t)EVENT_CHECKPOINT, updates);
+        code = sql_run(&writer->rows, err, telemetry, "ii", job, updates);
+    if (!code)
+        code = sql_run(&writer->rows, err, events, "iiiii", job, (int64_t)EVENT_EPOCH,
+                       (int64_t)EVENT_CHECKPOINT, (int64_t)EVENT_TELEMETRY, updates);
     return code;
 }
 

@@ -150,6 +150,12 @@ struct backend_class {
     int (*execute)(struct backend *backend, const struct pass *passes, int n, struct err *err);
 
     int (*step)(struct backend *backend, const struct step *step, struct err *err);
+
+    /* Writes the weights that a pass with this perturbation computes with to `to`, of layout->size.
+     */
+    int (*materialise)(struct backend *backend, const struct layout *layout,
+                       const struct vector *weights, const struct perturbation *perturbation,
+                       struct vector *to, struct err *err);
 };
 
 /* Every backend begins with this. */

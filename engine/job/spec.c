@@ -270,6 +270,23 @@ static const struct spec_field evaluate_fields[] = {
 static const struct spec_object evaluate_object = {.doc = "When the whole test set is evaluated.",
                                                    FIELDS(evaluate_fields)};
 
+static const struct spec_field telemetry_fields[] = {
+    {.name = "every_updates",
+     .type = SPEC_INT,
+     .offset = offsetof(struct job_telemetry, every_updates),
+     .min = 0,
+     .max = 1e9,
+     .doc = "Updates between two measurements; 0: none. One costs about as much as drawing the "
+            "noise again and reading each gradient once."},
+};
+
+static const struct spec_object telemetry_object = {
+    .doc = "When the perturbation is measured: the losses of the update's clean and perturbed "
+           "batch, the norms of the perturbation and of both gradients, the cosine between them, "
+           "and by how much the Fisher numbers scale the filters' noise. What a method does not "
+           "have is null.",
+    FIELDS(telemetry_fields)};
+
 /* the job */
 
 static const char *const devices[] = {
@@ -394,6 +411,11 @@ static const struct spec_field job_fields[] = {
      .offset = offsetof(struct engine_job, evaluate),
      .object = &evaluate_object,
      .doc = "When the whole test set is evaluated."},
+    {.name = "telemetry",
+     .type = SPEC_OBJECT,
+     .offset = offsetof(struct engine_job, telemetry),
+     .object = &telemetry_object,
+     .doc = "When the perturbation is measured."},
 };
 
 static const struct spec_object job_object = {

@@ -141,6 +141,8 @@ static int open_all(struct engine_run *run, struct err *err)
     if (!rc)
         rc = open_vectors(run, err);
     if (!rc)
+        rc = telemetry_open(run, err);
+    if (!rc)
         rc = run_programs_open(run, err);
     if (!rc)
         rc = snapshot_open(run, err);
@@ -191,6 +193,7 @@ void engine_run_close(struct engine_run *run)
     if (!run)
         return;
     run_programs_close(run);
+    telemetry_close(run);
     close_vectors(run);
     if (run->backend)
         run->class->close(run->backend);

@@ -80,6 +80,10 @@ struct engine_run {
     double result[RECIPE_TERMS_MAX][MODEL_OUTPUTS]; /* raw room for outputs of either type */
     struct snapshot snapshot;
 
+    struct vector *perturbed; /* for telemetry; NULL where there is none */
+    double *fisher_scales;    /* one a filter, and raw room; NULL likewise */
+    struct telemetry telemetry;
+
     uint64_t update; /* done */
     struct run_progress progress;
     double checkpoint_seconds; /* clock at the last checkpoint */
@@ -124,6 +128,18 @@ void snapshot_close(struct engine_run *run);
 int snapshot_load(struct engine_run *run, struct err *err); /* room → vectors */
 int run_write_checkpoint(struct engine_run *run, bool final, struct err *err);
 
+/* telemetry.c */
+int telemetry_open(struct engine_run *run, struct err *err);
+void telemetry_close(struct engine_run *run);
+/* Whether the update under way is measured. */
+bool telemetry_due(const struct engine_run *run);
+/* Measures the passes that were run, before the weights are changed; losses are added later. */
+int telemetry_measure(struct engine_run *run, double sigma, struct err *err);
+
+/* update.c: the perturbation of a term's pass in the update under way. */
+struct perturbation run_perturbation(const struct engine_run *run, int term, double sigma);
+/* A term's share of the samples of its batch: 1 unless it is a part. */
+double run_share(const struct engine_run *run, int term);
 /* update.c: gather, pass, step, tell. A loss that is not finite: ERR_DIVERGED. */
 int run_update(struct engine_run *run, struct err *err);
 /* Loads batch b of a split into *batch. Tells the sink of files that cannot be used. */

@@ -27,7 +27,7 @@ static int load_batches(struct engine_run *run, struct err *err)
     return rc;
 }
 
-static struct perturbation perturbation_of(const struct engine_run *run, int term, double sigma)
+struct perturbation run_perturbation(const struct engine_run *run, int term, double sigma)
 {
     const struct recipe_term *t = &run->recipe.term[term];
     struct perturbation out = {.kind = t->perturbation};
@@ -77,7 +77,7 @@ static int execute_wave(struct engine_run *run, int wave, double sigma, struct e
             outputs[n][o] = &run->result[t][o];
         passes[n] = (struct pass){.program = program_of(&run->training[n], samples),
                                   .weights = run->weights,
-                                  .perturbation = perturbation_of(run, t, sigma),
+                                  .perturbation = run_perturbation(run, t, sigma),
                                   .states = run->states,
                                   .move_statistics = term->move_statistics,
                                   .statistics_momentum = run->job.batch_norm.momentum,
@@ -89,8 +89,7 @@ static int execute_wave(struct engine_run *run, int wave, double sigma, struct e
     return run->class->execute(run->backend, passes, n, err);
 }
 
-/* A part's share of its batch. */
-static double share_of(const struct engine_run *run, int term)
+double run_share(const struct engine_run *run, int term)
 {
     int64_t begin, samples = samples_of(run, term, &begin);
 
@@ -121,7 +120,7 @@ static int change_weights(struct engine_run *run, double lr, struct err *err)
 
     for (int t = 0; t < run->recipe.n_terms; t++) {
         const struct recipe_term *term = &run->recipe.term[t];
-        double share = share_of(run, t);
+        double share = run_share(run, t);
 
         if (term->weight != 0 || term->feeds_fisher)
             terms[step.n_terms++] =
@@ -139,7 +138,7 @@ static double loss_of(const struct engine_run *run, int term)
 
     for (int part = 0; part < run->recipe.term[term].parts; part++)
         loss += run_real(run, &run->result[term + part][MODEL_OUTPUT_LOSS]) *
-                share_of(run, term + part);
+                run_share(run, term + part);
     return loss;
 }
 
@@ -174,12 +173,30 @@ static int check_finite(const struct engine_run *run, struct err *err)
     return 0;
 }
 
-static int tell(struct engine_run *run, const struct engine_update *update, struct err *err)
+static int tell_telemetry(struct engine_run *run, const struct engine_update *update,
+                          struct err *err)
+{
+    struct telemetry *telemetry = &run->telemetry;
+    bool clean = run->recipe.loss_term != run->recipe.perturbed_term;
+
+    telemetry->update = update->update;
+    telemetry->epoch = update->epoch;
+    telemetry->known[TELEMETRY_CLEAN_LOSS] = clean;
+    telemetry->value[TELEMETRY_CLEAN_LOSS] = clean ? update->loss : 0;
+    telemetry->known[TELEMETRY_PERTURBED_LOSS] = update->has_perturbed;
+    telemetry->value[TELEMETRY_PERTURBED_LOSS] = update->perturbed_loss;
+    return run->sink.telemetry ? run->sink.telemetry(run->sink.context, telemetry, err) : 0;
+}
+
+static int tell(struct engine_run *run, const struct engine_update *update, bool measured,
+                struct err *err)
 {
     int rc = 0;
 
     if (run->sink.update)
         rc = run->sink.update(run->sink.context, update, err);
+    if (!rc && measured)
+        rc = tell_telemetry(run, update, err);
     return rc ? rc : check_finite(run, err);
 }
 
@@ -189,6 +206,7 @@ int run_update(struct engine_run *run, struct err *err)
     double lr = schedule_lr(&run->job.schedule, run->job.optimizer.lr, &run->span, run->update);
     double sigma = recipe_sigma(&run->job.method, run->update, run->total);
     int perturbed = run->recipe.perturbed_term, rc;
+    bool measured;
     struct engine_update report = {.epoch =
                                        (int64_t)(run->update / run->span.updates_per_epoch) + 1,
                                    .has_perturbed = perturbed >= 0,
@@ -198,6 +216,9 @@ int run_update(struct engine_run *run, struct err *err)
     rc = load_batches(run, err);
     for (int wave = 0; wave < recipe_waves(&run->recipe) && !rc; wave++)
         rc = execute_wave(run, wave, sigma, err);
+    if (!rc && telemetry_due(run))
+        rc = telemetry_measure(run, sigma, err);
+    measured = telemetry_due(run);
     if (!rc)
         rc = change_weights(run, lr, err);
     if (rc)
@@ -209,5 +230,5 @@ int run_update(struct engine_run *run, struct err *err)
     if (perturbed >= 0)
         report.perturbed_loss = loss_of(run, perturbed);
     report.seconds = clock_seconds() - start;
-    return tell(run, &report, err);
+    return tell(run, &report, measured, err);
 }

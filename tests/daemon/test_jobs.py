@@ -270,8 +270,8 @@ class Left(support.Case):
         return list(csv.DictReader(io.StringIO(answer.body.decode(), newline="")))
 
     def test_series_as_csv_and_json_agree(self):
-        daemon, path = self.finished()
-        for series, key in (("losses", "update"), ("epochs", "epoch")):
+        daemon, path = self.finished(telemetry={"every_updates": 3})
+        for series, key in (("losses", "update"), ("epochs", "epoch"), ("telemetry", "update")):
             rows = daemon.get(f"{path}/{series}")[series]
             table = self.table(daemon, f"{path}/{series}")
             self.assertEqual(len(table), len(rows))
@@ -280,6 +280,31 @@ class Left(support.Case):
                 for name, value in row.items():
                     if isinstance(value, float):
                         self.assertEqual(float(line[name]), value, name)
+
+    def test_telemetry_has_what_a_method_has(self):
+        daemon = self.start("--workers", "2")
+        numbers = {method: daemon.submit(job(method, telemetry={"every_updates": 4}))
+                   for method in support.METHODS}
+        adapted = {"fisher_scale_min", "fisher_scale_median", "fisher_scale_max"}
+        noisy = {"perturbed_loss", "perturbation_norm", "perturbed_gradient_norm"}
+        clean = {"clean_loss", "gradient_norm"}
+        known = {"sgd": clean, "rwp": noisy, "arwp": noisy | adapted}
+        for method, number in numbers.items():
+            daemon.wait(number)
+            rows = daemon.get(f"/v1/jobs/{number}/telemetry")["telemetry"]
+            self.assertEqual([row["update"] for row in rows], [4, 8, 12])
+            losses = daemon.losses(number)
+            for row in rows:
+                expected = known.get(method, clean | noisy | {"cosine"} |
+                                     (adapted if method == "m-arwp" else set()))
+                told = {name for name, value in row.items() if value is not None}
+                self.assertEqual(told - {"update", "epoch"}, expected, method)
+                loss = losses[row["update"] - 1]
+                self.assertIn(loss["loss"], (row["clean_loss"], row["perturbed_loss"]))
+            part = daemon.get(f"/v1/jobs/{number}/telemetry?after=4&limit=1")
+            self.assertEqual((part["telemetry"], part["next_after"]), (rows[1:2], 8))
+        thin = daemon.get(f"/v1/jobs/{daemon.submit(job())}/telemetry?points=10")
+        self.assertEqual(thin["telemetry"], [])
 
     def test_a_series_can_be_read_in_parts_and_thinned(self):
         daemon, path = self.finished()

@@ -10,7 +10,7 @@
 
 struct seen {
     int64_t last;
-    int n, kinds[5];
+    int n, kinds[EVENT_TELEMETRY + 1];
     uint64_t last_update;
     struct db_event event[SEEN_MAX]; /* text is not kept */
     char text[8][1200];              /* of the first eight with one */

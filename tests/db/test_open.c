@@ -39,7 +39,7 @@ static void the_files_are_as_promised(void **state)
 
         assert_int_equal(
             place_number(place, name, "SELECT journal_mode = 'wal' FROM pragma_journal_mode"), 1);
-        assert_int_equal(place_number(place, name, "PRAGMA user_version"), i == 0 ? 2 : 1);
+        assert_int_equal(place_number(place, name, "PRAGMA user_version"), i == 0 ? 3 : 1);
     }
     place_check(place);
 }
@@ -257,8 +257,60 @@ static void a_newer_version_is_refused(void **state)
     place_sql(place, "checkpoints.db", "PRAGMA user_version = 1");
     place_sql(place, "rwpd.db", "PRAGMA user_version = 99");
     assert_refused(db_open(&db, place->state, NULL, err), ERR_UNSUPPORTED, "rwpd.db");
-    place_sql(place, "rwpd.db", "PRAGMA user_version = 2");
+    place_sql(place, "rwpd.db", "PRAGMA user_version = 3");
     place_open(place, NULL);
+}
+
+/* The schema's first steps, as they are in the program. */
+extern const char db_schema_rwpd_1[], db_schema_rwpd_2[];
+
+/* What an older version left: a running job with two losses, one of them beyond its checkpoint. */
+static void migrate_from(struct place *place, int version)
+{
+    struct telemetry telemetry = {.update = 3, .epoch = 1, .known = {[TELEMETRY_COSINE] = true}};
+    struct db_job job;
+    int64_t n;
+
+    assert_int_equal(mkdir(place->state, 0700), 0);
+    place_sql(place, "rwpd.db", db_schema_rwpd_1);
+    if (version == 2)
+        place_sql(place, "rwpd.db", db_schema_rwpd_2);
+    place_sql(place, "rwpd.db",
+              version == 2 ? "PRAGMA user_version = 2" : "PRAGMA user_version = 1");
+    place_sql(place, "rwpd.db",
+              "PRAGMA application_id = 0x72777064;"
+              "INSERT INTO store VALUES (1, '0123456789abcdef0123456789abcdef', 4, 2);"
+              "INSERT INTO job (name, state, priority, parameters, created_ms, updates, spec) "
+              "VALUES ('old', 1, 0, 10, 1, 5, '{}');"
+              "INSERT INTO loss VALUES (1, 1, 2, 1, 0.5, NULL, 0.1, 0, 0.1);"
+              "INSERT INTO loss VALUES (1, 2, 3, 1, 0.25, NULL, 0.1, 0, 0.1);"
+              "INSERT INTO event VALUES (1, 1, 0, 1, 0, NULL, NULL);"
+              "INSERT INTO event VALUES (4, 1, 4, 1, NULL, NULL, 'hello')");
+    place_open(place, NULL);
+    assert_int_equal(place_number(place, "rwpd.db", "PRAGMA user_version"), 3);
+    assert_int_equal(place_number(place, "rwpd.db", "SELECT count(*) FROM loss"), 2);
+    assert_int_equal(place_number(place, "rwpd.db", "SELECT sequence FROM store"), 4);
+    job = get_job(place, 1);
+    assert_string_equal(job.name, "old");
+    db_job_free(&job);
+    /* And it takes what the new version has. */
+    assert_ok(db_job_set_state(place->db, 1, JOB_QUEUED, NULL, err));
+    assert_ok(db_job_set_state(place->db, 1, JOB_RUNNING, NULL, err));
+    assert_ok(db_telemetry_add(place->db, 1, &telemetry, err));
+    place_reopen(place);
+    assert_ok(db_telemetry_count(place->reader, 1, 0, &n, err));
+    assert_int_equal(n, 1);
+    place_check(place);
+}
+
+static void a_file_of_version_1_is_migrated(void **state)
+{
+    migrate_from(*state, 1);
+}
+
+static void a_file_of_version_2_is_migrated(void **state)
+{
+    migrate_from(*state, 2);
 }
 
 static void an_interrupted_creation_is_completed(void **state)
@@ -305,6 +357,8 @@ int main(void)
         TEST(damage_that_the_writer_meets_stops_writing),
         TEST(a_file_of_another_program_is_left_alone),
         TEST(a_newer_version_is_refused),
+        TEST(a_file_of_version_1_is_migrated),
+        TEST(a_file_of_version_2_is_migrated),
         TEST(an_interrupted_creation_is_completed),
         TEST(a_lock_at_opening_is_told),
     };

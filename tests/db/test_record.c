@@ -222,12 +222,90 @@ static void series_are_read_in_pieces(void **state)
     assert_int_equal(epochs.n, 2);
 }
 
+static struct telemetry telemetry_of(uint64_t update)
+{
+    struct telemetry telemetry = {.update = update, .epoch = (int64_t)update / 10 + 1};
+
+    for (int i = 0; i < TELEMETRY_VALUES; i++) {
+        telemetry.known[i] = ((uint64_t)i + update) % 3 != 0;
+        telemetry.value[i] = telemetry.known[i] ? (double)update / (i + 1) : 0;
+    }
+    telemetry.known[TELEMETRY_COSINE] = true;
+    telemetry.value[TELEMETRY_COSINE] = update % 2 ? (double)NAN : 0.25;
+    return telemetry;
+}
+
+static int expect_telemetry(void *context, const struct telemetry *have)
+{
+    uint64_t *next = context;
+    struct telemetry want = telemetry_of(++*next);
+
+    assert_int_equal(have->update, want.update);
+    assert_int_equal(have->epoch, want.epoch);
+    assert_memory_equal(have->known, want.known, sizeof want.known);
+    for (int i = 0; i < TELEMETRY_VALUES; i++)
+        assert_true(isnan(want.value[i]) ? isnan(have->value[i]) : have->value[i] == want.value[i]);
+    return 0;
+}
+
+static void assert_telemetry(struct place *place, int64_t job, uint64_t updates)
+{
+    uint64_t last = 0, part = 4;
+    int64_t n;
+
+    assert_ok(db_telemetry_each(place->reader, job, 0, INT64_MAX, expect_telemetry, &last, err));
+    assert_int_equal(last, updates);
+    assert_ok(db_telemetry_count(place->reader, job, 0, &n, err));
+    assert_int_equal(n, updates);
+    assert_int_equal(place_number(place, "rwpd.db", "SELECT count(*) FROM event WHERE kind = 5"),
+                     updates);
+    if (updates < 10)
+        return;
+    assert_ok(db_telemetry_each(place->reader, job, 4, 3, expect_telemetry, &part, err));
+    assert_int_equal(part, 7);
+}
+
+static int see_telemetry(void *context, const struct db_event *event)
+{
+    uint64_t *next = context;
+
+    return event->kind == EVENT_TELEMETRY ? expect_telemetry(next, &event->telemetry) : 0;
+}
+
+static void telemetry_comes_back_and_is_told(void **state)
+{
+    struct place *place = *state;
+    struct telemetry telemetry = telemetry_of(1);
+    uint64_t seen = 0, of_all = 0;
+    int64_t job;
+
+    place_open(place, NULL);
+    job = add_job(place, "j", 0);
+    assert_refused(db_telemetry_add(place->db, job, &telemetry, err), ERR_CONFLICT, "not running");
+    assert_ok(db_job_set_state(place->db, job, JOB_RUNNING, NULL, err));
+    for (uint64_t update = 1; update <= 40; update++) {
+        telemetry = telemetry_of(update);
+        assert_ok(db_telemetry_add(place->db, job, &telemetry, err));
+        if (update == 17) /* once more: it is replaced */
+            assert_ok(db_telemetry_add(place->db, job, &telemetry, err));
+    }
+    place_reopen(place);
+    assert_telemetry(place, job, 40);
+    assert_ok(db_events_each(place->reader, job, 0, 1000, see_telemetry, &seen, err));
+    assert_int_equal(seen, 40);
+    assert_ok(db_events_each(place->reader, 0, 0, 1000, see_telemetry, &of_all, err));
+    assert_int_equal(of_all, 0);
+}
+
 static void record_to(struct place *place, int64_t id, uint64_t from, uint64_t to)
 {
     for (uint64_t update = from; update <= to; update++) {
         struct db_loss loss = loss_of(update);
 
+        struct telemetry telemetry = telemetry_of(update);
+
         assert_ok(db_loss_add(place->db, id, &loss, err));
+        assert_ok(db_telemetry_add(place->db, id, &telemetry, err));
         if (update % 10 == 0) {
             struct db_epoch epoch = epoch_of((int64_t)update / 10);
 
@@ -264,6 +342,7 @@ static void a_claim_takes_back_to(struct place *place, int64_t id, uint64_t from
     assert_int_equal(claim.from_update, from);
     free(claim.spec);
     assert_losses(place, id, from);
+    assert_telemetry(place, id, from);
     assert_ok(db_epochs_each(place->reader, id, 0, 100, collect_epoch, &epochs, err));
     assert_int_equal(epochs.n, from / 10);
     assert_int_equal(place_number(place, "rwpd.db", "SELECT count(*) FROM event WHERE kind = 2"),
@@ -321,15 +400,11 @@ static void a_full_queue_blocks_and_drops_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(losses_come_back_with_nan_and_infinities),
-        TEST(closing_commits_what_is_queued),
-        TEST(rows_appear_soon_by_themselves),
-        TEST(only_running_jobs_record),
-        TEST(the_summary_follows_what_is_recorded),
-        TEST(a_loss_that_is_nan_is_the_last_loss),
-        TEST(an_epoch_that_comes_again_is_replaced),
-        TEST(series_are_read_in_pieces),
-        TEST(a_resumed_job_has_one_history),
+        TEST(losses_come_back_with_nan_and_infinities), TEST(closing_commits_what_is_queued),
+        TEST(rows_appear_soon_by_themselves),           TEST(only_running_jobs_record),
+        TEST(the_summary_follows_what_is_recorded),     TEST(a_loss_that_is_nan_is_the_last_loss),
+        TEST(an_epoch_that_comes_again_is_replaced),    TEST(series_are_read_in_pieces),
+        TEST(telemetry_comes_back_and_is_told),         TEST(a_resumed_job_has_one_history),
         TEST(a_full_queue_blocks_and_drops_nothing),
     };
 

@@ -87,6 +87,7 @@ static void read_setting(struct golden_run *run, char *line)
         {"label_smoothing", &job->label_smoothing, NULL},
         {"samples", NULL, &job->method.samples},
         {"bn_momentum", &job->batch_norm.momentum, NULL},
+        {"telemetry", NULL, &job->telemetry.every_updates},
         {"label_noise", &job->dataset.label_noise, NULL},
         {"batch_size", NULL, &job->batch_size},
         {"epochs", NULL, &job->epochs},
@@ -168,6 +169,16 @@ static void read_epoch(struct golden_run *run, char *line)
     epoch->test_top5 = golden_number(&line);
 }
 
+static void read_telemetry(struct golden_run *run, char *line)
+{
+    struct golden_telemetry *telemetry =
+        grown(&run->telemetry, &run->n_telemetry, sizeof *telemetry);
+
+    telemetry->update = golden_integer(&line);
+    for (int i = 0; i < TELEMETRY_VALUES; i++)
+        telemetry->value[i] = golden_number(&line);
+}
+
 static void read_tensor(struct golden_run *run, char *line)
 {
     struct golden_tensor *tensor = grown(&run->tensors, &run->n_tensors, sizeof *tensor);
@@ -214,6 +225,8 @@ static void check_counts(const struct golden_run *run)
 
     assert_int_equal(run->n_epochs, (updates + batches - 1) / batches);
     assert_int_equal(run->n_updates, updates);
+    if (job->telemetry.every_updates)
+        assert_int_equal(run->n_telemetry, updates / job->telemetry.every_updates);
     assert_int_equal(run->n_steps, (run->n_updates + 9) / 10);
     assert_true(run->n_tensors > 0);
 }
@@ -223,8 +236,9 @@ struct golden_run *golden_run_open(const char *name)
     static const struct {
         const char *kind;
         void (*read)(struct golden_run *run, char *line);
-    } kinds[] = {{"kind", read_choice}, {"setting", read_setting}, {"update", read_update},
-                 {"step", read_step},   {"epoch", read_epoch},     {"tensor", read_tensor}};
+    } kinds[] = {{"kind", read_choice},  {"setting", read_setting}, {"update", read_update},
+                 {"step", read_step},    {"epoch", read_epoch},     {"telemetry", read_telemetry},
+                 {"tensor", read_tensor}};
     struct golden_run *run = calloc(1, sizeof *run);
     char path[32];
 
@@ -250,6 +264,7 @@ void golden_run_close(struct golden_run *run)
     free(run->updates);
     free(run->steps);
     free(run->epochs);
+    free(run->telemetry);
     free(run->tensors);
     free(run);
 }

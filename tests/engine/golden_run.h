@@ -21,6 +21,11 @@ struct golden_epoch {
     double train_loss, train_top1, test_loss, test_top1, test_top5;
 };
 
+struct golden_telemetry {
+    uint64_t update;
+    double value[TELEMETRY_VALUES]; /* NaN: there is none */
+};
+
 /* A tensor's fingerprint. */
 struct golden_tensor {
     uint64_t update;
@@ -35,10 +40,11 @@ struct golden_tensor {
 
 struct golden_run {
     struct engine_job job; /* the run's settings; every other member at its default */
-    int n_updates, n_steps, n_epochs, n_tensors;
+    int n_updates, n_steps, n_epochs, n_telemetry, n_tensors;
     struct golden_update *updates;
     struct golden_step *steps;
     struct golden_epoch *epochs;
+    struct golden_telemetry *telemetry;
     struct golden_tensor *tensors;
 };
 

@@ -78,10 +78,23 @@ static void on_message(void *context, const char *text)
     record->n_messages++;
 }
 
+static int on_telemetry(void *context, const struct telemetry *telemetry, struct err *err)
+{
+    struct record *record = context;
+
+    (void)err;
+    assert_true(record->n_telemetry < RECORD_TELEMETRY_MAX);
+    /* Of the update that was told just before. */
+    assert_int_equal(telemetry->update, record->update[record->n_updates - 1].update);
+    record->telemetry[record->n_telemetry++] = *telemetry;
+    return 0;
+}
+
 struct engine_sink record_sink(struct record *record)
 {
     return (struct engine_sink){.context = record,
                                 .update = on_update,
+                                .telemetry = on_telemetry,
                                 .epoch = on_epoch,
                                 .checkpoint = on_checkpoint,
                                 .message = on_message};

@@ -5,13 +5,16 @@
 #include "base/err.h"
 #include "engine/run.h"
 
-#define RECORD_UPDATES_MAX 4096
-#define RECORD_EPOCHS_MAX  256
+#define RECORD_UPDATES_MAX   4096
+#define RECORD_EPOCHS_MAX    256
+#define RECORD_TELEMETRY_MAX 256
 
 struct record {
     int n_updates, n_epochs, n_checkpoints, n_messages;
     struct engine_update update[RECORD_UPDATES_MAX];
     struct engine_epoch epoch[RECORD_EPOCHS_MAX];
+    int n_telemetry;
+    struct telemetry telemetry[RECORD_TELEMETRY_MAX];
     struct checkpoint checkpoint; /* a copy of the newest one */
     bool final;                   /* whether the run called it so */
 

@@ -90,6 +90,24 @@ static void schedules_agree(void **state)
     }
 }
 
+static void telemetry_agrees(void **state)
+{
+    (void)state;
+    assert_int_equal(ours->n_telemetry, golden->n_telemetry);
+    for (int i = 0; i < golden->n_telemetry; i++) {
+        const struct golden_telemetry *want = &golden->telemetry[i];
+        const struct telemetry *have = &ours->telemetry[i];
+
+        assert_int_equal(have->update, want->update);
+        for (int v = 0; v < TELEMETRY_VALUES; v++) {
+            if (have->known[v] == isnan(want->value[v]))
+                fail_msg("%s is told for %s", telemetry_names[v], name);
+            agree(have->known[v] ? have->value[v] : NAN, want->value[v], telemetry_names[v],
+                  want->update);
+        }
+    }
+}
+
 static void every_epoch_agrees(void **state)
 {
     (void)state;
@@ -175,6 +193,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_state_agrees_after_one_update),
         cmocka_unit_test(schedules_agree),
         cmocka_unit_test(every_loss_agrees),
+        cmocka_unit_test(telemetry_agrees),
         cmocka_unit_test(every_epoch_agrees),
         cmocka_unit_test(the_state_agrees_at_the_end),
     };

@@ -77,7 +77,8 @@ static size_t variant_bytes(const char *name)
                  {"schedule", sizeof(struct job_schedule)},
                  {"batch_norm", sizeof(struct job_batch_norm)},
                  {"checkpoint", sizeof(struct job_checkpoint)},
-                 {"evaluate", sizeof(struct job_evaluate)}};
+                 {"evaluate", sizeof(struct job_evaluate)},
+                 {"telemetry", sizeof(struct job_telemetry)}};
 
     for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
         if (!strcmp(sizes[i].name, name))

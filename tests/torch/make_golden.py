@@ -12,6 +12,7 @@ The files are lines of words, so that C reads them with sscanf. A run's file hol
     setting NAME VALUE
     update U LOSS PERTURBED_LOSS               U updates done, from 1
     step U LR SIGMA                            every tenth update
+    telemetry U VALUE…                         each so many updates; NaN: there is none
     epoch E TRAIN_LOSS TRAIN_TOP1 TEST_LOSS TEST_TOP1 TEST_TOP5
     tensor U ROLE NAME N SUM SQUARES (AT VALUE)…  of the state after the first and last update;
                                                   Fisher numbers are one a filter, and one an
@@ -52,7 +53,8 @@ RUNS["uneven"] = Run(methods.Settings("m-arwp", sigma=0.05, ramp=3.0, lambda_=0.
 def small(method, **changes):
     """200 updates in batches of 32, the last of each pass of 22."""
     changes = {"batch_size": 32, "epochs": 40, "lr": 0.05, **changes}
-    return Run(methods.Settings(method, **changes), seed=7, train_limit=150, width=4, blocks=(1, 1))
+    return Run(methods.Settings(method, **changes), seed=7, train_limit=150, width=4, blocks=(1, 1),
+               telemetry=40)
 
 
 # One setting each that the demonstration does not have.
@@ -152,7 +154,8 @@ def setting_lines(run):
     for name in ("rho", "sigma", "ramp", "lambda_", "eta", "beta", "lr", "momentum",
                  "weight_decay", "batch_size", "epochs"):
         yield line("setting", name.rstrip("_"), getattr(run.settings, name))
-    for name in ("seed", "train_limit", "label_noise", "width"):
+    extra = ("telemetry",) if run.telemetry else ()
+    for name in ("seed", "train_limit", "label_noise", "width", *extra):
         yield line("setting", name, getattr(run, name))
 
 
@@ -167,6 +170,8 @@ def run_lines(run):
         yield line("update", training.done, update.loss, update.perturbed_loss)
         if training.done % 10 == 1:
             yield line("step", training.done, update.lr, update.sigma)
+        if run.telemetry and training.done % run.telemetry == 0:
+            yield line("telemetry", training.done, *methods.telemetry(training))
         if training.done in (1, training.total):
             yield from state_lines(training)
         if training.done % training.batches.per_pass == 0 or training.done == training.total:

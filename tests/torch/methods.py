@@ -96,6 +96,7 @@ class Training:
         self.optimizer = settings.make_optimizer(self.params)
         self.total = settings.updates or settings.epochs * batches.per_pass
         self.done = 0
+        self.seen = {}  # of the last update: gradients and offsets, for telemetry()
 
     # --- one pass -----------------------------------------------------------------------------
 
@@ -128,10 +129,13 @@ class Training:
         loss, correct, grads = 0.0, 0, [torch.zeros_like(p) for p in self.params]
         for part in range(parts):
             own = index[n * part // parts:n * (part + 1) // parts]
-            result = self._pass_at(self._noise(first_term + part, sigma), own, move_statistics)
+            offsets = self._noise(first_term + part, sigma)
+            self.seen["offsets"].append(offsets)
+            result = self._pass_at(offsets, own, move_statistics)
             share = len(own) / n
             loss, correct = loss + share * result[0], correct + result[1]
             grads = [g + share * own_grad for g, own_grad in zip(grads, result[2])]
+        self.seen["perturbed"] = grads
         return loss, correct, grads
 
     def _moves(self, perturbed, default="clean"):
@@ -176,13 +180,16 @@ class Training:
 
     def _sgd(self, sigma):
         loss, correct, grads = self._pass(self.batches[self.done])
+        self.seen["clean"] = grads
         return loss, math.nan, correct, grads
 
     def _sam(self, sigma, ascent=None):
         index = self.batches[self.done]
         loss, correct, grads = self._pass(index, self._moves(False))
         offsets = (ascent or self._ascent)(grads)
+        self.seen.update(clean=grads, offsets=[offsets])
         perturbed, _, grads = self._pass_at(offsets, index, self._moves(True))
+        self.seen["perturbed"] = grads
         return loss, perturbed, correct, grads
 
     def _asam(self, sigma):
@@ -205,6 +212,7 @@ class Training:
         loss, correct, clean = self._pass(self.batches[2 * self.done], self._moves(False))
         perturbed, _, noisy = self._noisy(1, self.batches[2 * self.done + 1], sigma,
                                           self._moves(True))
+        self.seen["clean"] = clean
         share = self.settings.lambda_
         mixed = [share * a + (1 - share) * b for a, b in zip(noisy, clean)]
         self._last_noisy = noisy
@@ -240,13 +248,15 @@ class Training:
     def update(self):
         lr, sigma = self.lr(), self.sigma()
         method = getattr(self, "_" + self.settings.method.replace("-", "_"))
+        self.seen = {"offsets": [], "fisher": [f.clone() for f in self.fisher]}
         loss, perturbed, correct, grads = method(sigma)
         for param, grad in zip(self.params, grads):
-            param.grad = grad
+            param.grad = grad.clone()  # clipping changes it in place
         if self.settings.clip_norm > 0:
             nn.utils.clip_grad_norm_(self.params, self.settings.clip_norm)
         self.optimizer.param_groups[0]["lr"] = lr
         self.optimizer.step()
+        self.seen.update(loss=loss, perturbed_loss=perturbed)
         slot = 2 * self.done if self.settings.method in MIXED else self.done
         self.done += 1
         return Update(loss, perturbed, correct, len(self.batches[slot]), lr, sigma)
@@ -257,6 +267,29 @@ def means(updates):
     samples = sum(u.samples for u in updates)
     return (sum(u.loss * u.samples for u in updates) / samples,
             sum(u.correct for u in updates) / samples)
+
+
+def telemetry(training):
+    """What the last update measured, in the engine's order; NaN where there is no such thing."""
+    seen, settings = training.seen, training.settings
+
+    def flat(tensors):
+        return torch.cat([t.reshape(-1) for t in tensors])
+
+    clean, perturbed = (flat(seen[k]) if k in seen else None for k in ("clean", "perturbed"))
+    has_clean_loss = settings.method not in ("rwp", "arwp") or training._moves(False, "perturbed")
+    squares = [flat(offsets).square().sum().item() for offsets in seen["offsets"]]
+    values = [seen["loss"] if has_clean_loss else math.nan, seen["perturbed_loss"],
+              math.sqrt(sum(squares) / len(squares)) if squares else math.nan,
+              clean.norm().item() if clean is not None else math.nan,
+              perturbed.norm().item() if perturbed is not None else math.nan,
+              torch.cosine_similarity(clean, perturbed, dim=0).item()
+              if clean is not None and perturbed is not None else math.nan]
+    if settings.method not in ("arwp", "m-arwp"):
+        return values + [math.nan] * 3
+    scales = flat([1 / torch.sqrt(1 + settings.eta * f.reshape(len(f), -1).sum(1))
+                   for f in seen["fisher"] if f.dim() > 1])
+    return values + [scales.min().item(), scales.quantile(0.5).item(), scales.max().item()]
 
 
 def evaluate(model, images, labels):

@@ -17,6 +17,7 @@ class Run:
     label_noise: float = 0.2
     width: int = 8
     blocks: tuple = (1, 1, 1)
+    telemetry: int = 0  # updates between two measurements
 
     def digits(self, dtype=torch.float64):
         return data.Digits(self.seed, self.train_limit, self.label_noise, dtype)

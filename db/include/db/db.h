@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/telemetry.h"
 #include "base/tensor.h"
 
 struct db;
@@ -157,6 +158,9 @@ struct db_epoch {
  * epoch that was recorded before is replaced. */
 int db_loss_add(struct db *db, int64_t job, const struct db_loss *loss, struct err *err);
 int db_epoch_add(struct db *db, int64_t job, const struct db_epoch *epoch, struct err *err);
+/* Becomes an event, too; one that was recorded before is replaced. */
+int db_telemetry_add(struct db *db, int64_t job, const struct telemetry *telemetry,
+                     struct err *err);
 /* A message becomes an event, of a job in any state; longer than 1,000 bytes is cut. */
 int db_message_add(struct db *db, int64_t job, const char *text, struct err *err);
 
@@ -236,24 +240,39 @@ int db_epochs_each(struct db_reader *reader, int64_t job, int64_t after, int64_t
                    int (*each)(void *context, const struct db_epoch *epoch), void *context,
                    struct err *err);
 
+/* *n: how many there are after `after`. */
+int db_telemetry_count(struct db_reader *reader, int64_t job, uint64_t after, int64_t *n,
+                       struct err *err);
+int db_telemetry_each(struct db_reader *reader, int64_t job, uint64_t after, int64_t limit,
+                      int (*each)(void *context, const struct telemetry *telemetry), void *context,
+                      struct err *err);
+
 /* Events: one sequence of numbers over all jobs, growing in the order of commits. */
-enum db_event_kind { EVENT_STATE, EVENT_LOSS, EVENT_EPOCH, EVENT_CHECKPOINT, EVENT_MESSAGE };
+enum db_event_kind {
+    EVENT_STATE,
+    EVENT_LOSS,
+    EVENT_EPOCH,
+    EVENT_CHECKPOINT,
+    EVENT_MESSAGE,
+    EVENT_TELEMETRY
+};
 
 struct db_event {
     int64_t sequence, job, wall_ms; /* wall_ms 0 for losses */
     enum db_event_kind kind;
-    enum job_state state;  /* STATE */
-    const char *text;      /* STATE: reason, MESSAGE; may be NULL */
-    struct db_loss loss;   /* LOSS */
-    struct db_epoch epoch; /* EPOCH */
+    enum job_state state;       /* STATE */
+    const char *text;           /* STATE: reason, MESSAGE; may be NULL */
+    struct db_loss loss;        /* LOSS */
+    struct db_epoch epoch;      /* EPOCH */
+    struct telemetry telemetry; /* TELEMETRY */
     /* CHECKPOINT; STATE running: the update that it goes on from, what was recorded beyond it is
      * gone */
     uint64_t checkpoint_update;
 };
 
 /* Events after `sequence` in order, at most `limit`: of one job, or (job 0) of all jobs without
- * their losses. Cheap when nothing is new, and when the reader is up to date with a job of many
- * losses. */
+ * their losses and telemetry. Cheap when nothing is new, and when the reader is up to date with a
+ * job of many losses. */
 int db_events_each(struct db_reader *reader, int64_t job, int64_t sequence, int64_t limit,
                    int (*each)(void *context, const struct db_event *event), void *context,
                    struct err *err);

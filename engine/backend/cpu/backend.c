@@ -14,6 +14,7 @@ static void cpu_close(struct backend *backend)
     cpu_memory_close(&cpu->arena[0]);
     cpu_memory_close(&cpu->arena[1]);
     cpu_memory_close(&cpu->squares);
+    cpu_noise_room_close(&cpu->noise);
     if (cpu->stream)
         dnnl_stream_destroy(cpu->stream);
     if (cpu->engine)
@@ -126,7 +127,7 @@ static int cpu_vector_read(const struct vector *vector, size_t offset, size_t n,
         .vector_open = cpu_vector_open, .vector_close = cpu_vector_close,                          \
         .vector_write = cpu_vector_write, .vector_read = cpu_vector_read,                          \
         .program_open = cpu_program_open, .program_close = cpu_program_close,                      \
-        .execute = cpu_execute, .step = cpu_step,                                                  \
+        .execute = cpu_execute, .step = cpu_step, .materialise = cpu_materialise_vector,           \
     }
 
 const struct backend_class backend_cpu = CPU_CLASS(cpu_open);

@@ -34,6 +34,12 @@ void cpu_memory_close(struct memory *memory);
 /* How a program stores activations (kernels/kernels.h says more). */
 enum cpu_layout { CPU_LAYOUT_BEST, CPU_LAYOUT_BY_CHANNEL, CPU_LAYOUT_BY_IMAGE };
 
+/* Scratch memory of `cpu_materialise`. */
+struct noise_room {
+    double *squares;
+    float *scale;
+};
+
 struct cpu_backend {
     struct backend base;
     enum cpu_layout layout; /* of all programs */
@@ -47,7 +53,8 @@ struct cpu_backend {
     /* Where programs keep what lives during a pass only: a pass uses the first, and the one beside
      * it the second. */
     struct memory arena[2];
-    struct memory squares; /* of a clipped gradient's rows; empty until one is */
+    struct memory squares;   /* of a clipped gradient's rows; empty until one is */
+    struct noise_room noise; /* of cpu_materialise_vector; empty until it is called */
 };
 
 struct vector {
@@ -81,12 +88,6 @@ void cpu_team_wait(struct team *team);
 /* dnnl.c: an error of oneDNN's as one of ours. */
 int cpu_dnnl_error(struct err *err, dnnl_status_t status, const char *what);
 
-/* Scratch memory of `cpu_materialise`. */
-struct noise_room {
-    double *squares;
-    float *scale;
-};
-
 int cpu_noise_room_open(struct noise_room *room, const struct layout *layout, struct err *err);
 void cpu_noise_room_close(struct noise_room *room);
 
@@ -104,6 +105,10 @@ struct materialise {
 
 void cpu_materialise(const struct materialise *m);
 int cpu_step(struct backend *backend, const struct step *step, struct err *err);
+/* One layout for all calls of a backend. */
+int cpu_materialise_vector(struct backend *backend, const struct layout *layout,
+                           const struct vector *weights, const struct perturbation *perturbation,
+                           struct vector *to, struct err *err);
 
 /* program.c, pass.c: members of `backend_cpu`. */
 int cpu_program_open(struct backend *backend, const struct graph *graph,

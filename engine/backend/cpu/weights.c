@@ -157,6 +157,31 @@ void cpu_materialise(const struct materialise *m)
     }
 }
 
+int cpu_materialise_vector(struct backend *backend, const struct layout *layout,
+                           const struct vector *weights, const struct perturbation *perturbation,
+                           struct vector *to, struct err *err)
+{
+    struct cpu_backend *cpu = (struct cpu_backend *)backend;
+    int rc = 0;
+
+    if (weights->n != layout->size || to->n != layout->size)
+        return err_set(err, ERR_INVALID, "materialise: a vector does not have the layout's size");
+    if (!cpu->noise.scale)
+        rc = cpu_noise_room_open(&cpu->noise, layout, err);
+    if (rc)
+        return rc;
+    cpu_materialise(&(struct materialise){.kernels = cpu->kernels,
+                                          .threads = cpu->step_threads,
+                                          .layout = layout,
+                                          .weights = weights->data,
+                                          .perturbation = perturbation,
+                                          .room = &cpu->noise,
+                                          .to = to->data});
+    if (threads_for(cpu->step_threads, layout->size) > 1)
+        cpu->workers = true;
+    return 0;
+}
+
 static int check(const struct step *s, struct err *err)
 {
     size_t size = s->layout->size;

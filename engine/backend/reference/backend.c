@@ -72,6 +72,17 @@ static int vector_read(const struct vector *vector, size_t offset, size_t n, voi
     return code;
 }
 
+static int materialise(struct backend *backend, const struct layout *layout,
+                       const struct vector *weights, const struct perturbation *perturbation,
+                       struct vector *to, struct err *err)
+{
+    (void)backend;
+    if (weights->n != layout->size || to->n != layout->size)
+        return err_set(err, ERR_INVALID, "materialise: a vector does not have the layout's size");
+    reference_materialise(layout, weights, perturbation, to->data);
+    return 0;
+}
+
 const struct backend_class backend_reference = {
     .name = "reference",
     .real = REAL_F64,
@@ -85,4 +96,5 @@ const struct backend_class backend_reference = {
     .program_close = reference_program_close,
     .execute = reference_execute,
     .step = reference_step,
+    .materialise = materialise,
 };

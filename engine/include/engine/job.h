@@ -124,6 +124,10 @@ struct job_evaluate {
     int64_t every_epochs; /* on the whole test set; the last epoch always is */
 };
 
+struct job_telemetry {
+    int64_t every_updates; /* 0: never */
+};
+
 enum device_kind { DEVICE_AUTO, DEVICE_CPU, DEVICE_REFERENCE };
 enum precision { PRECISION_AUTO, PRECISION_FP32, PRECISION_FP64 };
 
@@ -147,6 +151,7 @@ struct engine_job {
     struct job_batch_norm batch_norm;
     struct job_checkpoint checkpoint;
     struct job_evaluate evaluate;
+    struct job_telemetry telemetry;
 };
 
 /* The root description. Static. */

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/telemetry.h"
 #include "base/tensor.h"
 #include "engine/job.h"
 
@@ -46,6 +47,8 @@ struct engine_epoch {
 struct engine_sink {
     void *context;
     int (*update)(void *context, const struct engine_update *update, struct err *err);
+    /* After the update that it is of, each job.telemetry.every_updates. */
+    int (*telemetry)(void *context, const struct telemetry *telemetry, struct err *err);
     int (*epoch)(void *context, const struct engine_epoch *epoch, struct err *err);
     /* `checkpoint` is the run's and valid during the call only. `final`: the run is finished. */
     int (*checkpoint)(void *context, const struct checkpoint *checkpoint, bool final,
