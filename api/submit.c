@@ -43,6 +43,16 @@ static bool check_key(struct request *request, struct reply *reply)
     return false;
 }
 
+static void tell_problems(struct reply *reply)
+{
+    const struct spec_problems *problems = reply->problems;
+
+    if (problems->n)
+        problem_set(reply, 422, "invalid", "%d thing%s about this job %s wrong",
+                    problems->n + problems->more, problems->n > 1 ? "s" : "",
+                    problems->n > 1 ? "are" : "is");
+}
+
 bool body_parse(struct request *request, struct reply *reply, const struct spec_object *spec,
                 void *out)
 {
@@ -71,12 +81,8 @@ static bool read_job(struct request *request, struct reply *reply, void *job)
         return false;
     if (reply->problems->n == 0)
         service->check(service->context, job, add_problem, reply->problems);
-    if (reply->problems->n == 0)
-        return true;
-    problem_set(reply, 422, "invalid", "%d thing%s about this job %s wrong",
-                reply->problems->n + reply->problems->more, reply->problems->n > 1 ? "s" : "",
-                reply->problems->n > 1 ? "are" : "is");
-    return false;
+    tell_problems(reply);
+    return reply->problems->n == 0;
 }
 
 /* Equal jobs have equal ones, however their JSON was written. */
@@ -90,6 +96,28 @@ static void fingerprint(const char *spec, char out[65])
     sha256_digest(&hash, sizeof digest, digest);
     for (size_t i = 0; i < sizeof digest; i++)
         snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* The job with all that the service fills in, and its JSON anew. What is wrong is told in the
+ * reply.
+ */
+static int prepare(struct request *request, struct reply *reply, void *job, char **spec,
+                   struct err *err)
+{
+    const struct api_service *service = request->api->service;
+    int rc;
+
+    if (!service->prepare)
+        return 0;
+    rc = service->prepare(service->context, job, add_problem, reply->problems, err);
+    if (rc)
+        return rc;
+    tell_problems(reply);
+    if (reply->problems->n)
+        return 0;
+    free(*spec);
+    *spec = NULL;
+    return spec_json_write(service->job_spec, job, spec, err);
 }
 
 int job_post(struct request *request, struct reply *reply, struct err *err)
@@ -110,7 +138,10 @@ int job_post(struct request *request, struct reply *reply, struct err *err)
     rc = spec_json_write(service->job_spec, job, &spec, err);
     if (rc)
         return rc;
-    fingerprint(spec, digest);
+    fingerprint(spec, digest); /* of what was asked: what is filled in may differ the next time */
+    rc = prepare(request, reply, job, &spec, err);
+    if (rc || reply->problems->n)
+        return rc;
     submission.spec = spec;
     submission.fingerprint = request->idempotency_key ? digest : NULL;
     rc = service->submit(service->context, &submission, &request->id, &existing, err);

@@ -5,6 +5,7 @@
 #include "api/spec_json.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "initial.h"
 #include "queue_inside.h"
 #include "record.h"
 
@@ -79,6 +80,8 @@ static int train(struct slot *slot, const struct db_claim *claim, const struct e
 
     if (!rc && claim->from_update)
         rc = restore(slot, run, claim, &out->err);
+    else if (!rc)
+        rc = initial_load(slot->reader, job, run, &out->err);
     if (!rc) {
         measure(slot, job, facts, row, claim->from_update);
         rc = engine_run_train(run, &slot->request, &outcome, &out->err);

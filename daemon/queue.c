@@ -1,3 +1,4 @@
+#include "initial.h"
 #include "queue_inside.h"
 
 #include <stdlib.h>
@@ -169,6 +170,13 @@ int queue_wait(struct queue *queue, double seconds)
     return left;
 }
 
+int queue_prepare(struct queue *queue, struct engine_job *job,
+                  void (*problem)(void *to, const char *pointer, const char *message), void *to,
+                  struct err *err)
+{
+    return initial_prepare(queue->db, job, problem, to, err);
+}
+
 int queue_submit(struct queue *queue, const struct engine_job *job, const char *spec,
                  const char *idempotency_key, const char *fingerprint, int64_t *id, bool *existing,
                  struct err *err)
@@ -180,6 +188,9 @@ int queue_submit(struct queue *queue, const struct engine_job *job, const char *
                              .threads = (int)job->threads,
                              .idempotency_key = idempotency_key,
                              .fingerprint = fingerprint,
+                             .init_job = job->init_from.job,
+                             .init_update = job->init_from.update,
+                             .init_upload = job->init_from.upload,
                              .queue_limit = queue->options.queue_limit};
     int rc = engine_job_facts(job, &facts, err);
 

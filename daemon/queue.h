@@ -41,6 +41,12 @@ void queue_close(struct queue *queue);
 
 enum queue_action { QUEUE_CANCEL, QUEUE_PAUSE, QUEUE_RESUME };
 
+/* Fills in which checkpoint is the newest where a job begins with another one's weights; tells what
+ * is wrong with what it begins with. */
+int queue_prepare(struct queue *queue, struct engine_job *job,
+                  void (*problem)(void *to, const char *pointer, const char *message), void *to,
+                  struct err *err);
+
 /* Durable. `spec` is *job as normalised JSON. */
 int queue_submit(struct queue *queue, const struct engine_job *job, const char *spec,
                  const char *idempotency_key, const char *fingerprint, int64_t *id, bool *existing,

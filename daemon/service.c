@@ -33,6 +33,13 @@ static int check(void *context, const void *job,
     return engine_job_check(job, problem, to);
 }
 
+static int prepare(void *context, void *job,
+                   void (*problem)(void *to, const char *pointer, const char *message), void *to,
+                   struct err *err)
+{
+    return queue_prepare(context, job, problem, to, err);
+}
+
 static int facts(void *context, const void *job, struct api_facts *out, struct err *err)
 {
     struct engine_job_facts found;
@@ -81,6 +88,7 @@ void service_fill(struct api_service *out, struct queue *queue, int workers)
                                 .job_spec = engine_job_spec(),
                                 .job_bytes = sizeof(struct engine_job),
                                 .check = check,
+                                .prepare = prepare,
                                 .facts = facts,
                                 .submit = submit,
                                 .control = control,

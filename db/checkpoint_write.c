@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/text.h"
 #include "checksum.h"
 #include "inside.h"
 
@@ -37,16 +38,42 @@ int db_checkpoint_latest(struct db_writer *writer, int64_t job, int64_t *updates
 
 /* ---- Into checkpoints.db ---- */
 
+/* ",600,900,": updates whose checkpoints jobs begin with that have none of their own yet. */
+static int find_pinned(struct db_writer *writer, int64_t job, struct text *out, struct err *err)
+{
+    static const char text[] = "SELECT DISTINCT init_update FROM job WHERE init_job = ? AND "
+                               "init_job <> 0 AND state IN (?, ?, ?) "
+                               "AND checkpoint_updates = 0";
+    sqlite3_stmt *statement;
+    int code = sql_query(&writer->rows, &statement, err, text, "iiii", job, (int64_t)JOB_QUEUED,
+                         (int64_t)JOB_RUNNING, (int64_t)JOB_PAUSED);
+
+    text_append(out, ",");
+    while (!code && (code = sql_step(&writer->rows, statement, err)) == 1) {
+        text_append(out, "%lld,", (long long)sqlite3_column_int64(statement, 0));
+        code = 0;
+    }
+    if (!code && out->failed)
+        code = err_no_memory(err);
+    return code;
+}
+
 static int make_room(struct db_writer *writer, const struct checkpoint_op *op, struct err *err)
 {
     static const char same[] = "DELETE FROM checkpoint WHERE job = ? AND updates = ?";
     static const char old[] = "DELETE FROM checkpoint WHERE job = ?1 AND id NOT IN (SELECT id "
-                              "FROM checkpoint WHERE job = ?1 ORDER BY updates DESC LIMIT ?2)";
+                              "FROM checkpoint WHERE job = ?1 ORDER BY updates DESC LIMIT ?2) "
+                              "AND instr(?3, ',' || updates || ',') = 0";
+    struct text pinned = {0};
     int code =
         sql_run(&writer->checkpoints, err, same, "ii", op->op.job, (int64_t)op->checkpoint->update);
 
     if (!code)
-        code = sql_run(&writer->checkpoints, err, old, "ii", op->op.job, op->keep - 1);
+        code = find_pinned(writer, op->op.job, &pinned, err);
+    if (!code)
+        code =
+            sql_run(&writer->checkpoints, err, old, "iit", op->op.job, op->keep - 1, pinned.data);
+    text_free(&pinned);
     return code;
 }
 

@@ -61,17 +61,44 @@ static int check_limit(struct db_writer *writer, int64_t limit, struct err *err)
     return 0;
 }
 
+static int check_source(struct db_writer *writer, const struct db_new_job *job, struct err *err)
+{
+    static const char text[] = "SELECT 1 FROM checkpoint WHERE job = ? AND updates = ?";
+    int64_t owner = job->init_job ? job->init_job : -job->init_upload;
+    sqlite3_stmt *statement;
+    int code;
+
+    if (owner == 0)
+        return 0;
+    code = sql_query(&writer->checkpoints, &statement, err, text, "ii", owner,
+                     job->init_job ? job->init_update : DB_UPLOAD_UPDATE);
+    if (!code)
+        code = sql_step(&writer->checkpoints, statement, err);
+    if (code < 0)
+        return code;
+    sql_done(statement);
+    if (code == 1)
+        return 0;
+    if (job->init_upload)
+        return err_set(err, ERR_CONFLICT, "upload %lld is no longer there",
+                       (long long)job->init_upload);
+    return err_set(err, ERR_CONFLICT, "job %lld no longer has a checkpoint of update %lld",
+                   (long long)job->init_job, (long long)job->init_update);
+}
+
 static int insert_row(struct db_writer *writer, struct insert_op *insert, struct err *err)
 {
     static const char text[] =
         "INSERT INTO job (name, state, priority, parameters, threads, created_ms, updates, "
-        "idempotency_key, fingerprint, spec) VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?, ?)";
+        "idempotency_key, fingerprint, spec, init_job, init_update, init_upload) "
+        "VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     const struct db_new_job *job = insert->job;
     struct db_event_row event = {
         .kind = EVENT_STATE, .wall_ms = clock_wall_ms(), .state = JOB_QUEUED, .number = -1};
-    int code = sql_run(&writer->rows, err, text, "tiiiiittt", job->name, job->priority,
-                       job->parameters, (int64_t)job->threads, event.wall_ms, (int64_t)job->updates,
-                       job->idempotency_key, job->fingerprint, job->spec);
+    int code =
+        sql_run(&writer->rows, err, text, "tiiiiitttiii", job->name, job->priority, job->parameters,
+                (int64_t)job->threads, event.wall_ms, (int64_t)job->updates, job->idempotency_key,
+                job->fingerprint, job->spec, job->init_job, job->init_update, job->init_upload);
 
     if (code)
         return code;
@@ -91,6 +118,8 @@ static int apply_insert(struct db_writer *writer, struct db_op *op, struct err *
     if (code)
         return code < 0 ? code : 0;
     code = check_limit(writer, insert->job->queue_limit, err);
+    if (!code)
+        code = check_source(writer, insert->job, err);
     return code ? code : insert_row(writer, insert, err);
 }
 

@@ -64,12 +64,23 @@ static void check_either(struct check *check)
         report(check, "/schedule/warmup_epochs", "give warmup_updates or warmup_epochs, not both");
 }
 
+static void check_init_from(struct check *check)
+{
+    const struct job_init_from *from = &check->job->init_from;
+
+    if (from->job > 0 && from->upload > 0)
+        report(check, "/init_from/upload", "the weights are those of a checkpoint already");
+    if (from->job == 0 && from->update > 0)
+        report(check, "/init_from/update", "says nothing without a job");
+}
+
 /* What does not depend on the dataset. */
 static void check_plain(struct check *check)
 {
     check_device(check);
     check_optimizer(check);
     check_either(check);
+    check_init_from(check);
 }
 
 static void check_dataset(struct check *check, const struct dataset_info *info)

@@ -270,6 +270,32 @@ static const struct spec_field evaluate_fields[] = {
 static const struct spec_object evaluate_object = {.doc = "When the whole test set is evaluated.",
                                                    FIELDS(evaluate_fields)};
 
+static const struct spec_field init_from_fields[] = {
+    {.name = "job",
+     .type = SPEC_INT,
+     .offset = offsetof(struct job_init_from, job),
+     .min = 0,
+     .max = 9007199254740991,
+     .doc = "A job whose checkpoint has the weights; 0: none."},
+    {.name = "update",
+     .type = SPEC_INT,
+     .offset = offsetof(struct job_init_from, update),
+     .min = 0,
+     .max = 9007199254740991,
+     .doc = "That checkpoint's update; 0: the newest there is when the job is submitted."},
+    {.name = "upload",
+     .type = SPEC_INT,
+     .offset = offsetof(struct job_init_from, upload),
+     .min = 0,
+     .max = 9007199254740991,
+     .doc = "Weights that were uploaded, in place of a checkpoint; 0: none."},
+};
+
+static const struct spec_object init_from_object = {
+    .doc = "Weights and running statistics to begin with, in place of those that the seed draws. "
+           "The optimizer, the Fisher numbers and the schedule begin anew.",
+    FIELDS(init_from_fields)};
+
 static const struct spec_field telemetry_fields[] = {
     {.name = "every_updates",
      .type = SPEC_INT,
@@ -416,6 +442,11 @@ static const struct spec_field job_fields[] = {
      .offset = offsetof(struct engine_job, telemetry),
      .object = &telemetry_object,
      .doc = "When the perturbation is measured."},
+    {.name = "init_from",
+     .type = SPEC_OBJECT,
+     .offset = offsetof(struct engine_job, init_from),
+     .object = &init_from_object,
+     .doc = "Weights to begin with."},
 };
 
 static const struct spec_object job_object = {

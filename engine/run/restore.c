@@ -2,6 +2,7 @@
  * before anything changes. */
 #include <string.h>
 
+#include "job/weights.h"
 #include "run/state.h"
 
 static const char *role_name(enum tensor_role role)
@@ -131,4 +132,61 @@ int engine_run_restore(struct engine_run *run, const struct checkpoint *checkpoi
     run->update = checkpoint->update;
     run->progress = progress;
     return 0;
+}
+
+/* ---- Weights to begin with ---- */
+
+struct complaint {
+    struct err *err;
+    int n;
+};
+
+static void complain(void *context, const char *pointer, const char *message)
+{
+    struct complaint *complaint = context;
+
+    (void)pointer;
+    if (complaint->n++ == 0)
+        err_set(complaint->err, ERR_INVALID, "%s", message);
+}
+
+/* Rounded to the backend's type, as a cast does it. */
+static void take_over(const struct engine_run *run, const struct tensor *tensor,
+                      unsigned char *room)
+{
+    size_t n = tensor_elements(tensor);
+
+    for (size_t i = 0; i < n; i++) {
+        double value = tensor->type == TENSOR_F32 ? (double)((const float *)tensor->data)[i]
+                                                  : ((const double *)tensor->data)[i];
+
+        if (run->class->real == REAL_F32)
+            ((float *)(void *)room)[i] = (float)value;
+        else
+            ((double *)(void *)room)[i] = value;
+    }
+}
+
+static void take_all(const struct engine_run *run, const struct checkpoint *in,
+                     const struct graph_tensor *wanted, const struct layout *layout,
+                     unsigned char *room)
+{
+    for (int i = 0; i < layout->n; i++) {
+        size_t offset = layout->tensor[i].offset * real_bytes(run->class->real);
+
+        take_over(run, weights_find(in->tensors, in->n_tensors, &wanted[i]), room + offset);
+    }
+}
+
+int engine_run_begin_from(struct engine_run *run, const struct checkpoint *checkpoint,
+                          struct err *err)
+{
+    struct complaint complaint = {.err = err};
+
+    if (weights_compare(run->graph, checkpoint->tensors, checkpoint->n_tensors, complain,
+                        &complaint))
+        return ERR_INVALID;
+    take_all(run, checkpoint, run->graph->params, run->params, run->snapshot.weights);
+    take_all(run, checkpoint, run->graph->states, run->states_layout, run->snapshot.states);
+    return snapshot_load(run, err);
 }

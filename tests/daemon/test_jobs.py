@@ -94,6 +94,41 @@ class Jobs(support.Case):
             self.assertAlmostEqual(rate, 0.001 * share, 12)
         self.assertEqual(daemon.epochs(made["id"])[-1]["update"], 12)
 
+    def test_a_job_begins_with_anothers_weights(self):
+        daemon = self.start()
+        source = daemon.submit(job("m-rwp", 4, checkpoint={"every_epochs": 1, "keep": 2}))
+        daemon.wait(source)
+        small = {"kind": "sgd", "lr": 1e-9, "weight_decay": 0}
+        made = daemon.post("/v1/jobs", job(updates=1, epochs=0, optimizer=small,
+                                           init_from={"job": source}), 201)
+        self.assertEqual(made["spec"]["init_from"], {"job": source, "update": 20, "upload": 0})
+        daemon.wait(made["id"])
+        have, want = (support.read_safetensors(daemon.expect(
+            200, "GET", f"/v1/jobs/{number}/checkpoints/latest").body)
+                      for number in (made["id"], source))
+        for name, (kind, shape, data) in have.items():
+            if name.endswith((".weight", ".bias")):
+                pairs = zip(*(memoryview(d).cast("f") for d in (data, want[name][2])))
+                self.assertTrue(all(abs(a - b) < 1e-6 for a, b in pairs), name)
+        earlier = daemon.submit(job(init_from={"job": source, "update": 15}))
+        self.assertEqual(daemon.wait(earlier)["state"], "succeeded")
+
+    def test_what_does_not_fit_is_named_at_once(self):
+        daemon = self.start()
+        source = daemon.submit(job())
+        daemon.wait(source)
+        wide = job(init_from={"job": source})
+        wide["model"] = {"kind": "resnet", "width": 5, "blocks": [1, 1]}
+        errors = daemon.post("/v1/jobs", wide, 422)["errors"]
+        self.assertGreater(len(errors), 10)
+        self.assertIn({"pointer": "/init_from",
+                       "detail": "bn1.weight has the shape [4]; the model's has [5]"}, errors)
+        for wish, pointer in (({"job": 77}, "/init_from/job"), ({"update": 5}, "/init_from/update"),
+                              ({"job": source, "update": 5}, "/init_from/update"),
+                              ({"job": source, "upload": 1}, "/init_from/upload")):
+            errors = daemon.post("/v1/jobs", job(init_from=wish), 422)["errors"]
+            self.assertEqual([error["pointer"] for error in errors], [pointer])
+
     def test_the_same_key_makes_one_job(self):
         daemon = self.start()
         header = {"headers": {"Idempotency-Key": "a"}}

@@ -141,6 +141,67 @@ static void only_so_many_are_kept(void **state)
                    "no longer");
 }
 
+static int64_t add_follower(struct place *place, int64_t from, int64_t update)
+{
+    struct db_new_job job = {
+        .name = "f", .spec = "{}", .updates = 9, .init_job = from, .init_update = update};
+    bool existing;
+    int64_t id;
+
+    assert_ok(db_job_insert(place->db, &job, &id, &existing, err));
+    return id;
+}
+
+static void keep_one(struct place *place, int64_t job, uint64_t update)
+{
+    struct checkpoint *checkpoint = checkpoint_of(update, 1);
+
+    assert_ok(db_checkpoint_add(place->db, job, checkpoint, false, 1, err));
+    checkpoint_drop(checkpoint);
+}
+
+static int64_t count_of(struct place *place, int64_t job)
+{
+    char text[100];
+
+    snprintf(text, sizeof text, "SELECT count(*) FROM checkpoint WHERE job = %lld", (long long)job);
+    return place_number(place, "checkpoints.db", text);
+}
+
+/* What a job begins with is kept until it has a checkpoint of its own. */
+static void what_a_job_begins_with_is_kept(void **state)
+{
+    struct place *place = *state;
+    struct db_new_job late = {.name = "l", .spec = "{}", .updates = 9, .init_update = 1};
+    int64_t source, first, second, id;
+    struct db_claim claim;
+
+    place_open(place, NULL);
+    source = start_job(place);
+    keep_one(place, source, 1);
+    first = add_follower(place, source, 1);
+    keep_one(place, source, 2);
+    second = add_follower(place, source, 2);
+    keep_one(place, source, 3);
+    assert_int_equal(count_of(place, source), 3);
+    place_reopen(place);
+    assert_ok(db_job_set_state(place->db, source, JOB_QUEUED, NULL, err));
+    assert_ok(db_job_claim(place->db, 1, &claim, err));
+    free(claim.spec);
+    assert_int_equal(claim.id, source);
+    assert_ok(db_job_set_state(place->db, first, JOB_RUNNING, NULL, err));
+    keep_one(place, first, 4);
+    keep_one(place, source, 5); /* the first one has its own now */
+    assert_int_equal(count_of(place, source), 2);
+    assert_ok(db_job_set_state(place->db, second, JOB_CANCELLED, NULL, err));
+    keep_one(place, source, 6);
+    assert_int_equal(count_of(place, source), 1);
+    /* Nothing new begins with what has gone. */
+    late.init_job = source;
+    assert_refused(db_job_insert(place->db, &late, &id, NULL, err), ERR_CONFLICT,
+                   "no longer has a checkpoint of update 1");
+}
+
 static void ill_formed_ones_are_refused(void **state)
 {
     struct place *place = *state;
@@ -454,6 +515,7 @@ int main(void)
         TEST(tensors_are_read_in_ranges),
         TEST(only_so_many_are_kept),
         TEST(ill_formed_ones_are_refused),
+        TEST(what_a_job_begins_with_is_kept),
         TEST(the_same_update_is_replaced),
         TEST(a_run_begins_at_update_0_without_one),
         TEST(the_space_of_removed_ones_is_used_again),

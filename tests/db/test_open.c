@@ -39,7 +39,7 @@ static void the_files_are_as_promised(void **state)
 
         assert_int_equal(
             place_number(place, name, "SELECT journal_mode = 'wal' FROM pragma_journal_mode"), 1);
-        assert_int_equal(place_number(place, name, "PRAGMA user_version"), i == 0 ? 3 : 1);
+        assert_int_equal(place_number(place, name, "PRAGMA user_version"), i == 0 ? 4 : 1);
     }
     place_check(place);
 }
@@ -257,26 +257,29 @@ static void a_newer_version_is_refused(void **state)
     place_sql(place, "checkpoints.db", "PRAGMA user_version = 1");
     place_sql(place, "rwpd.db", "PRAGMA user_version = 99");
     assert_refused(db_open(&db, place->state, NULL, err), ERR_UNSUPPORTED, "rwpd.db");
-    place_sql(place, "rwpd.db", "PRAGMA user_version = 3");
+    place_sql(place, "rwpd.db", "PRAGMA user_version = 4");
     place_open(place, NULL);
 }
 
 /* The schema's first steps, as they are in the program. */
-extern const char db_schema_rwpd_1[], db_schema_rwpd_2[];
+extern const char db_schema_rwpd_1[], db_schema_rwpd_2[], db_schema_rwpd_3[];
 
 /* What an older version left: a running job with two losses, one of them beyond its checkpoint. */
 static void migrate_from(struct place *place, int version)
 {
+    char pragma[40];
     struct telemetry telemetry = {.update = 3, .epoch = 1, .known = {[TELEMETRY_COSINE] = true}};
     struct db_job job;
     int64_t n;
 
     assert_int_equal(mkdir(place->state, 0700), 0);
     place_sql(place, "rwpd.db", db_schema_rwpd_1);
-    if (version == 2)
+    if (version >= 2)
         place_sql(place, "rwpd.db", db_schema_rwpd_2);
-    place_sql(place, "rwpd.db",
-              version == 2 ? "PRAGMA user_version = 2" : "PRAGMA user_version = 1");
+    if (version >= 3)
+        place_sql(place, "rwpd.db", db_schema_rwpd_3);
+    snprintf(pragma, sizeof pragma, "PRAGMA user_version = %d", version);
+    place_sql(place, "rwpd.db", pragma);
     place_sql(place, "rwpd.db",
               "PRAGMA application_id = 0x72777064;"
               "INSERT INTO store VALUES (1, '0123456789abcdef0123456789abcdef', 4, 2);"
@@ -287,7 +290,7 @@ static void migrate_from(struct place *place, int version)
               "INSERT INTO event VALUES (1, 1, 0, 1, 0, NULL, NULL);"
               "INSERT INTO event VALUES (4, 1, 4, 1, NULL, NULL, 'hello')");
     place_open(place, NULL);
-    assert_int_equal(place_number(place, "rwpd.db", "PRAGMA user_version"), 3);
+    assert_int_equal(place_number(place, "rwpd.db", "PRAGMA user_version"), 4);
     assert_int_equal(place_number(place, "rwpd.db", "SELECT count(*) FROM loss"), 2);
     assert_int_equal(place_number(place, "rwpd.db", "SELECT sequence FROM store"), 4);
     job = get_job(place, 1);
@@ -311,6 +314,11 @@ static void a_file_of_version_1_is_migrated(void **state)
 static void a_file_of_version_2_is_migrated(void **state)
 {
     migrate_from(*state, 2);
+}
+
+static void a_file_of_version_3_is_migrated(void **state)
+{
+    migrate_from(*state, 3);
 }
 
 static void an_interrupted_creation_is_completed(void **state)
@@ -359,6 +367,7 @@ int main(void)
         TEST(a_newer_version_is_refused),
         TEST(a_file_of_version_1_is_migrated),
         TEST(a_file_of_version_2_is_migrated),
+        TEST(a_file_of_version_3_is_migrated),
         TEST(an_interrupted_creation_is_completed),
         TEST(a_lock_at_opening_is_told),
     };

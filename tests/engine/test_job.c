@@ -78,7 +78,8 @@ static size_t variant_bytes(const char *name)
                  {"batch_norm", sizeof(struct job_batch_norm)},
                  {"checkpoint", sizeof(struct job_checkpoint)},
                  {"evaluate", sizeof(struct job_evaluate)},
-                 {"telemetry", sizeof(struct job_telemetry)}};
+                 {"telemetry", sizeof(struct job_telemetry)},
+                 {"init_from", sizeof(struct job_init_from)}};
 
     for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
         if (!strcmp(sizes[i].name, name))

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -364,6 +365,127 @@ static void foreign_checkpoints_are_refused(void **state)
     record_free(piece);
 }
 
+/* --- weights to begin with -------------------------------------------------------------------- */
+
+static double element(const struct tensor *tensor, size_t i)
+{
+    return tensor->type == TENSOR_F32 ? (double)((const float *)tensor->data)[i]
+                                      : ((const double *)tensor->data)[i];
+}
+
+/* Of whatever precision, and with whatever method the source was trained: a run stopped before its
+ * first update has the source's parameters and statistics, and nothing of its past. */
+static void check_begun(const struct checkpoint *own, const struct checkpoint *source, bool exact)
+{
+    assert_int_equal(own->update, 0);
+    for (int t = 0; t < own->n_tensors; t++) {
+        const struct tensor *tensor = &own->tensors[t], *from;
+        bool model = tensor->role == TENSOR_PARAMETER || tensor->role == TENSOR_BUFFER;
+
+        if (tensor->type == TENSOR_I64)
+            continue;
+        from = model ? checkpoint_find(source, tensor->role, tensor->name) : NULL;
+        for (size_t i = 0; i < tensor_elements(tensor); i++) {
+            double want = from ? element(from, i) : 0;
+
+            assert_true(element(tensor, i) == (exact ? want : (double)(float)want));
+        }
+    }
+}
+
+static struct checkpoint *begin_from(struct record *record, const struct engine_job *job,
+                                     const struct checkpoint *source)
+{
+    struct engine_sink sink = record_sink(record);
+    enum engine_outcome outcome;
+    struct engine_run *run;
+    struct err err;
+
+    assert_int_equal(engine_run_open(&run, job, 1, &sink, &err), 0);
+    if (engine_run_begin_from(run, source, &err))
+        fail_msg("%s", err.message);
+    atomic_store(&record->request, ENGINE_STOP);
+    assert_int_equal(engine_run_train(run, &record->request, &outcome, &err), 0);
+    engine_run_close(run);
+    return &record->checkpoint;
+}
+
+static void a_run_begins_with_anothers_weights(void **state)
+{
+    (void)state;
+    for (size_t from = 0; from < ARRAY_LENGTH(devices); from++)
+        for (size_t to = 0; to < ARRAY_LENGTH(devices); to++) {
+            struct engine_job source_job = tiny_job(METHOD_M_ARWP, devices[from]);
+            struct engine_job job = tiny_job(METHOD_SAM, devices[to]);
+            struct record *source = record_new(), *own = record_new();
+
+            job.optimizer.kind = OPTIMIZER_ADAM;
+            record_run_well(source, &source_job, NULL);
+            check_begun(begin_from(own, &job, &source->checkpoint), &source->checkpoint,
+                        devices[to] == DEVICE_REFERENCE || devices[from] == DEVICE_CPU);
+            record_free(source);
+            record_free(own);
+        }
+}
+
+struct list {
+    int n;
+    char message[80][200];
+};
+
+static void collect(void *context, const char *pointer, const char *message)
+{
+    struct list *list = context;
+
+    assert_string_equal(pointer, "/init_from");
+    assert_true(list->n < 80);
+    snprintf(list->message[list->n++], 200, "%s", message);
+}
+
+static bool says(const struct list *list, const char *what)
+{
+    for (int i = 0; i < list->n; i++)
+        if (strcmp(list->message[i], what) == 0)
+            return true;
+    return false;
+}
+
+static void all_that_does_not_fit_is_named(void **state)
+{
+    struct engine_job small = tiny_job(METHOD_SGD, DEVICE_CPU), other = small;
+    struct record *source = record_new(), *record = record_new();
+    struct engine_sink sink = record_sink(record);
+    struct engine_run *run;
+    struct list list = {0};
+    struct err err;
+    int n;
+
+    (void)state;
+    record_run_well(source, &small, NULL);
+    assert_int_equal(engine_job_check_weights(&small, source->checkpoint.tensors,
+                                              source->checkpoint.n_tensors, collect, &list, &err),
+                     0);
+    other.model.blocks = (struct spec_int_list){2, {2, 1}};
+    other.model.width = 5;
+    source->checkpoint.tensors[0].name[0] = 'x'; /* conv1.weight */
+    n = engine_job_check_weights(&other, source->checkpoint.tensors, source->checkpoint.n_tensors,
+                                 collect, &list, &err);
+    assert_int_equal(n, list.n);
+    assert_true(says(&list, "conv1.weight is missing"));
+    assert_true(says(&list, "xonv1.weight is none of the model's"));
+    assert_true(says(&list, "bn1.weight has the shape [4]; the model's has [5]"));
+    assert_true(says(&list, "layer1.1.bn2.running_var is missing"));
+    assert_true(
+        says(&list, "layer2.0.conv1.weight has the shape [8,4,3,3]; the model's has [10,5,3,3]"));
+    /* The run refuses it, too, and is unchanged. */
+    assert_int_equal(engine_run_open(&run, &small, 1, &sink, &err), 0);
+    assert_int_equal(engine_run_begin_from(run, &source->checkpoint, &err), ERR_INVALID);
+    assert_string_equal(err.message, "conv1.weight is missing");
+    engine_run_close(run);
+    record_free(source);
+    record_free(record);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +498,8 @@ int main(void)
         cmocka_unit_test(a_checkpoint_by_time_resumes_too),
         cmocka_unit_test(the_order_of_the_tensors_does_not_matter),
         cmocka_unit_test(foreign_checkpoints_are_refused),
+        cmocka_unit_test(a_run_begins_with_anothers_weights),
+        cmocka_unit_test(all_that_does_not_fit_is_named),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,6 +54,11 @@ struct api_service {
     /* Calls `problem` for each combination that makes no sense; returns their number. */
     int (*check)(void *context, const void *job,
                  void (*problem)(void *to, const char *pointer, const char *message), void *to);
+    /* After a check that found nothing: fills in what only the service knows (the newest
+     * checkpoint, say), and calls `problem` for what is named and not there. May be NULL. */
+    int (*prepare)(void *context, void *job,
+                   void (*problem)(void *to, const char *pointer, const char *message), void *to,
+                   struct err *err);
     int (*facts)(void *context, const void *job, struct api_facts *out, struct err *err);
     int (*submit)(void *context, const struct api_submission *submission, int64_t *id,
                   bool *existing, struct err *err);

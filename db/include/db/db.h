@@ -95,14 +95,17 @@ struct db_new_job {
     int64_t priority;
     uint64_t updates; /* in all */
     int64_t parameters;
-    int threads;                 /* that it asks for itself; 0: its first claim decides */
-    const char *idempotency_key; /* NULL: none */
-    const char *fingerprint;     /* of the request's body, compared when a key comes again */
-    int64_t queue_limit;         /* most jobs that may be queued; ERR_LIMIT beyond; 0: no limit */
+    int threads;                   /* that it asks for itself; 0: its first claim decides */
+    const char *idempotency_key;   /* NULL: none */
+    const char *fingerprint;       /* of the request's body, compared when a key comes again */
+    int64_t init_job, init_update; /* the checkpoint that it begins with; 0: none */
+    int64_t init_upload;           /* or the upload; 0: none */
+    int64_t queue_limit;           /* most jobs that may be queued; ERR_LIMIT beyond; 0: no limit */
 };
 
 /* Durable. With a known key and the same fingerprint *id is the first job's and *existing is set;
- * with another fingerprint ERR_CONFLICT. */
+ * with another fingerprint ERR_CONFLICT. ERR_CONFLICT, too, when what it begins with is not there:
+ * from then on it stays until the job has a checkpoint of its own or has ended. */
 int db_job_insert(struct db *db, const struct db_new_job *job, int64_t *id, bool *existing,
                   struct err *err);
 

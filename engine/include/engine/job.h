@@ -13,6 +13,7 @@
 #include "base/spec.h"
 
 struct err;
+struct tensor;
 
 enum model_kind { MODEL_RESNET, MODEL_RESNET18, MODEL_RESNET34 };
 
@@ -124,6 +125,12 @@ struct job_evaluate {
     int64_t every_epochs; /* on the whole test set; the last epoch always is */
 };
 
+/* Where the weights and running statistics begin; all 0: drawn from the seed. */
+struct job_init_from {
+    int64_t job, update; /* a checkpoint; update 0: the newest, before the job is submitted */
+    int64_t upload;
+};
+
 struct job_telemetry {
     int64_t every_updates; /* 0: never */
 };
@@ -152,6 +159,7 @@ struct engine_job {
     struct job_checkpoint checkpoint;
     struct job_evaluate evaluate;
     struct job_telemetry telemetry;
+    struct job_init_from init_from; /* whoever opens the run gives it the weights */
 };
 
 /* The root description. Static. */
@@ -168,6 +176,15 @@ void engine_job_defaults(struct engine_job *out, int model, int dataset, int met
 int engine_job_check(const struct engine_job *job,
                      void (*problem)(void *context, const char *pointer, const char *message),
                      void *context);
+
+/* Calls `problem` with the pointer "/init_from" for each way in which these tensors, whose data is
+ * not looked at, are not the job's model's: a parameter or running statistic that is missing, has
+ * another shape, or is not the model's. Tensors of other roles and num_batches_tracked are not
+ * asked for. Returns how many there were; -1 with *err when the model cannot be built. */
+int engine_job_check_weights(const struct engine_job *job, const struct tensor *tensors, int n,
+                             void (*problem)(void *context, const char *pointer,
+                                             const char *message),
+                             void *context, struct err *err);
 
 /* What follows from a job without running it. */
 struct engine_job_facts {

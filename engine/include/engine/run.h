@@ -76,6 +76,12 @@ void engine_run_close(struct engine_run *run);
 int engine_run_restore(struct engine_run *run, const struct checkpoint *checkpoint,
                        struct err *err);
 
+/* Replaces the initial weights and running statistics, of whatever precision they are; before
+ * `engine_run_train`, in place of a restore. What `engine_job_check_weights` has something to say
+ * of is ERR_INVALID and the run is unchanged. */
+int engine_run_begin_from(struct engine_run *run, const struct checkpoint *checkpoint,
+                          struct err *err);
+
 /* Trains until the end or until `request` (read between two updates, and between two batches of
  * an evaluation) says otherwise. An epoch whose evaluation was interrupted is evaluated and
  * reported when the run goes on. The final checkpoint is written, after the last epoch's report,

@@ -1,0 +1,107 @@
+#include "initial.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+
+struct search {
+    struct db_reader *reader;
+    struct engine_job *job;
+    void (*problem)(void *to, const char *pointer, const char *message);
+    void *to;
+    struct err *err;
+};
+
+__attribute__((format(printf, 3, 4))) static void tell(const struct search *s, const char *pointer,
+                                                       const char *format, ...)
+{
+    char message[256];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    s->problem(s->to, pointer, message);
+}
+
+/* *found is not touched when there is none, and the problem is told. */
+static int find_checkpoint(const struct search *s, struct db_checkpoint *found)
+{
+    struct job_init_from *from = &s->job->init_from;
+    struct db_job source;
+    int rc = db_job_get(s->reader, from->job, &source, s->err);
+
+    if (rc == ERR_NOT_FOUND) {
+        tell(s, "/init_from/job", "there is no job %lld", (long long)from->job);
+        return 0;
+    }
+    if (rc)
+        return rc;
+    if (from->update == 0)
+        from->update = (int64_t)source.checkpoint_update;
+    db_job_free(&source);
+    if (from->update == 0) {
+        tell(s, "/init_from/job", "job %lld has no checkpoint yet", (long long)from->job);
+        return 0;
+    }
+    rc = db_checkpoint_get(s->reader, from->job, (uint64_t)from->update, found, s->err);
+    if (rc != ERR_NOT_FOUND)
+        return rc;
+    tell(s, "/init_from/update", "job %lld has no checkpoint of update %lld", (long long)from->job,
+         (long long)from->update);
+    return 0;
+}
+
+static int compare(const struct search *s, int64_t checkpoint)
+{
+    struct tensor *tensors = NULL;
+    int n, rc = db_checkpoint_tensors(s->reader, checkpoint, &tensors, &n, s->err);
+
+    if (!rc && engine_job_check_weights(s->job, tensors, n, s->problem, s->to, s->err) < 0)
+        rc = s->err->code;
+    free(tensors);
+    return rc;
+}
+
+int initial_prepare(struct db *db, struct engine_job *job,
+                    void (*problem)(void *to, const char *pointer, const char *message), void *to,
+                    struct err *err)
+{
+    struct search search = {.job = job, .problem = problem, .to = to, .err = err};
+    struct db_checkpoint found = {0};
+    int rc;
+
+    if (job->init_from.job == 0)
+        return 0;
+    rc = db_reader_open(&search.reader, db, err);
+    if (rc)
+        return rc;
+    rc = find_checkpoint(&search, &found);
+    if (!rc && found.id)
+        rc = compare(&search, found.id);
+    db_reader_close(search.reader);
+    return rc;
+}
+
+int initial_load(struct db_reader *reader, const struct engine_job *job, struct engine_run *run,
+                 struct err *err)
+{
+    const struct job_init_from *from = &job->init_from;
+    struct checkpoint *checkpoint;
+    struct err cause = {0};
+    int rc;
+
+    if (from->job == 0)
+        return 0;
+    rc = db_checkpoint_load(reader, from->job, (uint64_t)from->update, &checkpoint, &cause);
+    if (!rc) {
+        rc = engine_run_begin_from(run, checkpoint, &cause);
+        db_checkpoint_free(checkpoint);
+    }
+    if (rc)
+        err_set(err, rc, "cannot begin with the checkpoint of update %lld of job %lld: %s",
+                (long long)from->update, (long long)from->job, cause.message);
+    return rc;
+}

@@ -1,0 +1,22 @@
+/* Weights that come from outside, against those that a model has. */
+#ifndef ENGINE_JOB_WEIGHTS_H
+#define ENGINE_JOB_WEIGHTS_H
+
+#include "base/tensor.h"
+#include "graph/graph.h"
+
+/* Whether a tensor of a checkpoint is one of the model's that can be taken over. */
+bool weights_counts(const struct tensor *tensor);
+
+/* The tensor for one of the graph's; NULL: there is none. */
+const struct tensor *weights_find(const struct tensor *tensors, int n,
+                                  const struct graph_tensor *wanted);
+
+bool weights_fit(const struct tensor *tensor, const struct graph_tensor *wanted);
+
+/* As `engine_job_check_weights`. */
+int weights_compare(const struct graph *graph, const struct tensor *tensors, int n,
+                    void (*problem)(void *context, const char *pointer, const char *message),
+                    void *context);
+
+#endif
