@@ -72,6 +72,8 @@ void *connection_target(void *api, const char *target, struct MHD_Connection *co
 
 static void request_free(struct request *request)
 {
+    if (request->uploads)
+        atomic_store(&request->api->uploading, false);
     reply_free(request->reply);
     text_free(&request->body);
     free(request->target);
@@ -179,15 +181,43 @@ static bool check_shape(struct request *request, struct reply *reply)
     return false;
 }
 
+static size_t body_limit(const struct request *request)
+{
+    const struct api_options *options = &request->api->options;
+    bool file = request->route && request->route->flags & ROUTE_FILE_BODY;
+
+    return file ? options->upload_bytes : options->body_bytes;
+}
+
+static const char *body_type(const struct request *request)
+{
+    if (request->route->flags & ROUTE_FILE_BODY)
+        return "application/octet-stream";
+    if (request->route->flags & ROUTE_FORM_BODY)
+        return "application/x-www-form-urlencoded";
+    return "application/json";
+}
+
+/* Only one file is in memory at a time. */
+static bool check_upload(struct request *request, struct reply *reply)
+{
+    if (!(request->route->flags & ROUTE_FILE_BODY))
+        return true;
+    request->uploads = !atomic_exchange(&request->api->uploading, true);
+    if (request->uploads)
+        return true;
+    problem_set(reply, 503, "busy", "another file is being uploaded");
+    reply_header(reply, "Retry-After", "5");
+    return false;
+}
+
 static bool check_body(struct request *request, struct reply *reply)
 {
     const char *type = request->content_type;
-    const char *wanted = request->route->flags & ROUTE_FORM_BODY
-                             ? "application/x-www-form-urlencoded"
-                             : "application/json";
     const char *length =
         MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Content-Length");
-    bool needed = request->route->flags & (ROUTE_JSON_BODY | ROUTE_FORM_BODY);
+    bool needed = request->route->flags & (ROUTE_JSON_BODY | ROUTE_FORM_BODY | ROUTE_FILE_BODY);
+    const char *wanted = body_type(request);
     size_t n = strlen(wanted);
 
     if (strcmp(request->method, "POST") != 0)
@@ -198,12 +228,11 @@ static bool check_body(struct request *request, struct reply *reply)
         reply_header(reply, "Accept", "%s", wanted);
         return false;
     }
-    if (length && strtoull(length, NULL, 10) > request->api->options.body_bytes) {
-        problem_set(reply, 413, "body", "the body is longer than %zu bytes",
-                    request->api->options.body_bytes);
+    if (length && strtoull(length, NULL, 10) > body_limit(request)) {
+        problem_set(reply, 413, "body", "the body is longer than %zu bytes", body_limit(request));
         return false;
     }
-    return true;
+    return check_upload(request, reply);
 }
 
 static bool check_accept(struct request *request, struct reply *reply)
@@ -305,7 +334,7 @@ static enum MHD_Result dispatch(struct request *request)
         return MHD_NO;
     if (request->refused) {
         problem_set(request->reply, request->refused, "body", "the body is longer than %zu bytes",
-                    request->api->options.body_bytes);
+                    body_limit(request));
         return answer(request);
     }
     if (request->route->flags & ROUTE_WORK)
@@ -317,7 +346,7 @@ static enum MHD_Result dispatch(struct request *request)
 /* A body that is too long is read on for a while, so that the client gets to see the answer. */
 static enum MHD_Result take_body(struct request *request, const char *data, size_t *size)
 {
-    size_t most = request->api->options.body_bytes;
+    size_t most = body_limit(request);
     bool wanted = strcmp(request->method, "POST") == 0;
 
     if (!wanted || request->decided || request->refused || request->body.length + *size > most) {
@@ -346,7 +375,7 @@ static bool body_is_short(const struct request *request)
         MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Expect") ||
         MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Transfer-Encoding"))
         return false;
-    return !length || strtoull(length, NULL, 10) <= 2 * request->api->options.body_bytes;
+    return !length || strtoull(length, NULL, 10) <= 2 * body_limit(request);
 }
 
 enum MHD_Result connection_handle(void *api, struct MHD_Connection *connection, const char *url,

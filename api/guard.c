@@ -61,7 +61,7 @@ static bool same_origin(const struct request *request)
 
 static bool check_site(struct request *request, struct reply *reply)
 {
-    bool changes = strcmp(request->method, "POST") == 0;
+    bool changes = strcmp(request->method, "POST") == 0 || strcmp(request->method, "DELETE") == 0;
     bool foreign = request->site && strcasecmp(request->site, "same-origin") != 0 &&
                    strcasecmp(request->site, "none") != 0;
 

@@ -42,6 +42,7 @@ struct api {
     struct work *work;
     struct facts_cache *facts;
     struct digests *digests;
+    atomic_bool uploading; /* a file is being taken */
     struct watch *watch;
     char *openapi; /* the description, made once */
     int64_t started_ms;
@@ -83,7 +84,8 @@ enum route_flag {
     ROUTE_WORK = 2, /* may wait for a disk: runs on a worker, not on a thread of the server */
     ROUTE_JSON_BODY = 4,
     ROUTE_FORM_BODY = 8,
-    ROUTE_STREAM = 16, /* an event stream */
+    ROUTE_STREAM = 16,    /* an event stream */
+    ROUTE_FILE_BODY = 32, /* one at a time, because it is held in memory */
 };
 
 struct route {
@@ -145,6 +147,7 @@ struct request {
     char *accept, *range, *if_range, *if_none_match, *if_match, *idempotency_key, *last_event_id;
     char *host, *origin, *site, *mode, *authorization, *cookie, *content_type;
     struct text body;
+    bool uploads; /* its body is the file that is being taken */
     size_t discarded;
     bool decided; /* the reply is there, the rest of the body is read and dropped */
     int refused;  /* the status of a refusal that waits for the end of the body */

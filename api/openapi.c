@@ -141,6 +141,9 @@ static void put_body(struct text *out, const struct route *route)
         json_key(out, "requestBody");
         json_raw(out, "{\"required\":true,\"content\":{\"application/json\":{\"schema\":{\"$ref\":"
                       "\"#/components/schemas/JobSpec\"}}}}");
+    } else if (route->flags & ROUTE_FILE_BODY) {
+        json_key(out, "requestBody");
+        json_raw(out, "{\"required\":true,\"content\":{\"application/octet-stream\":{}}}");
     } else if (route->flags & ROUTE_FORM_BODY) {
         json_key(out, "requestBody");
         json_raw(out, "{\"required\":true,\"content\":{\"application/x-www-form-urlencoded\":{"
@@ -149,9 +152,16 @@ static void put_body(struct text *out, const struct route *route)
     }
 }
 
+static const char *method_key(const char *method)
+{
+    if (strcmp(method, "DELETE") == 0)
+        return "delete";
+    return strcmp(method, "GET") == 0 ? "get" : "post";
+}
+
 static void put_operation(struct text *out, const struct route *route)
 {
-    json_key(out, strcmp(route->method, "GET") == 0 ? "get" : "post");
+    json_key(out, method_key(route->method));
     json_open(out, '{');
     json_put_string(out, "operationId", route->operation);
     json_put_string(out, "summary", route->summary);

@@ -32,6 +32,8 @@ static const struct {
     {"TelemetryList", "job:i telemetry:[Telemetry] thinned:b of:i next_after:?i"},
     {"Checkpoint", "update:i bytes:i final:b created_at:?t sha256:?s url:s"},
     {"CheckpointList", "checkpoints:[Checkpoint]"},
+    {"Upload", "id:i name:s sha256:s bytes:i tensors:i created_at:?t"},
+    {"UploadList", "uploads:[Upload]"},
     {"Parameter", "name:s type:s doc:?s required:b default:x *min:n *max:n *above_min:b "
                   "*below_max:b *max_length:i"},
     {"Kind", "kind:s doc:?s parameters:[Parameter]"},
@@ -49,6 +51,7 @@ static const struct {
     {"UpdateEvent", "job:i at:?t loss:@Loss"},
     {"EpochEvent", "job:i at:?t epoch:@Epoch"},
     {"CheckpointEvent", "job:i at:?t update:i"},
+    {"TelemetryEvent", "job:i at:?t telemetry:@Telemetry"},
     {"MessageEvent", "job:i at:?t text:s"},
     {"OpenAPI", "openapi:s info:x paths:x components:x security:x"},
 };
@@ -67,7 +70,7 @@ static const struct {
     {"wish", "pause or cancel: asked of a running job, not yet done."},
     {"seconds", "Of training."},
     {"facts", "What follows from the spec; not in lists, nor when the dataset is not to be had."},
-    {"sha256", "Of the file with ?state=model; null until it was asked for."},
+    {"sha256", "Of the file; of a checkpoint with ?state=model, null until it was asked for."},
     {"more_errors", "How many more there are than `errors` lists."},
     {"code", "Short and stable, for programs."},
 };

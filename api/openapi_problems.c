@@ -13,9 +13,9 @@ enum cause {
     CAUSE_ANY = 1,
     CAUSE_TOKEN = 2, /* it needs the token, where there is one */
     CAUSE_POST = 4,  /* it takes a body, and a browser from elsewhere may not send it */
-    CAUSE_JOB = 8,   /* it is about one job */
+    CAUSE_ONE = 8,   /* it is about one job or upload */
     CAUSE_DATABASE = 16,
-    CAUSE_WRITES = 32, /* it changes jobs */
+    CAUSE_WRITES = 32, /* it changes something */
     CAUSE_SUBMITS = 64,
     CAUSE_FILE = 128,   /* conditions and ranges */
     CAUSE_ACCEPT = 256, /* its type can be refused */
@@ -29,12 +29,12 @@ static const struct {
     {400, CAUSE_ANY, "The target or the headers are not valid, or the body is no JSON."},
     {401, CAUSE_TOKEN, "A token is needed."},
     {403, CAUSE_ANY, "A browser sends this from another site's page."},
-    {404, CAUSE_JOB, "There is no such job, or not this of it."},
+    {404, CAUSE_ONE, "There is no such job or upload, or not this of it."},
     {406, CAUSE_ACCEPT, "It is not there as any of the types that Accept names."},
     {408, CAUSE_ANY, "The request did not arrive in time."},
     {409, CAUSE_WRITES,
-     "Not possible in the job's present state, or the Idempotency-Key came with "
-     "another job before."},
+     "Not possible in the job's present state, the Idempotency-Key came with another job before, "
+     "or what the job begins with has just gone; an upload that a job is to begin with."},
     {412, CAUSE_FILE, "If-Match names another checkpoint."},
     {413, CAUSE_POST, "The body is too long."},
     {414, CAUSE_ANY, "The target is too long."},
@@ -52,18 +52,19 @@ static const struct {
 static unsigned causes_of(const struct route *route)
 {
     bool post = strcmp(route->method, "POST") == 0, job = strstr(route->pattern, "{id}");
-    bool form = route->flags & ROUTE_FORM_BODY;
+    bool form = route->flags & ROUTE_FORM_BODY, deletes = strcmp(route->method, "DELETE") == 0;
+    bool uploads = strstr(route->pattern, "/uploads");
     unsigned causes = CAUSE_ANY;
 
     causes |= route->flags & ROUTE_OPEN ? 0 : CAUSE_TOKEN;
     causes |= post ? CAUSE_POST : 0;
-    causes |= post && !form ? CAUSE_WRITES : 0;
+    causes |= deletes || (post && !form) ? CAUSE_WRITES : 0;
     causes |= form ? 0 : CAUSE_ACCEPT;
-    causes |= job ? CAUSE_JOB : 0;
+    causes |= job ? CAUSE_ONE : 0;
     causes |= route->flags & ROUTE_JSON_BODY ? CAUSE_SUBMITS : 0;
     causes |= strstr(route->pattern, "{update}") ? CAUSE_FILE : 0;
-    causes |= job || strstr(route->pattern, "/jobs") || strstr(route->pattern, "/metrics") ||
-                      route->flags & ROUTE_STREAM
+    causes |= job || uploads || strstr(route->pattern, "/jobs") ||
+                      strstr(route->pattern, "/metrics") || route->flags & ROUTE_STREAM
                   ? CAUSE_DATABASE
                   : 0;
     return causes;

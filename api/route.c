@@ -61,7 +61,8 @@ const struct route *route_find(struct request *request, char allow[64])
             continue;
         if (strcmp(table[i].method, method) == 0)
             found = &table[i];
-        strcat(allow, strcmp(table[i].method, "GET") == 0 ? "GET, HEAD, " : "POST, ");
+        strcat(allow, strcmp(table[i].method, "GET") == 0 ? "GET, HEAD" : table[i].method);
+        strcat(allow, ", ");
     }
     if (*allow)
         strcat(allow, "OPTIONS");

@@ -42,6 +42,13 @@ static const struct query_parameter checkpoint_query[] = {
                           QUERY_CHOICE, .choices = parts},
 };
 
+static const struct query_parameter upload_query[] = {
+    [UPLOAD_NAME] = {"name", "For people; at most 200 bytes.", QUERY_TEXT},
+    [UPLOAD_SHA256] = {"sha256",
+                       "SHA-256 of the body in hexadecimal; a body with another one is refused.",
+                       QUERY_TEXT},
+};
+
 static const struct answer job_created[] = {
     {201, "Job", "Created and on disk."},
     {200, "Job", "The Idempotency-Key and the job are known: nothing was created."}};
@@ -55,13 +62,20 @@ static const struct answer telemetry_answer[] = {
 static const struct answer events_answer[] = {
     {200, NULL,
      "Server-sent events with ids. What `data` is, by `event`: start StartEvent, job Job (where a "
-     "new client begins), state StateEvent, update UpdateEvent, epoch EpochEvent, checkpoint "
+     "new client begins), state StateEvent, update UpdateEvent, epoch EpochEvent, telemetry "
+     "TelemetryEvent, checkpoint "
      "CheckpointEvent, message MessageEvent. A comment comes when nothing else does."},
     {204, NULL, "The job has ended and everything was sent: do not come back."}};
 static const struct answer checkpoints_answer[] = {{200, "CheckpointList", "Oldest first."}};
 static const struct answer checkpoint_answer[] = {{200, NULL, "The file."},
                                                   {206, NULL, "The range that was asked for."},
                                                   {304, NULL, "It is what the client has."}};
+static const struct answer upload_created[] = {
+    {201, "Upload", "Stored and on disk."},
+    {200, "Upload", "These bytes were uploaded before: nothing was stored."}};
+static const struct answer upload_answer[] = {{200, "Upload", "The upload."}};
+static const struct answer uploads_answer[] = {{200, "UploadList", "Oldest first."}};
+static const struct answer deleted_answer[] = {{204, NULL, "It is gone."}};
 static const struct answer kinds_answer[] = {{200, "Kinds", "Each kind with its parameters."}};
 static const struct answer devices_answer[] = {{200, "DeviceList", "Best first."}};
 static const struct answer index_answer[] = {{200, "Index", "What there is."}};
@@ -105,6 +119,18 @@ static const struct route table[] = {
      "A checkpoint as safetensors; `latest` for the newest", "checkpoints", checkpoint_get,
      ROUTE_WORK, QUERY(checkpoint_query), .type = "application/octet-stream",
      ANSWERS(checkpoint_answer)},
+    {"POST", "/v1/uploads", "uploadWeights",
+     "Store weights, a safetensors file with the names of the model's state_dict, for init_from; "
+     "tensors named momentum., squares., fisher. and progress. are left out",
+     "uploads", upload_post, ROUTE_WORK | ROUTE_FILE_BODY, QUERY(upload_query), .type = JSON,
+     ANSWERS(upload_created)},
+    {"GET", "/v1/uploads", "listUploads", "Uploaded weights", "uploads", upload_list, .type = JSON,
+     ANSWERS(uploads_answer)},
+    {"GET", "/v1/uploads/{id}", "getUpload", "One upload", "uploads", upload_get, .type = JSON,
+     ANSWERS(upload_answer)},
+    {"DELETE", "/v1/uploads/{id}", "deleteUpload",
+     "Delete an upload; refused while a job is to begin with it", "uploads", upload_delete,
+     ROUTE_WORK, .type = JSON, ANSWERS(deleted_answer)},
     {"GET", "/v1/models", "listModels", "Models", "discovery", models_get, .type = JSON,
      ANSWERS(kinds_answer)},
     {"GET", "/v1/datasets", "listDatasets", "Datasets", "discovery", datasets_get, .type = JSON,

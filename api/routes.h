@@ -20,6 +20,10 @@ HANDLER(job_events);
 HANDLER(all_events);
 HANDLER(checkpoint_list);
 HANDLER(checkpoint_get);
+HANDLER(upload_post);
+HANDLER(upload_list);
+HANDLER(upload_get);
+HANDLER(upload_delete);
 HANDLER(models_get);
 HANDLER(datasets_get);
 HANDLER(methods_get);
@@ -37,5 +41,6 @@ enum { LIST_STATE, LIST_LIMIT, LIST_CURSOR };
 enum { SERIES_AFTER, SERIES_LIMIT, SERIES_POINTS, SERIES_FORMAT };
 enum { EVENTS_LAST };
 enum { CHECKPOINT_STATE };
+enum { UPLOAD_NAME, UPLOAD_SHA256 };
 
 #endif

@@ -147,6 +147,8 @@ static int start(struct api *api, struct err *err)
 static int fill(struct api *api, const struct api_options *options, struct err *err)
 {
     api->options = *options;
+    if (!api->options.upload_bytes)
+        api->options.upload_bytes = 1 << 29;
     if (!api->options.body_bytes)
         api->options.body_bytes = 1 << 20;
     if (!api->options.connections)

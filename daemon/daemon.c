@@ -88,6 +88,7 @@ static int open_api(struct daemon *daemon, struct err *err)
                               .port = options->listen.port,
                               .token = options->token,
                               .body_bytes = options->body_bytes,
+                              .upload_bytes = options->upload_bytes,
                               .connections = options->connections};
     int rc = copy_assets(daemon, &api.n_assets, err);
 

@@ -54,6 +54,17 @@ static int find_checkpoint(const struct search *s, struct db_checkpoint *found)
     return 0;
 }
 
+static int find_upload(const struct search *s, struct db_checkpoint *found)
+{
+    int64_t id = s->job->init_from.upload;
+    int rc = db_checkpoint_get(s->reader, -id, DB_UPLOAD_UPDATE, found, s->err);
+
+    if (rc != ERR_NOT_FOUND)
+        return rc;
+    tell(s, "/init_from/upload", "there is no upload %lld", (long long)id);
+    return 0;
+}
+
 static int compare(const struct search *s, int64_t checkpoint)
 {
     struct tensor *tensors = NULL;
@@ -73,12 +84,12 @@ int initial_prepare(struct db *db, struct engine_job *job,
     struct db_checkpoint found = {0};
     int rc;
 
-    if (job->init_from.job == 0)
+    if (job->init_from.job == 0 && job->init_from.upload == 0)
         return 0;
     rc = db_reader_open(&search.reader, db, err);
     if (rc)
         return rc;
-    rc = find_checkpoint(&search, &found);
+    rc = job->init_from.upload ? find_upload(&search, &found) : find_checkpoint(&search, &found);
     if (!rc && found.id)
         rc = compare(&search, found.id);
     db_reader_close(search.reader);
@@ -93,14 +104,19 @@ int initial_load(struct db_reader *reader, const struct engine_job *job, struct 
     struct err cause = {0};
     int rc;
 
-    if (from->job == 0)
+    if (from->job == 0 && from->upload == 0)
         return 0;
-    rc = db_checkpoint_load(reader, from->job, (uint64_t)from->update, &checkpoint, &cause);
+    rc = db_checkpoint_load(reader, from->upload ? -from->upload : from->job,
+                            from->upload ? DB_UPLOAD_UPDATE : (uint64_t)from->update, &checkpoint,
+                            &cause);
     if (!rc) {
         rc = engine_run_begin_from(run, checkpoint, &cause);
         db_checkpoint_free(checkpoint);
     }
-    if (rc)
+    if (rc && from->upload)
+        err_set(err, rc, "cannot begin with upload %lld: %s", (long long)from->upload,
+                cause.message);
+    else if (rc)
         err_set(err, rc, "cannot begin with the checkpoint of update %lld of job %lld: %s",
                 (long long)from->update, (long long)from->job, cause.message);
     return rc;

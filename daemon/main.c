@@ -83,10 +83,10 @@ static int check_config(const struct daemon_options *options)
     }
     address_text(&options->listen, options->listen.port, address);
     printf("listen       %s\nstate        %s\ntoken        %s\nworkers      %d\nthreads      %d\n"
-           "queue limit  %lld\nbody limit   %zu\nconnections  %d\n",
+           "queue limit  %lld\nbody limit   %zu\nupload limit %zu\nconnections  %d\n",
            address, options->state, options->token ? options->token_file : "none", options->workers,
            options->threads, (long long)options->queue_limit, options->body_bytes,
-           options->connections);
+           options->upload_bytes, options->connections);
     return 0;
 }
 

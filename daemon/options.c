@@ -14,10 +14,11 @@
 #include "folder.h"
 #include "token.h"
 
-#define DEFAULT_LISTEN      "127.0.0.1:8470"
-#define DEFAULT_QUEUE_LIMIT 1000
-#define DEFAULT_BODY_BYTES  (1 << 20)
-#define DEFAULT_CONNECTIONS 256
+#define DEFAULT_LISTEN       "127.0.0.1:8470"
+#define DEFAULT_QUEUE_LIMIT  1000
+#define DEFAULT_BODY_BYTES   (1 << 20)
+#define DEFAULT_UPLOAD_BYTES (1 << 29)
+#define DEFAULT_CONNECTIONS  256
 
 static int set_listen(struct daemon_options *out, const char *source, const char *text,
                       struct err *err)
@@ -101,6 +102,17 @@ static int set_body_limit(struct daemon_options *out, const char *source, const 
     return rc;
 }
 
+static int set_upload_limit(struct daemon_options *out, const char *source, const char *text,
+                            struct err *err)
+{
+    int64_t value = 0;
+    int rc = read_number(&value, source, text, 1024, INT64_C(1) << 34, err);
+
+    if (!rc)
+        out->upload_bytes = (size_t)value;
+    return rc;
+}
+
 static int set_connections(struct daemon_options *out, const char *source, const char *text,
                            struct err *err)
 {
@@ -146,6 +158,10 @@ static const struct row {
     {"queue-limit", "N", "Jobs that may wait (default 1000); more are refused.", set_queue_limit,
      0},
     {"body-limit", "BYTES", "Most of a request's body (default 1048576).", set_body_limit, 0},
+    {"upload-limit", "BYTES",
+     "Most of a file of weights that is uploaded (default 536870912); it is held in\n"
+     "memory while it is read.",
+     set_upload_limit, 0},
     {"connections", "N", "Most open connections (default 256).", set_connections, 0},
     {"log-level", "LEVEL", "error, warning, info (default) or debug.", set_log_level, 0},
     {"check-config", NULL, "Say what these options come to, and end.", NULL, DAEMON_CHECK_CONFIG},
@@ -236,6 +252,7 @@ int options_read(struct daemon_options *out, int argc, char **argv, struct err *
     struct daemon_options options = {.workers = 1,
                                      .queue_limit = DEFAULT_QUEUE_LIMIT,
                                      .body_bytes = DEFAULT_BODY_BYTES,
+                                     .upload_bytes = DEFAULT_UPLOAD_BYTES,
                                      .connections = DEFAULT_CONNECTIONS,
                                      .log_level = LOG_LEVEL_INFO};
     int rc = parse_arguments(&options, argc, argv, err);

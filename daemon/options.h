@@ -20,7 +20,7 @@ struct daemon_options {
     int workers;
     int threads; /* CPU threads of all workers together */
     int64_t queue_limit;
-    size_t body_bytes;
+    size_t body_bytes, upload_bytes;
     int connections;
     int log_level; /* enum log_level */
 };

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "checksum.h"
@@ -15,10 +14,8 @@
 
 struct checkpoint_op {
     struct db_op op;
-    const struct checkpoint *checkpoint;
-    const int64_t *checksums; /* one a tensor */
-    bool final;
-    int64_t keep, wall_ms, bytes;
+    struct db_stored stored;
+    int64_t keep;
 };
 
 int db_checkpoint_latest(struct db_writer *writer, int64_t job, int64_t *updates, struct err *err)
@@ -65,8 +62,8 @@ static int make_room(struct db_writer *writer, const struct checkpoint_op *op, s
                               "FROM checkpoint WHERE job = ?1 ORDER BY updates DESC LIMIT ?2) "
                               "AND instr(?3, ',' || updates || ',') = 0";
     struct text pinned = {0};
-    int code =
-        sql_run(&writer->checkpoints, err, same, "ii", op->op.job, (int64_t)op->checkpoint->update);
+    int code = sql_run(&writer->checkpoints, err, same, "ii", op->op.job,
+                       (int64_t)op->stored.checkpoint->update);
 
     if (!code)
         code = find_pinned(writer, op->op.job, &pinned, err);
@@ -104,18 +101,19 @@ static int put_tensor(struct db_writer *writer, int64_t checkpoint, int number,
     return code;
 }
 
-static int put(struct db_writer *writer, const struct checkpoint_op *op, struct err *err)
+int db_checkpoint_put(struct db_writer *writer, int64_t job, const struct db_stored *stored,
+                      struct err *err)
 {
     static const char text[] = "INSERT INTO checkpoint (job, updates, final, wall_ms, bytes) "
                                "VALUES (?, ?, ?, ?, ?)";
-    const struct checkpoint *checkpoint = op->checkpoint;
+    const struct checkpoint *checkpoint = stored->checkpoint;
     int64_t id;
-    int code = sql_run(&writer->checkpoints, err, text, "iiiii", op->op.job,
-                       (int64_t)checkpoint->update, (int64_t)op->final, op->wall_ms, op->bytes);
+    int code = sql_run(&writer->checkpoints, err, text, "iiiii", job, (int64_t)checkpoint->update,
+                       (int64_t)stored->final, stored->wall_ms, stored->bytes);
 
     id = sqlite3_last_insert_rowid(writer->checkpoints.handle);
     for (int i = 0; !code && i < checkpoint->n_tensors; i++)
-        code = put_tensor(writer, id, i, &checkpoint->tensors[i], op->checksums[i], err);
+        code = put_tensor(writer, id, i, &checkpoint->tensors[i], stored->checksums[i], err);
     return code;
 }
 
@@ -125,7 +123,7 @@ static int check_latest(struct db_writer *writer, const struct checkpoint_op *op
     int64_t latest;
     int code = db_checkpoint_latest(writer, op->op.job, &latest, err);
 
-    if (!code && (int64_t)op->checkpoint->update < latest)
+    if (!code && (int64_t)op->stored.checkpoint->update < latest)
         code = err_set(err, ERR_CONFLICT, "job %lld has a checkpoint of update %lld already",
                        (long long)op->op.job, (long long)latest);
     return code;
@@ -143,7 +141,7 @@ int db_checkpoint_write(struct db_writer *writer, struct db_op *op, struct err *
     if (!code)
         code = make_room(writer, checkpoint, err);
     if (!code)
-        code = put(writer, checkpoint, err);
+        code = db_checkpoint_put(writer, op->job, &checkpoint->stored, err);
     if (!code)
         code = sql_in_place(sql, err);
     if (!code)
@@ -173,8 +171,8 @@ static int apply_checkpoint(struct db_writer *writer, struct db_op *op, struct e
     int code = db_sums_flush(writer, err);
 
     return code ? code
-                : note(writer, op->job, (int64_t)checkpoint->checkpoint->update,
-                       checkpoint->wall_ms, false, err);
+                : note(writer, op->job, (int64_t)checkpoint->stored.checkpoint->update,
+                       checkpoint->stored.wall_ms, false, err);
 }
 
 int db_checkpoint_adopt(struct db_writer *writer, int64_t job, int64_t updates, struct err *err)
@@ -221,6 +219,25 @@ static int64_t checksum_of(const struct tensor *tensor)
     return checksum_end(&sum);
 }
 
+int db_stored_open(struct db_stored *out, const struct checkpoint *checkpoint, struct err *err)
+{
+    int64_t *checksums;
+    int code = check_tensors(checkpoint, err);
+
+    if (code)
+        return code;
+    checksums = calloc((size_t)checkpoint->n_tensors + 1, sizeof *checksums);
+    if (!checksums)
+        return err_no_memory(err);
+    *out = (struct db_stored){
+        .checkpoint = checkpoint, .checksums = checksums, .wall_ms = clock_wall_ms()};
+    for (int i = 0; i < checkpoint->n_tensors; i++) {
+        checksums[i] = checksum_of(&checkpoint->tensors[i]);
+        out->bytes += (int64_t)tensor_bytes(&checkpoint->tensors[i]);
+    }
+    return 0;
+}
+
 int db_checkpoint_add(struct db *db, int64_t job, const struct checkpoint *checkpoint, bool final,
                       int64_t keep, struct err *err)
 {
@@ -228,27 +245,19 @@ int db_checkpoint_add(struct db *db, int64_t job, const struct checkpoint *check
                                       .job = job,
                                       .accept = db_queue_running,
                                       .apply = apply_checkpoint},
-                               .checkpoint = checkpoint,
-                               .final = final,
-                               .keep = keep,
-                               .wall_ms = clock_wall_ms()};
-    cleanup_free int64_t *checksums = NULL;
+                               .keep = keep};
     int code = check_tensors(checkpoint, err);
 
-    if (code)
+    if (code || checkpoint->update == 0)
         return code;
-    if (checkpoint->update == 0)
-        return 0;
     if (keep < 1 || checkpoint->update > INT64_MAX)
         return err_set(err, ERR_INVALID, "a checkpoint of update %llu to keep %lld cannot be kept",
                        (unsigned long long)checkpoint->update, (long long)keep);
-    checksums = calloc((size_t)checkpoint->n_tensors + 1, sizeof *checksums);
-    if (!checksums)
-        return err_no_memory(err);
-    for (int i = 0; i < checkpoint->n_tensors; i++) {
-        checksums[i] = checksum_of(&checkpoint->tensors[i]);
-        op.bytes += (int64_t)tensor_bytes(&checkpoint->tensors[i]);
-    }
-    op.checksums = checksums;
-    return db_queue_submit(db->queue, &op.op, err);
+    code = db_stored_open(&op.stored, checkpoint, err);
+    if (code)
+        return code;
+    op.stored.final = final;
+    code = db_queue_submit(db->queue, &op.op, err);
+    free(op.stored.checksums);
+    return code;
 }

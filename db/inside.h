@@ -6,9 +6,6 @@
 #include "folder.h"
 #include "writer.h"
 
-/* Uploads are checkpoints of this update, of the job −id. */
-#define DB_UPLOAD_UPDATE ((int64_t)1)
-
 struct db {
     struct db_folder folder;
     struct db_queue *queue;

@@ -71,7 +71,7 @@ static int check_source(struct db_writer *writer, const struct db_new_job *job, 
     if (owner == 0)
         return 0;
     code = sql_query(&writer->checkpoints, &statement, err, text, "ii", owner,
-                     job->init_job ? job->init_update : DB_UPLOAD_UPDATE);
+                     job->init_job ? job->init_update : (int64_t)DB_UPLOAD_UPDATE);
     if (!code)
         code = sql_step(&writer->checkpoints, statement, err);
     if (code < 0)

@@ -148,7 +148,7 @@ static int count(struct sql *sql, const char *text, int64_t *out, struct err *er
 int db_totals(struct db_reader *reader, struct db_totals *out, struct err *err)
 {
     static const char losses[] = "SELECT losses FROM store";
-    static const char checkpoints[] = "SELECT count(*) FROM checkpoint";
+    static const char checkpoints[] = "SELECT count(*) FROM checkpoint WHERE job > 0";
     struct sql *files;
     int code;
 

@@ -67,6 +67,20 @@ int db_checkpoint_latest(struct db_writer *writer, int64_t job, int64_t *updates
 /* Makes job and events agree with that, where a crash came between the commits of the two files. */
 int db_checkpoint_adopt(struct db_writer *writer, int64_t job, int64_t updates, struct err *err);
 
+/* A checkpoint as it is stored. */
+struct db_stored {
+    const struct checkpoint *checkpoint;
+    int64_t *checksums; /* one a tensor; allocated */
+    bool final;
+    int64_t wall_ms, bytes;
+};
+
+/* Checks the tensors and sums them up; for the caller's thread. */
+int db_stored_open(struct db_stored *out, const struct checkpoint *checkpoint, struct err *err);
+/* Into checkpoints.db, within a transaction of it. */
+int db_checkpoint_put(struct db_writer *writer, int64_t job, const struct db_stored *stored,
+                      struct err *err);
+
 /* Writes a checkpoint's op to checkpoints.db, in a transaction of its own. */
 int db_checkpoint_write(struct db_writer *writer, struct db_op *op, struct err *err);
 

@@ -94,6 +94,9 @@ static int record(int64_t job, struct err *err)
                              .evaluated = true,
                              .test_top1 = 0.75,
                              .wall_ms = 1000};
+    struct db_upload upload = {.name = "u", .sha256 = "00", .file_bytes = 9, .tensors = 1};
+    bool existing;
+    int64_t number;
     int rc = 0;
 
     for (uint64_t i = 1; i <= FIXTURE_UPDATES && rc == 0; i++) {
@@ -109,6 +112,8 @@ static int record(int64_t job, struct err *err)
         rc = db_epoch_add(fixture.db, job, &epoch, err);
     if (rc == 0)
         rc = db_checkpoint_add(fixture.db, job, &checkpoint, true, 2, err);
+    if (rc == 0)
+        rc = db_upload_add(fixture.db, &upload, &checkpoint, &number, &existing, err);
     return rc ? rc : db_job_set_state(fixture.db, job, JOB_SUCCEEDED, NULL, err);
 }
 

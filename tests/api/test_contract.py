@@ -65,7 +65,7 @@ class Contract(support.Case):
                 self.ask(daemon, "GET", pattern, number=number)
         for query in ("?limit=1", "?state=queued", "?state=running&limit=2"):
             self.ask(daemon, "GET", "/v1/jobs", 200, query=query)
-        for series in ("losses", "epochs"):
+        for series in ("losses", "epochs", "telemetry"):
             for query in ("", "?limit=2", "?points=4", "?after=1&limit=1", "?after=100000"):
                 answer = self.ask(daemon, "GET", f"/v1/jobs/{{id}}/{series}", 200, number, query=query)
                 self.assertGreaterEqual(answer.json()["of"], len(answer.json()[series]))
@@ -74,7 +74,8 @@ class Contract(support.Case):
     def follow(self, daemon, path, enough):
         """Validates events until `enough(event)` or the end."""
         names = {"job": "Job", "start": "StartEvent", "state": "StateEvent", "update": "UpdateEvent",
-                 "epoch": "EpochEvent", "checkpoint": "CheckpointEvent", "message": "MessageEvent"}
+                 "epoch": "EpochEvent", "checkpoint": "CheckpointEvent", "message": "MessageEvent",
+                 "telemetry": "TelemetryEvent"}
         stream, seen = support.Events(daemon, path), set()
         for event in stream:
             schema = self.schemas.component(names[event["event"]])
@@ -133,6 +134,17 @@ class Contract(support.Case):
                           headers={"Idempotency-Key": "k"})
         done = answer.json()["id"]
         self.ask(daemon, "POST", "/v1/jobs", 200, body=job("m-arwp", 4), headers={"Idempotency-Key": "k"})
+        daemon.wait_until(running, lambda shown: shown["checkpoint_update"], "to have a checkpoint", 60)
+        file = daemon.expect(200, "GET", f"/v1/jobs/{running}/checkpoints/latest").body
+        for status in (201, 200):
+            upload = self.ask(daemon, "POST", "/v1/uploads", status, body=file,
+                              headers={"Content-Type": "application/octet-stream"}).json()["id"]
+        self.ask(daemon, "GET", "/v1/uploads/{id}", 200, upload)
+        follower = self.ask(daemon, "POST", "/v1/jobs", 201,
+                            body=long_job(init_from={"upload": upload}, priority=-5)).json()["id"]
+        self.ask(daemon, "DELETE", "/v1/uploads/{id}", 409, upload)
+        self.ask(daemon, "POST", "/v1/jobs/{id}/cancel", 200, follower)
+        self.ask(daemon, "DELETE", "/v1/uploads/{id}", 204, upload)
         for number in (running, done):
             self.ask_all(daemon, number)
         for action in ("pause", "resume", "cancel"):
@@ -171,7 +183,7 @@ class Contract(support.Case):
                 self.assertEqual(spec[name], member["default"], name)
 
     def test_every_refusal_is_described(self):
-        daemon = self.begin()
+        daemon = self.begin("--upload-limit", "1000000")
         number = daemon.submit(job())
         daemon.wait(number)
         for pattern, operations in self.description["paths"].items():
@@ -188,7 +200,8 @@ class Contract(support.Case):
                     self.ask(daemon, method, pattern, 404, number=99999)
                 if method == "POST":
                     self.ask(daemon, method, pattern, 415, body="x", headers={"Content-Type": "a/b"})
-                    kind = "x-www-form-urlencoded" if pattern == "/login" else "json"
+                    kind = {"/login": "x-www-form-urlencoded",
+                            "/v1/uploads": "octet-stream"}.get(pattern, "json")
                     self.ask(daemon, method, pattern, 413, body=b" " * (1 << 20) + b"{}",
                              headers={"Content-Type": "application/" + kind})
         checkpoint = "/v1/jobs/{id}/checkpoints/{update}"
@@ -202,6 +215,8 @@ class Contract(support.Case):
             self.ask(daemon, "POST", f"/v1/jobs/{{id}}/{action}", 409, number)
             self.ask(daemon, "POST", f"/v1/jobs/{{id}}/{action}", 422, number, body={"now": True})
         self.ask(daemon, "POST", "/v1/jobs", 400, body="{")
+        self.ask(daemon, "POST", "/v1/uploads", 422, body="{",
+                 headers={"Content-Type": "application/octet-stream"})
         self.ask(daemon, "GET", "/v1/jobs/{id}/events", 422, headers={"Last-Event-ID": "x"})
 
     def test_limits_and_the_token_are_described(self):

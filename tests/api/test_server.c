@@ -316,7 +316,7 @@ static void test_table(void **state)
             }
         }
         path[used] = '\0';
-        status = http_ask(fixture.port, "DELETE", path, "", NULL, &answer);
+        status = http_ask(fixture.port, "PATCH", path, "", NULL, &answer);
         assert_int_equal(status, 405);
         assert_non_null(strstr(answer, "\r\nAllow: "));
         free(answer);
@@ -342,10 +342,10 @@ static void test_description(void **state)
     const struct route *table = routes(&n);
 
     (void)state;
+    /* Keys are compared without case: "get" is found for "GET". */
     for (int i = 0; i < n; i++)
-        assert_non_null(
-            cJSON_GetObjectItem(cJSON_GetObjectItemCaseSensitive(paths, table[i].pattern),
-                                strcmp(table[i].method, "GET") == 0 ? "get" : "post"));
+        assert_non_null(cJSON_GetObjectItem(
+            cJSON_GetObjectItemCaseSensitive(paths, table[i].pattern), table[i].method));
     cJSON_Delete(json);
 }
 

@@ -39,7 +39,7 @@ static void the_files_are_as_promised(void **state)
 
         assert_int_equal(
             place_number(place, name, "SELECT journal_mode = 'wal' FROM pragma_journal_mode"), 1);
-        assert_int_equal(place_number(place, name, "PRAGMA user_version"), i == 0 ? 4 : 1);
+        assert_int_equal(place_number(place, name, "PRAGMA user_version"), i == 0 ? 4 : 2);
     }
     place_check(place);
 }
@@ -252,9 +252,9 @@ static void a_newer_version_is_refused(void **state)
     struct db *db = NULL;
 
     with_some_losses(place);
-    place_sql(place, "checkpoints.db", "PRAGMA user_version = 2");
+    place_sql(place, "checkpoints.db", "PRAGMA user_version = 3");
     assert_refused(db_open(&db, place->state, NULL, err), ERR_UNSUPPORTED, "newer rwpd");
-    place_sql(place, "checkpoints.db", "PRAGMA user_version = 1");
+    place_sql(place, "checkpoints.db", "PRAGMA user_version = 2");
     place_sql(place, "rwpd.db", "PRAGMA user_version = 99");
     assert_refused(db_open(&db, place->state, NULL, err), ERR_UNSUPPORTED, "rwpd.db");
     place_sql(place, "rwpd.db", "PRAGMA user_version = 4");
@@ -263,6 +263,7 @@ static void a_newer_version_is_refused(void **state)
 
 /* The schema's first steps, as they are in the program. */
 extern const char db_schema_rwpd_1[], db_schema_rwpd_2[], db_schema_rwpd_3[];
+extern const char db_schema_checkpoints_1[];
 
 /* What an older version left: a running job with two losses, one of them beyond its checkpoint. */
 static void migrate_from(struct place *place, int version)
@@ -289,7 +290,14 @@ static void migrate_from(struct place *place, int version)
               "INSERT INTO loss VALUES (1, 2, 3, 1, 0.25, NULL, 0.1, 0, 0.1);"
               "INSERT INTO event VALUES (1, 1, 0, 1, 0, NULL, NULL);"
               "INSERT INTO event VALUES (4, 1, 4, 1, NULL, NULL, 'hello')");
+    place_sql(place, "checkpoints.db", db_schema_checkpoints_1);
+    place_sql(place, "checkpoints.db",
+              "PRAGMA application_id = 0x72777063; PRAGMA user_version = 1;"
+              "INSERT INTO store VALUES (1, '0123456789abcdef0123456789abcdef');"
+              "INSERT INTO checkpoint VALUES (7, 1, 1, 0, 1, 0)");
     place_open(place, NULL);
+    assert_int_equal(place_number(place, "checkpoints.db", "PRAGMA user_version"), 2);
+    assert_int_equal(place_number(place, "checkpoints.db", "SELECT id FROM checkpoint"), 7);
     assert_int_equal(place_number(place, "rwpd.db", "PRAGMA user_version"), 4);
     assert_int_equal(place_number(place, "rwpd.db", "SELECT count(*) FROM loss"), 2);
     assert_int_equal(place_number(place, "rwpd.db", "SELECT sequence FROM store"), 4);

@@ -84,6 +84,7 @@ struct api_options {
     int port;                    /* 0: a free one */
     const char *token;           /* NULL: none; required for any address but the loopback */
     size_t body_bytes;           /* most of a request's body; 0: 1 MiB */
+    size_t upload_bytes;         /* most of an uploaded file; 0: 512 MiB */
     int connections;             /* at most; 0: 256 */
     int connections_per_address; /* 0: 64; on the loopback as many as there may be */
     int event_streams;   /* at most; 0: 128, or half of the connections if those are fewer */

@@ -173,7 +173,34 @@ int db_message_add(struct db *db, int64_t job, const char *text, struct err *err
 int db_checkpoint_add(struct db *db, int64_t job, const struct checkpoint *checkpoint, bool final,
                       int64_t keep, struct err *err);
 
+/* ---- Uploads ---- */
+
+/* An upload's tensors are the checkpoint of this update of the job −id, for the functions that read
+ * checkpoints. */
+#define DB_UPLOAD_UPDATE 1
+
+struct db_upload {
+    int64_t id;
+    char name[201];
+    char sha256[65]; /* of the file, in hexadecimal */
+    int64_t wall_ms, file_bytes;
+    int tensors;
+};
+
+/* Durable, whole or not at all; *tensors->update is not looked at. Bytes that are known already are
+ * not stored twice: *id is the first one's and *existing is set. ERR_LIMIT as for checkpoints. */
+int db_upload_add(struct db *db, const struct db_upload *upload, const struct checkpoint *tensors,
+                  int64_t *id, bool *existing, struct err *err);
+/* Durable. ERR_CONFLICT while a job is to begin with it, ERR_NOT_FOUND. */
+int db_upload_delete(struct db *db, int64_t id, struct err *err);
+
 /* ---- Reading ---- */
+
+int db_upload_get(struct db_reader *reader, int64_t id, struct db_upload *out, struct err *err);
+/* Oldest first. */
+int db_uploads_each(struct db_reader *reader,
+                    int (*each)(void *context, const struct db_upload *upload), void *context,
+                    struct err *err);
 
 int db_reader_open(struct db_reader **out, const struct db *db, struct err *err);
 void db_reader_close(struct db_reader *reader);
