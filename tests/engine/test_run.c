@@ -121,6 +121,58 @@ static void the_backends_agree(void **state)
     }
 }
 
+/* Of the first update tightly: the reference's telemetry is PyTorch's (test_golden). */
+static void compare_telemetry(const struct telemetry *a, const struct telemetry *b)
+{
+    assert_int_equal(a->update, 1);
+    assert_int_equal(b->update, 1);
+    for (int i = 0; i < TELEMETRY_VALUES; i++) {
+        assert_int_equal(a->known[i], b->known[i]);
+        if (a->known[i])
+            assert_close(a->value[i] / b->value[i], 1, 1e-4);
+    }
+}
+
+static void telemetry_is_the_same_on_both_backends(void **state)
+{
+    (void)state;
+    for (int method = METHOD_SGD; method < METHOD_KINDS; method++) {
+        struct record *a = record_new(), *b = record_new();
+        struct engine_job job = tiny_job(method, DEVICE_REFERENCE);
+
+        job.epochs = 1;
+        job.telemetry.every_updates = 1;
+        record_run_well(a, &job, NULL);
+        job.device = DEVICE_CPU;
+        record_run_well(b, &job, NULL);
+        assert_int_equal(a->n_telemetry, TINY_PER_EPOCH);
+        assert_int_equal(b->n_telemetry, TINY_PER_EPOCH);
+        compare_telemetry(&a->telemetry[0], &b->telemetry[0]);
+        record_free(a);
+        record_free(b);
+    }
+}
+
+/* Measuring changes nothing. */
+static void a_measured_run_has_the_same_bits(void **state)
+{
+    (void)state;
+    for (size_t d = 0; d < ARRAY_LENGTH(devices); d++)
+        for (int method = METHOD_SGD; method < METHOD_KINDS; method++) {
+            struct record *plain = record_new(), *measured = record_new();
+            struct engine_job job = tiny_job(method, devices[d]);
+
+            record_run_well(plain, &job, NULL);
+            job.telemetry.every_updates = 3;
+            record_run_well(measured, &job, NULL);
+            assert_int_equal(measured->n_telemetry, TINY_UPDATES / 3);
+            assert_int_equal(plain->n_telemetry, 0);
+            assert_checkpoints_equal(&plain->checkpoint, &measured->checkpoint);
+            record_free(plain);
+            record_free(measured);
+        }
+}
+
 /* --- checkpoints ------------------------------------------------------------------------------ */
 
 static void count_roles(const struct checkpoint *checkpoint, int counts[TENSOR_ROLES])
@@ -338,6 +390,8 @@ int main(void)
         cmocka_unit_test(a_run_tells_all),
         cmocka_unit_test(training_learns),
         cmocka_unit_test(the_backends_agree),
+        cmocka_unit_test(telemetry_is_the_same_on_both_backends),
+        cmocka_unit_test(a_measured_run_has_the_same_bits),
         cmocka_unit_test(a_checkpoint_holds_the_pytorch_model_and_more),
         cmocka_unit_test(only_adaptive_methods_keep_fisher_numbers),
         cmocka_unit_test(checkpoints_and_evaluations_come_as_asked),
