@@ -3,10 +3,14 @@ import { bytes, clock, count, duration, make, number, percent, short } from "./t
 
 const EPOCHS = 100; // rows of the table
 
+// What says nothing while it is 0.
+const OFF = new Set(["warmup_updates", "warmup_epochs", "clip_norm", "job", "update", "upload"]);
+
 // {"kind": "sam", "rho": 0.5} → "sam · rho 0.5"; what is nested stands in line with the rest.
 function settings({ kind, ...rest }) {
   const parts = Object.entries(rest)
-    .filter(([, value]) => value !== null && value !== "")
+    .filter(([name, value]) => value !== null && value !== "" && value !== false
+      && !(value === 0 && OFF.has(name)))
     .map(([name, value]) => (typeof value === "object" && !Array.isArray(value) ? settings(value)
       : `${name.replaceAll("_", " ")} ${[value].flat().join(", ")}`));
   return [kind, ...parts].filter(Boolean).join(" · ");
@@ -22,6 +26,9 @@ function settingRows(job) {
     ["Schedule", settings(spec.schedule)],
     ["Length", `${spec.updates ? `${count(spec.updates)} updates` : `${count(spec.epochs)} epochs`}`
       + ` · batches of ${spec.batch_size}`],
+    ...(spec.label_smoothing ? [["Label smoothing", String(spec.label_smoothing)]] : []),
+    ...(spec.init_from?.job || spec.init_from?.upload
+      ? [["Begins with", settings(spec.init_from)]] : []),
     ["Seed", String(spec.seed)],
     ["Runs on", [job.facts?.device ?? spec.device, job.facts?.precision ?? spec.precision,
       ...(job.threads ? [`${job.threads} thread${job.threads > 1 ? "s" : ""}`] : [])].join(" · ")],
