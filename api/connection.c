@@ -70,10 +70,19 @@ void *connection_target(void *api, const char *target, struct MHD_Connection *co
     return request;
 }
 
+/* Before the answer is sent: whoever has it may send the next file at once. */
+static void end_upload(struct request *request)
+{
+    if (!request->uploads)
+        return;
+    text_free(&request->body);
+    atomic_store(&request->api->uploading, false);
+    request->uploads = false;
+}
+
 static void request_free(struct request *request)
 {
-    if (request->uploads)
-        atomic_store(&request->api->uploading, false);
+    end_upload(request);
     reply_free(request->reply);
     text_free(&request->body);
     free(request->target);
@@ -309,6 +318,7 @@ static void run_on_worker(void *context)
 static enum MHD_Result answer(struct request *request)
 {
     request->phase = PHASE_DONE;
+    end_upload(request);
     if (!watch_arrived(request->api->watch, request->watched))
         return MHD_NO;
     return (enum MHD_Result)respond(request);

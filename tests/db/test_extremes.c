@@ -157,7 +157,10 @@ static void an_older_database_gets_its_spans(void **state)
     add_losses(place, job, 1, 500);
     place_close(place);
     place_sql(place, "rwpd.db",
-              "CREATE TABLE kept AS SELECT * FROM span; DROP TABLE span; PRAGMA user_version = 1");
+              "CREATE TABLE kept AS SELECT * FROM span; DROP TABLE span; DROP TABLE telemetry;"
+              "DROP INDEX job_of_init_job; DROP INDEX job_of_init_upload;"
+              "ALTER TABLE job DROP COLUMN init_job; ALTER TABLE job DROP COLUMN init_update;"
+              "ALTER TABLE job DROP COLUMN init_upload; PRAGMA user_version = 1");
     place_open(place, NULL);
     assert_int_equal(spans(place), 500 / DB_SPAN_ROWS);
     assert_int_equal(place_number(place, "rwpd.db",
