@@ -11,7 +11,8 @@
 #include "jobs.h"
 #include "routes.h"
 
-#define KEY_MAX 255
+#define KEY_MAX      255
+#define SUBMIT_TRIES 8
 
 static void add_problem(void *to, const char *pointer, const char *message)
 {
@@ -105,11 +106,10 @@ static int prepare(struct request *request, struct reply *reply, void *job, char
                    struct err *err)
 {
     const struct api_service *service = request->api->service;
-    int rc;
+    int rc = 0;
 
-    if (!service->prepare)
-        return 0;
-    rc = service->prepare(service->context, job, add_problem, reply->problems, err);
+    if (service->prepare)
+        rc = service->prepare(service->context, job, add_problem, reply->problems, err);
     if (rc)
         return rc;
     tell_problems(reply);
@@ -118,6 +118,32 @@ static int prepare(struct request *request, struct reply *reply, void *job, char
     free(*spec);
     *spec = NULL;
     return spec_json_write(service->job_spec, job, spec, err);
+}
+
+/* What a job begins with, the newest checkpoint of another one, may be replaced between the look at
+ * it and the submission: then both are done again with the job as it was asked for. */
+static int submit(struct request *request, struct reply *reply, struct api_submission *submission,
+                  bool *existing, struct err *err)
+{
+    const struct api_service *service = request->api->service;
+    cleanup_free void *job = malloc(service->job_bytes);
+    cleanup_free char *spec = NULL;
+    int rc = ERR_CONFLICT;
+
+    if (!job)
+        return err_no_memory(err);
+    for (int tries = 0; tries < SUBMIT_TRIES && rc == ERR_CONFLICT; tries++) {
+        memcpy(job, submission->job, service->job_bytes);
+        rc = prepare(request, reply, job, &spec, err);
+        if (!rc && reply->problems->n == 0) {
+            struct api_submission prepared = *submission;
+
+            prepared.job = job;
+            prepared.spec = spec;
+            rc = service->submit(service->context, &prepared, &request->id, existing, err);
+        }
+    }
+    return rc;
 }
 
 int job_post(struct request *request, struct reply *reply, struct err *err)
@@ -139,12 +165,10 @@ int job_post(struct request *request, struct reply *reply, struct err *err)
     if (rc)
         return rc;
     fingerprint(spec, digest); /* of what was asked: what is filled in may differ the next time */
-    rc = prepare(request, reply, job, &spec, err);
-    if (rc || reply->problems->n)
-        return rc;
-    submission.spec = spec;
     submission.fingerprint = request->idempotency_key ? digest : NULL;
-    rc = service->submit(service->context, &submission, &request->id, &existing, err);
+    rc = submit(request, reply, &submission, &existing, err);
+    if (reply->problems->n)
+        return 0;
     if (rc)
         return rc;
     (void)facts_make(request->api, request->id, job, &facts, NULL);

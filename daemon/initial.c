@@ -26,6 +26,12 @@ __attribute__((format(printf, 3, 4))) static void tell(const struct search *s, c
     s->problem(s->to, pointer, message);
 }
 
+static int keep_last(void *context, const struct db_checkpoint *checkpoint)
+{
+    *(struct db_checkpoint *)context = *checkpoint;
+    return 0;
+}
+
 /* *found is not touched when there is none, and the problem is told. */
 static int find_checkpoint(const struct search *s, struct db_checkpoint *found)
 {
@@ -39,12 +45,13 @@ static int find_checkpoint(const struct search *s, struct db_checkpoint *found)
     }
     if (rc)
         return rc;
-    if (from->update == 0)
-        from->update = (int64_t)source.checkpoint_update;
     db_job_free(&source);
     if (from->update == 0) {
-        tell(s, "/init_from/job", "job %lld has no checkpoint yet", (long long)from->job);
-        return 0;
+        rc = db_checkpoints_each(s->reader, from->job, keep_last, found, s->err);
+        from->update = (int64_t)found->update;
+        if (!rc && !found->id)
+            tell(s, "/init_from/job", "job %lld has no checkpoint yet", (long long)from->job);
+        return rc;
     }
     rc = db_checkpoint_get(s->reader, from->job, (uint64_t)from->update, found, s->err);
     if (rc != ERR_NOT_FOUND)
@@ -73,6 +80,9 @@ static int compare(const struct search *s, int64_t checkpoint)
     if (!rc && engine_job_check_weights(s->job, tensors, n, s->problem, s->to, s->err) < 0)
         rc = s->err->code;
     free(tensors);
+    /* It was removed since it was found: the next try finds another one, or none. */
+    if (rc == ERR_NOT_FOUND)
+        rc = err_set(s->err, ERR_CONFLICT, "the checkpoint has just been replaced");
     return rc;
 }
 
