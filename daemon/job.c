@@ -77,6 +77,7 @@ static int train(struct slot *slot, const struct db_claim *claim, const struct e
 
     if (!rc && claim->from_update)
         rc = restore(slot, run, claim, &out->err);
+    out->data_failed = rc != 0;
     if (!rc) {
         measure(slot, job, row, claim->from_update);
         rc = engine_run_train(run, &slot->request, &outcome, &out->err);
@@ -99,8 +100,10 @@ void job_run(struct slot *slot, const struct db_claim *claim, struct job_result 
     if (out->rc)
         return;
     out->rc = parse_spec(claim->spec, &job, &out->err);
-    if (!out->rc)
+    if (!out->rc) {
         out->rc = check_length(&job, &row, &out->err);
+        out->data_failed = out->rc != 0;
+    }
     if (!out->rc)
         out->rc = train(slot, claim, &job, &row, out);
     db_job_free(&row);

@@ -8,7 +8,8 @@
  *   stopped, wish to cancel → cancelled (it came after the pause)
  *   stopped, no wish        → queued: the daemon stops
  *   abandoned               → cancelled
- *   error                   → failed, with its message as the reason
+ *   data cannot be read     → paused, with that as the reason: a file system may come back
+ *   other error             → failed, with its message as the reason
  *   database failed         → left as it is: the next start puts it right (db_recover) */
 #include "queue_inside.h"
 
@@ -72,6 +73,8 @@ static int take_job(struct slot *slot, struct db_claim *claim, struct err *err)
 
 static enum job_state end_state(const struct slot *slot, const struct job_result *result)
 {
+    if (result->rc && result->data_failed)
+        return slot->wish == WISH_CANCEL ? JOB_CANCELLED : JOB_PAUSED;
     if (result->rc)
         return JOB_FAILED;
     if (result->outcome == ENGINE_FINISHED)
