@@ -152,6 +152,61 @@ static void evaluation(void **state)
     compare("evaluation", g);
 }
 
+static int biased(struct graph *g, int x, const char *name)
+{
+    int64_t channels = x < 0 ? 1 : g->values[x].shape.dim[1];
+
+    return graph_bias(g, x, graph_param(g, shape_of(1, channels), uniform, "%s", name));
+}
+
+/* A bias that a normalisation takes out again, with what may follow; one that it does not; and one
+ * whose normalisation's mean somebody looks at. */
+static void biases(void **state)
+{
+    (void)state;
+    for (int64_t c = 8; c <= 40; c += 16)
+        for (int training = 0; training < 2; training++) {
+            struct graph *g = graph_new(training);
+            int x = images(g, 3), y = biased(g, conv(g, x, c, 3, 1, "w"), "b");
+            int z = biased(g, conv(g, x, c, 1, 1, "v"), "d");
+
+            y = graph_relu(g, graph_batch_norm(g, y, "bn"));
+            y = graph_add(g, graph_batch_norm(g, z, "bn2"), y);
+            if (training)
+                compare_with_derivatives("bias, norm", g, y);
+            else {
+                graph_output(g, y);
+                compare("bias, norm, evaluated", g);
+            }
+        }
+    for (int mean = 0; mean < 2; mean++) {
+        struct graph *g = graph_new(true);
+        int x = biased(g, conv(g, images(g, 3), 24, 3, 1, "w"), "b");
+        int y = graph_batch_norm(g, x, "bn");
+
+        if (!mean)
+            y = graph_add(g, y, graph_relu(g, x));
+        graph_output(g, y);
+        if (mean)
+            graph_output(g, g->nodes[g->values[y].node].output[1]);
+        add_derivatives(g);
+        compare(mean ? "bias, norm, its mean" : "bias, norm and another", g);
+    }
+}
+
+static void pools_and_masks(void **state)
+{
+    (void)state;
+    for (int64_t c = 8; c <= 40; c += 16) {
+        struct graph *g = graph_new(true);
+        int y = graph_relu(g, graph_batch_norm(g, conv(g, images(g, 3), c, 3, 1, "w"), "bn"));
+
+        y = graph_max_pool(g, y, c == 24 ? 3 : 2, 2, c == 24 ? 1 : 0);
+        y = graph_dropout(g, conv(g, graph_dropout(g, y, 0.4), 12, 3, 1, "v"), 0.3);
+        compare_with_derivatives("norm, relu, max_pool, dropout", g, y);
+    }
+}
+
 static void compare_model(int64_t width, struct spec_int_list blocks,
                           const struct model_input *input)
 {
@@ -186,6 +241,8 @@ int main(void)
         cmocka_unit_test(residual_chain),
         cmocka_unit_test(shared_parameters),
         cmocka_unit_test(evaluation),
+        cmocka_unit_test(biases),
+        cmocka_unit_test(pools_and_masks),
         cmocka_unit_test(residual_nets),
     };
 

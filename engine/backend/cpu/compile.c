@@ -131,6 +131,19 @@ static void compile_node(struct compiler *c, const struct node *node)
     case OP_GLOBAL_AVG_POOL_GRAD:
         compile_pool(c, node);
         break;
+    case OP_BIAS:
+        compile_bias(c, node);
+        break;
+    case OP_SUM_CHANNELS:
+        compile_sum_channels(c, node);
+        break;
+    case OP_MAX_POOL:
+    case OP_MAX_POOL_GRAD:
+        compile_max_pool(c, node);
+        break;
+    case OP_DROPOUT:
+        compile_dropout(c, node);
+        break;
     case OP_LINEAR:
     case OP_LINEAR_GRAD_X:
     case OP_LINEAR_GRAD_W:
@@ -206,9 +219,12 @@ static void read_results(struct compiler *c)
     for (int i = 0; i < g->n_moments; i++) {
         const struct graph_moments *m = &g->moments[i];
         const struct layout_tensor *mean = &p->states->tensor[m->running_mean];
+        int bias;
 
+        compile_norm_source(c, compile_maker(c, m->mean)->input[0], &bias);
         p->moments[i] = (struct moments){.mean = compile_read(c, m->mean, FORM_DENSE),
                                          .var = compile_read(c, m->var, FORM_DENSE),
+                                         .bias = bias < 0 ? -1 : compile_read(c, bias, FORM_DENSE),
                                          .running_mean = mean->offset,
                                          .running_var = p->states->tensor[m->running_var].offset,
                                          .channels = mean->size,

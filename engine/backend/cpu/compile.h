@@ -36,6 +36,16 @@ static inline bool compile_is_absorbed(const struct compiler *c, int value)
     return c->absorbed[c->graph->values[value].node];
 }
 
+/* What a normalisation reads for `x`, and the bias (a value) that it lacks there, or -1. */
+static inline int compile_norm_source(const struct compiler *c, int x, int *bias)
+{
+    const struct node *maker = compile_maker(c, x);
+    bool left = maker->op == OP_BIAS && compile_is_absorbed(c, x);
+
+    *bias = left ? maker->input[1] : -1;
+    return left ? maker->input[0] : x;
+}
+
 /* Whether the value is a normalisation's result that its reader has yet to compute. */
 static inline bool compile_is_pending_norm(const struct compiler *c, int value)
 {
@@ -66,6 +76,13 @@ void compile_norm(struct compiler *c, const struct node *node);
 void compile_norm_apply(struct compiler *c, int y, int normalised, int other, bool relu);
 void compile_norm_grad(struct compiler *c, const struct node *node);
 void compile_conv(struct compiler *c, const struct node *node);
+/* Whether a batch_norm_grad's mean and variance are those of its x, taken by a node of the graph:
+ * that node, else NULL. */
+const struct node *compile_forward_norm(const struct compiler *c, const struct node *node);
+void compile_bias(struct compiler *c, const struct node *node);
+void compile_sum_channels(struct compiler *c, const struct node *node);
+void compile_max_pool(struct compiler *c, const struct node *node);
+void compile_dropout(struct compiler *c, const struct node *node);
 void compile_direct(struct compiler *c, const struct node *node);
 struct convolution_shape compile_conv_shape(const struct compiler *c, const struct node *node,
                                             int x, int w, int y);

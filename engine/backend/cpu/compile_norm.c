@@ -9,7 +9,7 @@ static size_t tile_bytes(const struct compiler *c, const struct activation *shap
 /* The coefficients of the normalisation that makes `y`: statistics of the batch, or given ones. */
 void compile_norm(struct compiler *c, const struct node *node)
 {
-    int x = node->input[0], y = node->output[0];
+    int y = node->output[0], bias, x = compile_norm_source(c, node->input[0], &bias);
     struct command command = {.what = "norm",
                               .in_place = -1,
                               .shape = compile_activation(c, x),
@@ -29,6 +29,7 @@ void compile_norm(struct compiler *c, const struct node *node)
         command.run = cpu_run_norm_eval;
         for (int i = 1; i < 5; i++)
             command.in[command.n_in++] = compile_read(c, node->input[i], FORM_DENSE);
+        command.in[command.n_in++] = bias < 0 ? -1 : compile_read(c, bias, FORM_DENSE);
         command.out[command.n_out++] = compile_write(c, y, FORM_COEF);
     }
     compile_emit(c, &command);
@@ -38,7 +39,7 @@ void compile_norm(struct compiler *c, const struct node *node)
 
 void compile_norm_apply(struct compiler *c, int y, int normalised, int other, bool relu)
 {
-    int x = compile_maker(c, normalised)->input[0];
+    int bias, x = compile_norm_source(c, compile_maker(c, normalised)->input[0], &bias);
     struct command command = {.run = cpu_run_norm_apply,
                               .what = relu ? "norm+relu" : "norm",
                               .shape = compile_activation(c, x),
@@ -49,8 +50,8 @@ void compile_norm_apply(struct compiler *c, int y, int normalised, int other, bo
     if (other >= 0 && compile_is_pending_norm(c, other)) {
         command.residual = RESIDUAL_NORM;
         command.what = "norm+norm+relu";
-        command.in[command.n_in++] =
-            compile_read(c, compile_maker(c, other)->input[0], FORM_BLOCKED);
+        x = compile_norm_source(c, compile_maker(c, other)->input[0], &bias);
+        command.in[command.n_in++] = compile_read(c, x, FORM_BLOCKED);
         command.in[command.n_in++] = compile_read(c, other, FORM_COEF);
     } else if (other >= 0) {
         command.residual = RESIDUAL_PLAIN;
@@ -61,11 +62,22 @@ void compile_norm_apply(struct compiler *c, int y, int normalised, int other, bo
     compile_emit(c, &command);
 }
 
+const struct node *compile_forward_norm(const struct compiler *c, const struct node *node)
+{
+    const struct node *maker = compile_maker(c, node->input[3]);
+
+    return maker->op == OP_BATCH_NORM && maker->input[0] == node->input[1] &&
+                   maker->input[1] == node->input[2] && maker->output[1] == node->input[3] &&
+                   maker->output[2] == node->input[4]
+               ? maker
+               : NULL;
+}
+
 /* The coefficients that belong to a batch_norm_grad: its forward's if that is in the graph, else
  * made from the inputs. */
 static int read_coefficients(struct compiler *c, const struct node *node)
 {
-    const struct node *maker = compile_maker(c, node->input[3]);
+    const struct node *maker = compile_forward_norm(c, node);
     struct command command = {.run = cpu_run_norm_eval,
                               .what = "norm",
                               .in_place = -1,
@@ -74,14 +86,13 @@ static int read_coefficients(struct compiler *c, const struct node *node)
                               .eps = node->attr.eps};
     int slot;
 
-    if (maker->op == OP_BATCH_NORM && maker->input[0] == node->input[1] &&
-        maker->input[1] == node->input[2] && maker->output[1] == node->input[3] &&
-        maker->output[2] == node->input[4])
+    if (maker)
         return compile_read(c, maker->output[0], FORM_COEF);
     command.in[command.n_in++] = compile_read(c, node->input[2], FORM_DENSE);
     command.in[command.n_in++] = -1;
     command.in[command.n_in++] = compile_read(c, node->input[3], FORM_DENSE);
     command.in[command.n_in++] = compile_read(c, node->input[4], FORM_DENSE);
+    command.in[command.n_in++] = -1;
     slot = compile_scratch(c, command.shape.blocks * COEFS * c->program->cpu->kernels->lanes *
                                   sizeof(float));
     command.out[command.n_out++] = slot;
@@ -139,7 +150,8 @@ void compile_norm_grad(struct compiler *c, const struct node *node)
     struct incoming from = incoming_of(c, node);
     size_t lanes = c->program->cpu->kernels->lanes;
     struct activation shape = compile_activation(c, node->input[1]);
-    int x = compile_read(c, node->input[1], FORM_BLOCKED), coef = read_coefficients(c, node);
+    int bias, source = compile_norm_source(c, node->input[1], &bias);
+    int x = compile_read(c, source, FORM_BLOCKED), coef = read_coefficients(c, node);
     int dy = compile_read(c, from.dy, FORM_BLOCKED), more = read_optional(c, from.more);
     int y = from.mask == MASK_Y ? read_optional(c, from.y) : -1;
     int gamma = compile_read(c, node->input[2], FORM_DENSE);

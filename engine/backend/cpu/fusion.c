@@ -3,6 +3,7 @@
  * Forward, a batch norm's second sweep is left to what follows it:
  *     batch_norm → relu            batch_norm → add → relu            batch_norm ↘
  *     batch_norm → add                                   batch_norm → add → relu
+ * A bias of channels before batch norms is not added at all: it moves the mean and nothing else.
  * Backward, what comes before a batch norm's gradient is left to it:
  *     [add →] relu_grad → batch_norm_grad
  * where the ReLU's derivative is written once, on the way, if others read it too. */
@@ -78,6 +79,45 @@ static bool add_absorbed(const struct compiler *c, const struct node *node)
            relu_grad_absorbed(c, reader);
 }
 
+/* Whether node `number` reads the value for no more than the value's normalisation. */
+static bool reads_as_norm(const struct node *node, int value)
+{
+    bool norm = is_norm(node) && node->input[0] == value;
+
+    return norm ||
+           (node->op == OP_BATCH_NORM_GRAD && node->input[1] == value && node->input[0] != value);
+}
+
+/* Whether only derivatives read the batch's mean of `norm`: it will lack the bias. */
+static bool mean_is_private(const struct compiler *c, const struct node *norm)
+{
+    const struct graph *g = c->graph;
+    int readers = 0, mean = norm->output[1];
+
+    if (norm->op != OP_BATCH_NORM)
+        return true;
+    for (int i = 0; i < g->n_nodes; i++)
+        readers += g->nodes[i].op == OP_BATCH_NORM_GRAD && g->nodes[i].input[3] == mean &&
+                   compile_forward_norm(c, &g->nodes[i]) == norm;
+    return readers == c->use[mean].count;
+}
+
+static bool bias_absorbed(const struct compiler *c, const struct node *node)
+{
+    int y = node->output[0], readers = 0;
+
+    for (int i = 0; i < c->graph->n_nodes; i++) {
+        const struct node *reader = &c->graph->nodes[i];
+
+        if (!reads_as_norm(reader, y))
+            continue;
+        if (is_norm(reader) ? !mean_is_private(c, reader) : !compile_forward_norm(c, reader))
+            return false;
+        readers++;
+    }
+    return readers > 0 && readers == c->use[y].count;
+}
+
 void compile_fusions(struct compiler *c)
 {
     count_uses(c);
@@ -88,6 +128,8 @@ void compile_fusions(struct compiler *c)
             c->absorbed[i] = norm_absorbed(c, node);
         else if (node->op == OP_RELU_GRAD)
             c->absorbed[i] = relu_grad_absorbed(c, node);
+        else if (node->op == OP_BIAS)
+            c->absorbed[i] = bias_absorbed(c, node);
         else if (node->op == OP_ADD)
             c->absorbed[i] = add_absorbed(c, node);
     }

@@ -42,6 +42,7 @@ int cpu_run_norm_eval(const struct program *p, const struct command *c, struct e
                                      .beta = cpu_data(p, c->in[1]),
                                      .mean = cpu_data(p, c->in[2]),
                                      .var = cpu_data(p, c->in[3]),
+                                     .bias = cpu_data(p, c->in[4]),
                                      .coef = cpu_data(p, c->out[0])};
 
     (void)err;

@@ -63,6 +63,8 @@ struct norm_coefficients {
     double eps;
     const float *partial;
     const float *gamma, *beta; /* [channels]; beta may be NULL: zeros */
+    const float *bias;         /* [channels], of what was not added to x: taken off a given mean;
+                                  may be NULL */
     float *mean, *var;
     float *coef;
 };
@@ -137,6 +139,42 @@ struct rearrange {
     size_t channels;
     const float *from;
     float *to;
+};
+
+/* y = x + bias. Work: (image, block). */
+struct channel_bias {
+    struct activation shape;
+    size_t channels;
+    const float *x, *bias; /* bias: [channels] */
+    float *y;
+};
+
+/* Σ dy of each channel. Work: block. */
+struct channel_sums {
+    struct activation shape;
+    size_t channels;
+    const float *dy;
+    float *sum; /* [channels] */
+};
+
+/* The largest of each window of size×size pixels, and its derivative. Work: (image, block). */
+struct max_pool {
+    size_t height, width, out_height, out_width;
+    size_t size, stride, pad;
+    const float *x, *dy; /* dy: of the derivative only */
+    float *to;           /* y, or dx */
+};
+
+/* y = x·scale where the element's word (random/philox.h) has (word >> 8) ≥ threshold, else 0.
+ * Work: elements of a dense array, or (image, block). */
+struct dropout {
+    struct activation shape; /* blocked only, as `channels` */
+    size_t channels;
+    uint64_t seed, step;
+    uint32_t stream, threshold;
+    float scale;
+    const float *x;
+    float *y;
 };
 
 /* A weight tensor [k][c][taps] between row-major and a blocked layout, in which element (k, c, t)
@@ -262,7 +300,8 @@ typedef void kernel(const void *arguments, size_t begin, size_t end);
 #define KERNEL_LIST(do) \
     do(norm_statistics) do(norm_coefficients) do(norm_apply) do(norm_grad_sums) \
     do(norm_grad_coefficients) do(norm_grad_apply) do(relu) do(relu_grad) do(add) \
-    do(to_blocked) do(to_dense) do(pool) do(pool_grad) do(weights_pack) do(weights_unpack) \
+    do(to_blocked) do(to_dense) do(pool) do(pool_grad) do(channel_bias) do(channel_sums) \
+    do(max_pool) do(max_pool_grad) do(dropout) do(dropout_blocked) do(weights_pack) do(weights_unpack) \
     do(direct_border) do(direct_conv) do(direct_grad_w) do(linear) do(linear_grad_x) \
     do(linear_grad_w) do(sum_rows) do(row_squares) do(feed_fisher) do(random_normal) \
     do(add_noise) do(add_scaled) do(sgd_step)

@@ -83,6 +83,26 @@ INLINE wide keep_wide(wide x, lanes_mask mask)
     return (wide)((wide_mask)x & __builtin_convertvector(mask, wide_mask));
 }
 
+/* Where the lanes of a plane of an activation lie on the dense side. */
+struct dense_lanes {
+    size_t at, step; /* number of the first lane's (image, channel), and from one to the next */
+    size_t n;        /* lanes that exist */
+};
+
+INLINE struct dense_lanes dense_lanes_of(const struct activation *shape, size_t channels,
+                                         size_t plane)
+{
+    size_t row = plane / shape->blocks, block = plane % shape->blocks;
+    size_t left = channels - block * LANES;
+
+    if (shape->by_image)
+        return (struct dense_lanes){.at = row * LANES * channels + block,
+                                    .step = channels,
+                                    .n = row == shape->images - 1 ? shape->tail : LANES};
+    return (struct dense_lanes){
+        .at = row * channels + block * LANES, .step = 1, .n = left < LANES ? left : LANES};
+}
+
 /* Lanes in a fixed order. */
 INLINE float lanes_sum(lanes x)
 {
