@@ -222,6 +222,15 @@ def checks():
     # At a learning rate of 0.1 its last stages, of a pixel, make much of the smallest difference.
     gentle = dataclasses.replace(methods.DEMONSTRATION["m-arwp"], lr=0.01)
     runs["resnet18 m-arwp"] = Run(gentle, seed=SEED, blocks=(2, 2, 2, 2))
+    for name, shape, images in (
+            ("resnet50", {"width": 8, "blocks": (1, 1, 1)}, ()),
+            ("preresnet", {"depth": 20, "width": 8}, ()),
+            ("wrn", {"depth": 16, "widen": 2, "dropout": 0.3}, ()),
+            ("vgg16_bn", {"width": 8}, (32, 90, 30)),
+            ("resnet18", {"width": 8, "stem": "imagenet"}, (40, 90, 30))):
+        runs[f"{name} m-arwp"] = Run(gentle, seed=SEED, model={"kind": name, **shape},
+                                     images=images, train_limit=images[1] if images else 300,
+                                     label_noise=0.0 if images else 0.2)
     for name, run in runs.items():
         # Batches of 32: the tenth has 12 samples.
         double = dataclasses.replace(run.settings, epochs=2, batch_size=32)
