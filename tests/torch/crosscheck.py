@@ -228,7 +228,7 @@ def checks():
             ("wrn", {"depth": 16, "widen": 2, "dropout": 0.3}, ()),
             ("vgg16_bn", {"width": 8}, (32, 90, 30)),
             ("resnet18", {"width": 8, "stem": "imagenet"}, (40, 90, 30))):
-        runs[f"{name} m-arwp"] = Run(gentle, seed=SEED, model={"kind": name, **shape},
+        runs[f"{name} {shape}"] = Run(gentle, seed=SEED, model={"kind": name, **shape},
                                      images=images, train_limit=images[1] if images else 300,
                                      label_noise=0.0 if images else 0.2)
     for name, run in runs.items():

@@ -68,6 +68,13 @@ class Noise:
         self.train_images, self.test_images = images
         self.train_labels, self.test_labels = (torch.from_numpy(x.astype(np.int64)) for x in labels)
 
+    def keep(self, seed, limit):
+        """Leaves only `limit` of the training samples."""
+        chosen = philox.subset(seed, len(self.train_labels), limit)
+        self.train_images = self.train_images[chosen]
+        self.train_labels = self.train_labels[chosen]
+        return self
+
     def write(self, folder):
         """The same, as the four IDX files of a folder."""
         for split, stem in enumerate(("train", "t10k")):

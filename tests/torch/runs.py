@@ -32,7 +32,7 @@ class Run:
 
     def digits(self, dtype=torch.float64):
         if self.images:
-            return data.Noise(*self.images, dtype=dtype)
+            return data.Noise(*self.images, dtype=dtype).keep(self.seed, self.train_limit)
         return data.Digits(self.seed, self.train_limit, self.label_noise, dtype)
 
     def _model(self):
