@@ -17,66 +17,45 @@ static bool is_large(const struct linear *l)
     return l->n * l->in * l->out >= LARGE;
 }
 
-/* A product [rows][columns] = a·b over `inner`; `turned`: that operand is stored the other way. */
-struct product {
-    size_t rows, columns, inner;
-    const float *a, *b;
-    bool a_turned, b_turned;
-    float *result;
-    float keep; /* of what the result held */
-};
-
-static int multiply(const struct product *m, struct err *err)
-{
-    dnnl_status_t status =
-        dnnl_sgemm(m->a_turned ? 'T' : 'N', m->b_turned ? 'T' : 'N', (dnnl_dim_t)m->rows,
-                   (dnnl_dim_t)m->columns, (dnnl_dim_t)m->inner, 1, m->a,
-                   (dnnl_dim_t)(m->a_turned ? m->rows : m->inner), m->b,
-                   (dnnl_dim_t)(m->b_turned ? m->inner : m->columns), m->keep, m->result,
-                   (dnnl_dim_t)m->columns);
-
-    return cpu_dnnl_error(err, status, "a product of matrices");
-}
-
 /* y = x·wᵀ + b */
 static int large_linear(const struct linear *l, struct err *err)
 {
     for (size_t n = 0; n < l->n; n++)
         memcpy(l->result + n * l->out, l->b, l->out * sizeof *l->b);
-    return multiply(&(struct product){.rows = l->n,
-                                      .columns = l->out,
-                                      .inner = l->in,
-                                      .a = l->x,
-                                      .b = l->w,
-                                      .b_turned = true,
-                                      .result = l->result,
-                                      .keep = 1},
-                    err);
+    return cpu_multiply(&(struct product){.rows = l->n,
+                                          .columns = l->out,
+                                          .inner = l->in,
+                                          .a = l->x,
+                                          .b = l->w,
+                                          .b_turned = true,
+                                          .result = l->result,
+                                          .keep = 1},
+                        err);
 }
 
 /* dx = dy·w */
 static int large_grad_x(const struct linear *l, struct err *err)
 {
-    return multiply(&(struct product){.rows = l->n,
-                                      .columns = l->in,
-                                      .inner = l->out,
-                                      .a = l->dy,
-                                      .b = l->w,
-                                      .result = l->result},
-                    err);
+    return cpu_multiply(&(struct product){.rows = l->n,
+                                          .columns = l->in,
+                                          .inner = l->out,
+                                          .a = l->dy,
+                                          .b = l->w,
+                                          .result = l->result},
+                        err);
 }
 
 /* dw = dyᵀ·x */
 static int large_grad_w(const struct linear *l, struct err *err)
 {
-    return multiply(&(struct product){.rows = l->out,
-                                      .columns = l->in,
-                                      .inner = l->n,
-                                      .a = l->dy,
-                                      .a_turned = true,
-                                      .b = l->x,
-                                      .result = l->result},
-                    err);
+    return cpu_multiply(&(struct product){.rows = l->out,
+                                          .columns = l->in,
+                                          .inner = l->n,
+                                          .a = l->dy,
+                                          .a_turned = true,
+                                          .b = l->x,
+                                          .result = l->result},
+                        err);
 }
 
 int cpu_run_linear(const struct program *p, const struct command *c, struct err *err)

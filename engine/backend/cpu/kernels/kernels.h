@@ -187,6 +187,21 @@ struct weights_pack {
     float *to;
 };
 
+/* By channel, [images][blocks][pixels][LANES] → [pixels][images][channels]. Work: image. */
+struct pixel_rows {
+    struct activation shape;
+    size_t channels;
+    const float *from;
+    float *to;
+};
+
+/* dw [k][c][taps] from [taps][k][c]. Work: k. */
+struct taps_inside {
+    size_t k, c, taps;
+    const float *from;
+    float *to;
+};
+
 /* Direct convolutions by image, for small nets: weights stay row-major, each is multiplied with
  * a vector of images. Offsets are in floats.
  *
@@ -301,7 +316,7 @@ typedef void kernel(const void *arguments, size_t begin, size_t end);
     do(norm_statistics) do(norm_coefficients) do(norm_apply) do(norm_grad_sums) \
     do(norm_grad_coefficients) do(norm_grad_apply) do(relu) do(relu_grad) do(add) \
     do(to_blocked) do(to_dense) do(pool) do(pool_grad) do(channel_bias) do(channel_sums) \
-    do(max_pool) do(max_pool_grad) do(dropout) do(dropout_blocked) do(weights_pack) do(weights_unpack) \
+    do(pixel_rows) do(taps_inside) do(max_pool) do(max_pool_grad) do(dropout) do(dropout_blocked) do(weights_pack) do(weights_unpack) \
     do(direct_border) do(direct_conv) do(direct_grad_w) do(linear) do(linear_grad_x) \
     do(linear_grad_w) do(sum_rows) do(row_squares) do(feed_fisher) do(random_normal) \
     do(add_noise) do(add_scaled) do(sgd_step)
