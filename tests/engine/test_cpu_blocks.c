@@ -209,6 +209,30 @@ static void pools_and_masks(void **state)
     }
 }
 
+/* A ReLU before a max_pool that somebody else reads too: another pool, a convolution, an output. */
+static void pools_that_do_not_own_their_relu(void **state)
+{
+    const struct shape two = shape_of(4, (int64_t)20, (int64_t)20, (int64_t)2, (int64_t)2);
+
+    (void)state;
+    for (int reader = 0; reader < 4; reader++) {
+        struct graph *g = graph_new(true);
+        int x = images(g, 20);
+        int y = graph_relu(g, graph_batch_norm(g, conv(g, x, 20, 3, 1, "w"), "bn"));
+        int z = graph_max_pool(g, y, 2, 2, 0);
+
+        if (reader == 1)
+            z = graph_add(g, z, graph_max_pool(g, y, 2, 2, 0));
+        if (reader == 2)
+            z = graph_add(g, z, graph_conv(g, y, graph_param(g, two, uniform, "v"), 2, 0));
+        graph_output(g, graph_max_pool(g, z, 2, 3, 0));
+        if (reader == 3)
+            graph_output(g, y);
+        add_derivatives(g);
+        compare("a relu with readers", g);
+    }
+}
+
 static void compare_model(int64_t width, struct spec_int_list blocks,
                           const struct model_input *input)
 {
@@ -274,6 +298,7 @@ int main(void)
         cmocka_unit_test(evaluation),
         cmocka_unit_test(biases),
         cmocka_unit_test(pools_and_masks),
+        cmocka_unit_test(pools_that_do_not_own_their_relu),
         cmocka_unit_test(residual_nets),
         cmocka_unit_test(other_nets),
     };

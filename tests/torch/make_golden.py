@@ -75,8 +75,8 @@ MODELS = {
     "preresnet": ten_updates("m-arwp", {"kind": "preresnet", "depth": 20, "width": 4}, **MIXED),
     "vgg16": ten_updates("m-arwp", {"kind": "vgg16_bn", "width": 3, "dropout": 0.5}, (32, 40, 12),
                          lr=0.01, **MIXED),
-    "vgg19": ten_updates("sam", {"kind": "vgg19_bn", "width": 2, "dropout": 0.25}, (37, 40, 12),
-                         lr=0.01, rho=0.05),
+    "vgg19": ten_updates("sam", {"kind": "vgg19_bn", "width": 3, "dropout": 0.25}, (37, 40, 12),
+                         lr=0.002, rho=0.02),
     "wrn": ten_updates("m-arwp", {"kind": "wrn", "depth": 16, "widen": 1, "dropout": 0.3}, **MIXED),
 }
 RUNS.update(MODELS)

@@ -75,6 +75,8 @@ void compile_emit(struct compiler *c, const struct command *command);
 void compile_norm(struct compiler *c, const struct node *node);
 void compile_norm_apply(struct compiler *c, int y, int normalised, int other, bool relu);
 void compile_norm_grad(struct compiler *c, const struct node *node);
+void compile_norm_pool(struct compiler *c, const struct node *pool);
+struct max_pool compile_windows(const struct compiler *c, const struct node *node);
 void compile_conv(struct compiler *c, const struct node *node);
 /* Whether a batch_norm_grad's mean and variance are those of its x, taken by a node of the graph:
  * that node, else NULL. */

@@ -39,20 +39,33 @@ void compile_sum_channels(struct compiler *c, const struct node *node)
     compile_emit(c, &command);
 }
 
-void compile_max_pool(struct compiler *c, const struct node *node)
+/* Of a max_pool or its derivative. */
+struct max_pool compile_windows(const struct compiler *c, const struct node *node)
 {
     bool forward = node->op == OP_MAX_POOL;
     int x = node->input[forward ? 0 : 1], y = forward ? node->output[0] : node->input[0];
     const struct shape *from = &c->graph->values[x].shape, *to = &c->graph->values[y].shape;
+
+    return (struct max_pool){.height = (size_t)from->dim[2],
+                             .width = (size_t)from->dim[3],
+                             .out_height = (size_t)to->dim[2],
+                             .out_width = (size_t)to->dim[3],
+                             .size = (size_t)node->attr.k,
+                             .stride = (size_t)node->attr.stride,
+                             .pad = (size_t)node->attr.pad};
+}
+
+void compile_max_pool(struct compiler *c, const struct node *node)
+{
+    bool forward = node->op == OP_MAX_POOL;
+    int x = node->input[forward ? 0 : 1];
     struct command command = begin(c, node, forward ? cpu_run_max_pool : cpu_run_max_pool_grad, x);
 
-    command.max_pool = (struct max_pool){.height = (size_t)from->dim[2],
-                                         .width = (size_t)from->dim[3],
-                                         .out_height = (size_t)to->dim[2],
-                                         .out_width = (size_t)to->dim[3],
-                                         .size = (size_t)node->attr.k,
-                                         .stride = (size_t)node->attr.stride,
-                                         .pad = (size_t)node->attr.pad};
+    if (forward && compile_is_absorbed(c, x)) {
+        compile_norm_pool(c, node);
+        return;
+    }
+    command.max_pool = compile_windows(c, node);
     for (int i = 0; i < node->n_inputs; i++)
         command.in[command.n_in++] = compile_read(c, node->input[i], FORM_BLOCKED);
     command.out[command.n_out++] = compile_write(c, node->output[0], FORM_BLOCKED);

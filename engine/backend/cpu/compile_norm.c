@@ -145,7 +145,7 @@ static int read_optional(struct compiler *c, int value)
     return value < 0 ? -1 : compile_read(c, value, FORM_BLOCKED);
 }
 
-void compile_norm_grad(struct compiler *c, const struct node *node)
+static void compile_plain_norm_grad(struct compiler *c, const struct node *node)
 {
     struct incoming from = incoming_of(c, node);
     size_t lanes = c->program->cpu->kernels->lanes;
@@ -187,4 +187,75 @@ void compile_norm_grad(struct compiler *c, const struct node *node)
     command.out[0] = compile_write(c, node->output[0], FORM_BLOCKED);
     command.in_place = 0;
     compile_emit(c, &command);
+}
+
+/* max_pool(relu(norm(x))) */
+void compile_norm_pool(struct compiler *c, const struct node *pool)
+{
+    int normalised = compile_maker(c, pool->input[0])->input[0], bias;
+    int x = compile_norm_source(c, compile_maker(c, normalised)->input[0], &bias);
+    struct command command = {.run = cpu_run_norm_pool,
+                              .what = "norm+relu+max_pool",
+                              .in_place = -1,
+                              .shape = compile_activation(c, x),
+                              .max_pool = compile_windows(c, pool)};
+
+    command.in[command.n_in++] = compile_read(c, x, FORM_BLOCKED);
+    command.in[command.n_in++] = compile_read(c, normalised, FORM_COEF);
+    command.out[command.n_out++] = compile_write(c, pool->output[0], FORM_BLOCKED);
+    compile_emit(c, &command);
+}
+
+/* The derivative of a max_pool that a batch_norm_grad is to take on its way, or NULL. */
+static const struct node *pool_grad_of(const struct compiler *c, const struct node *node)
+{
+    const struct node *relu = compile_maker(c, node->input[0]), *pool;
+
+    if (relu->op != OP_RELU_GRAD || !compile_is_absorbed(c, node->input[0]))
+        return NULL;
+    pool = compile_maker(c, relu->input[0]);
+    return pool->op == OP_MAX_POOL_GRAD && compile_is_absorbed(c, relu->input[0]) ? pool : NULL;
+}
+
+static void compile_norm_pool_grad(struct compiler *c, const struct node *node,
+                                   const struct node *pool)
+{
+    int bias, source = compile_norm_source(c, node->input[1], &bias);
+    struct activation shape = compile_activation(c, source);
+    size_t lane_bytes = c->program->cpu->kernels->lanes * sizeof(float);
+    struct command command = {.run = cpu_run_norm_pool_sums,
+                              .what = "norm_pool_grad",
+                              .in_place = -1,
+                              .shape = shape,
+                              .channels = (size_t)c->graph->values[source].shape.dim[1],
+                              .eps = node->attr.eps,
+                              .max_pool = compile_windows(c, pool)};
+
+    command.in[command.n_in++] = compile_read(c, pool->input[0], FORM_BLOCKED);
+    command.in[command.n_in++] = compile_read(c, source, FORM_BLOCKED);
+    command.in[command.n_in++] = read_coefficients(c, node);
+    for (int i = 2; i < 5; i++)
+        command.in[command.n_in++] = compile_read(c, node->input[i], FORM_DENSE);
+    command.out[command.n_out++] = compile_write(c, node->output[1], FORM_DENSE);
+    command.out[command.n_out++] = compile_write(c, node->output[2], FORM_DENSE);
+    command.out[command.n_out++] = compile_scratch(c, shape.blocks * GRADS * lane_bytes);
+    command.out[command.n_out++] = compile_scratch(c, shape.images * shape.blocks * 2 * lane_bytes);
+    compile_emit(c, &command);
+    command.run = cpu_run_norm_pool_grad;
+    command.n_in = 4;
+    command.in[3] = command.out[2];
+    command.n_out = 1;
+    command.out[0] = compile_write(c, node->output[0], FORM_BLOCKED);
+    command.in_place = 0;
+    compile_emit(c, &command);
+}
+
+void compile_norm_grad(struct compiler *c, const struct node *node)
+{
+    const struct node *pool = pool_grad_of(c, node);
+
+    if (pool)
+        compile_norm_pool_grad(c, node, pool);
+    else
+        compile_plain_norm_grad(c, node);
 }

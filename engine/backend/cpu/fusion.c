@@ -3,9 +3,10 @@
  * Forward, a batch norm's second sweep is left to what follows it:
  *     batch_norm → relu            batch_norm → add → relu            batch_norm ↘
  *     batch_norm → add                                   batch_norm → add → relu
+ *     batch_norm → relu → max_pool, where windows do not overlap
  * A bias of channels before batch norms is not added at all: it moves the mean and nothing else.
  * Backward, what comes before a batch norm's gradient is left to it:
- *     [add →] relu_grad → batch_norm_grad
+ *     [add →] relu_grad → batch_norm_grad               max_pool_grad → relu_grad → batch_norm_grad
  * where the ReLU's derivative is written once, on the way, if others read it too. */
 #include "backend/cpu/compile.h"
 
@@ -118,6 +119,57 @@ static bool bias_absorbed(const struct compiler *c, const struct node *node)
     return readers > 0 && readers == c->use[y].count;
 }
 
+static bool is_disjoint_pool(const struct node *node)
+{
+    return node->op == OP_MAX_POOL && node->attr.stride == node->attr.k && node->attr.pad == 0;
+}
+
+/* Whether this max_pool_grad goes through the derivative of `relu` to that of `norm`, and nowhere
+ * else. */
+static bool leads_back(const struct compiler *c, const struct node *node, const struct node *relu,
+                       const struct node *norm)
+{
+    const struct node *relu_grad = only_reader(c, node->output[0]), *norm_grad;
+
+    if (!relu_grad || relu_grad->op != OP_RELU_GRAD || relu_grad->input[0] != node->output[0] ||
+        relu_grad->input[1] != relu->output[0])
+        return false;
+    norm_grad = only_reader(c, relu_grad->output[0]);
+    return norm_grad && norm_grad->op == OP_BATCH_NORM_GRAD &&
+           norm_grad->input[0] == relu_grad->output[0] &&
+           compile_forward_norm(c, norm_grad) == norm;
+}
+
+/* Whether a ReLU may be left to the max_pool that reads it, and its derivative to the norm's. */
+static bool relu_absorbed(const struct compiler *c, const struct node *relu)
+{
+    const struct node *norm = compile_maker(c, relu->input[0]);
+    int y = relu->output[0], pools = 0, pool_grads = 0, relu_grads = 0;
+
+    if (!is_norm(norm) || norm->output[0] != relu->input[0] || !norm_absorbed(c, norm))
+        return false;
+    for (int i = 0; i < c->graph->n_nodes; i++) {
+        const struct node *reader = &c->graph->nodes[i];
+
+        if (is_disjoint_pool(reader) && reader->input[0] == y)
+            pools++;
+        else if (reader->op == OP_MAX_POOL_GRAD && reader->input[1] == y && reader->input[0] != y &&
+                 leads_back(c, reader, relu, norm))
+            pool_grads++;
+        else if (reader->op == OP_RELU_GRAD && reader->input[1] == y && reader->input[0] != y)
+            relu_grads++;
+    }
+    return pools == 1 && pool_grads <= 1 && relu_grads == pool_grads &&
+           pools + pool_grads + relu_grads == c->use[y].count;
+}
+
+static bool pool_grad_absorbed(const struct compiler *c, const struct node *node)
+{
+    const struct node *relu = compile_maker(c, node->input[1]);
+
+    return relu->op == OP_RELU && compile_is_absorbed(c, node->input[1]);
+}
+
 void compile_fusions(struct compiler *c)
 {
     count_uses(c);
@@ -126,6 +178,10 @@ void compile_fusions(struct compiler *c)
 
         if (is_norm(node))
             c->absorbed[i] = norm_absorbed(c, node);
+        else if (node->op == OP_RELU)
+            c->absorbed[i] = relu_absorbed(c, node);
+        else if (node->op == OP_MAX_POOL_GRAD)
+            c->absorbed[i] = pool_grad_absorbed(c, node);
         else if (node->op == OP_RELU_GRAD)
             c->absorbed[i] = relu_grad_absorbed(c, node);
         else if (node->op == OP_BIAS)

@@ -183,6 +183,7 @@ command_run cpu_run_conv, cpu_run_conv_grad_x, cpu_run_conv_grad_w, cpu_run_pack
 command_run cpu_run_direct, cpu_run_direct_grad_w, cpu_run_rows_grad_w;
 command_run cpu_run_to_blocked, cpu_run_to_dense, cpu_run_copy, cpu_run_relu, cpu_run_relu_grad,
     cpu_run_add, cpu_run_pool, cpu_run_pool_grad;
+command_run cpu_run_norm_pool, cpu_run_norm_pool_sums, cpu_run_norm_pool_grad;
 command_run cpu_run_bias, cpu_run_sum_channels, cpu_run_clear, cpu_run_max_pool,
     cpu_run_max_pool_grad, cpu_run_dropout, cpu_run_dropout_blocked;
 command_run cpu_run_linear, cpu_run_linear_grad_x, cpu_run_linear_grad_w, cpu_run_sum_rows,

@@ -110,6 +110,7 @@ enum { GRAD_MEAN, GRAD_SCALE, GRAD_C1, GRAD_C2, GRADS };
 /* Work: block. */
 struct norm_grad_coefficients {
     struct activation shape;
+    size_t tiles; /* sums of a block; 0: as many as the shape has tiles */
     size_t channels;
     double eps;
     const float *partial;
@@ -163,6 +164,19 @@ struct max_pool {
     size_t size, stride, pad;
     const float *x, *dy; /* dy: of the derivative only */
     float *to;           /* y, or dx */
+};
+
+/* max_pool(relu(norm(x))) for windows of size×size that do not overlap, and the way back. Work:
+ * (image, block). */
+struct norm_pool {
+    struct activation shape; /* of x */
+    size_t height, width, out_height, out_width, size;
+    const float *x, *coef;
+    float *y;               /* forward */
+    const float *dy;        /* backward */
+    float *partial;         /* sums: as norm_grad_sums has them, an image a tile */
+    const float *grad_coef; /* grad */
+    float *dx;
 };
 
 /* y = x·scale where the element's word (random/philox.h) has (word >> 8) ≥ threshold, else 0.
@@ -314,7 +328,8 @@ typedef void kernel(const void *arguments, size_t begin, size_t end);
 /* clang-format off */
 #define KERNEL_LIST(do) \
     do(norm_statistics) do(norm_coefficients) do(norm_apply) do(norm_grad_sums) \
-    do(norm_grad_coefficients) do(norm_grad_apply) do(relu) do(relu_grad) do(add) \
+    do(norm_grad_coefficients) do(norm_grad_apply) do(norm_pool) do(norm_pool_sums) \
+    do(norm_pool_grad) do(relu) do(relu_grad) do(add) \
     do(to_blocked) do(to_dense) do(pool) do(pool_grad) do(channel_bias) do(channel_sums) \
     do(pixel_rows) do(taps_inside) do(max_pool) do(max_pool_grad) do(dropout) do(dropout_blocked) do(weights_pack) do(weights_unpack) \
     do(direct_border) do(direct_conv) do(direct_grad_w) do(linear) do(linear_grad_x) \

@@ -52,6 +52,17 @@ INLINE lanes keep(lanes x, lanes_mask mask)
     return (lanes)((lanes_mask)x & mask);
 }
 
+/* Where `value` takes the place of the largest so far, of which a NaN is one. */
+INLINE lanes_mask larger(lanes value, lanes so_far)
+{
+    return (lanes_mask)(value > so_far) | (lanes_mask)(value != value);
+}
+
+INLINE lanes choose(lanes_mask mask, lanes yes, lanes no)
+{
+    return (lanes)(((lanes_mask)yes & mask) | ((lanes_mask)no & ~mask));
+}
+
 /* 0 only where x ≤ 0: a NaN stays one, so that a diverged pass is seen. */
 INLINE lanes rectify(lanes x)
 {

@@ -26,17 +26,6 @@ INLINE struct window window_at(const struct max_pool *m, size_t p, size_t q)
     return w;
 }
 
-/* Where `value` takes the place of the largest so far. */
-INLINE lanes_mask larger(lanes value, lanes so_far)
-{
-    return (lanes_mask)(value > so_far) | (lanes_mask)(value != value);
-}
-
-INLINE lanes choose(lanes_mask mask, lanes yes, lanes no)
-{
-    return (lanes)(((lanes_mask)yes & mask) | ((lanes_mask)no & ~mask));
-}
-
 /* The largest of a window, and its number in the window, row by row, lane by lane. */
 struct largest {
     lanes value;

@@ -136,7 +136,8 @@ INLINE void finish_images(const struct norm_grad_coefficients *a, size_t channel
 void KERNEL(norm_grad_coefficients)(const void *arguments, size_t begin, size_t end)
 {
     const struct norm_grad_coefficients *a = arguments;
-    size_t tiles = tile_count(&a->shape), step = a->shape.blocks * 2 * LANES;
+    size_t tiles = a->tiles ? a->tiles : tile_count(&a->shape);
+    size_t step = a->shape.blocks * 2 * LANES;
 
     for (size_t block = begin; block < end; block++) {
         const float *first = a->partial + block * 2 * LANES;
