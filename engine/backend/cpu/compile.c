@@ -174,7 +174,7 @@ static void compile_nodes(struct compiler *c)
         const struct node *node = &c->graph->nodes[c->node];
         bool norm = node->op == OP_BATCH_NORM || node->op == OP_BATCH_NORM_EVAL;
 
-        if (node->n_inputs > 0 && (norm || !c->absorbed[c->node]))
+        if (node->n_inputs > 0 && !c->early[c->node] && (norm || !c->absorbed[c->node]))
             compile_node(c, node);
     }
     c->node = c->graph->n_nodes - 1;
@@ -241,10 +241,15 @@ static int open_tables(struct compiler *c)
     c->use = calloc(values, sizeof *c->use);
     c->gradient_of = malloc(values * sizeof *c->gradient_of);
     c->absorbed = calloc((size_t)g->n_nodes + 1, sizeof *c->absorbed);
+    c->early = calloc((size_t)g->n_nodes + 1, sizeof *c->early);
+    c->sum_of = malloc(((size_t)g->n_nodes + 1) * sizeof *c->sum_of);
     p->moments = calloc((size_t)g->n_moments + 1, sizeof *p->moments);
     p->outputs = calloc((size_t)g->n_outputs + 1, sizeof *p->outputs);
-    if (!c->use || !c->gradient_of || !c->absorbed || !p->moments || !p->outputs)
+    if (!c->use || !c->gradient_of || !c->absorbed || !c->early || !c->sum_of || !p->moments ||
+        !p->outputs)
         return err_no_memory(c->err);
+    for (int i = 0; i < g->n_nodes; i++)
+        c->sum_of[i] = -1;
     for (int i = 0; i < g->n_values; i++)
         c->gradient_of[i] = -1;
     for (int i = g->n_params - 1; i >= 0; i--)
@@ -267,5 +272,7 @@ int cpu_compile(struct program *program, struct err *err)
     free(c.use);
     free(c.gradient_of);
     free(c.absorbed);
+    free(c.early);
+    free(c.sum_of);
     return c.code;
 }

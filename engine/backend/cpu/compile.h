@@ -16,6 +16,8 @@ struct compiler {
     const struct graph *graph;
     struct use *use;  /* by value */
     bool *absorbed;   /* by node: whether a later node's command does its work */
+    bool *early;      /* by node: whether an earlier node's command has done its work */
+    int *sum_of;      /* by node: the add that a batch_norm_grad does too, or -1 */
     int *gradient_of; /* by value: the parameter whose gradient it is, or -1 */
     int node;         /* being compiled */
     int code;
@@ -75,6 +77,8 @@ void compile_emit(struct compiler *c, const struct command *command);
 void compile_norm(struct compiler *c, const struct node *node);
 void compile_norm_apply(struct compiler *c, int y, int normalised, int other, bool relu);
 void compile_norm_grad(struct compiler *c, const struct node *node);
+/* The derivative of a max_pool that a batch_norm_grad is to take on its way, or NULL. */
+const struct node *compile_pool_grad_of(const struct compiler *c, const struct node *node);
 void compile_norm_pool(struct compiler *c, const struct node *pool);
 struct max_pool compile_windows(const struct compiler *c, const struct node *node);
 void compile_conv(struct compiler *c, const struct node *node);

@@ -145,8 +145,18 @@ static int read_optional(struct compiler *c, int value)
     return value < 0 ? -1 : compile_read(c, value, FORM_BLOCKED);
 }
 
+/* What the derivative of batch_norm_grad `node` is added to by node `sum`. */
+static int other_side(const struct compiler *c, const struct node *node, int sum)
+{
+    const struct node *add = &c->graph->nodes[sum];
+
+    return add->input[add->input[0] == node->output[0] ? 1 : 0];
+}
+
 static void compile_plain_norm_grad(struct compiler *c, const struct node *node)
 {
+    int sum = c->sum_of[c->node];
+    int dx = sum < 0 ? node->output[0] : c->graph->nodes[sum].output[0];
     struct incoming from = incoming_of(c, node);
     size_t lanes = c->program->cpu->kernels->lanes;
     struct activation shape = compile_activation(c, node->input[1]);
@@ -183,8 +193,10 @@ static void compile_plain_norm_grad(struct compiler *c, const struct node *node)
         command.in[1] = command.in[2] = -1;
         command.mask = MASK_NONE;
     }
+    command.in[6] = sum < 0 ? -1 : compile_read(c, other_side(c, node, sum), FORM_BLOCKED);
+    command.n_in = 7;
     command.n_out = 1;
-    command.out[0] = compile_write(c, node->output[0], FORM_BLOCKED);
+    command.out[0] = compile_write(c, dx, FORM_BLOCKED);
     command.in_place = 0;
     compile_emit(c, &command);
 }
@@ -206,8 +218,7 @@ void compile_norm_pool(struct compiler *c, const struct node *pool)
     compile_emit(c, &command);
 }
 
-/* The derivative of a max_pool that a batch_norm_grad is to take on its way, or NULL. */
-static const struct node *pool_grad_of(const struct compiler *c, const struct node *node)
+const struct node *compile_pool_grad_of(const struct compiler *c, const struct node *node)
 {
     const struct node *relu = compile_maker(c, node->input[0]), *pool;
 
@@ -252,7 +263,7 @@ static void compile_norm_pool_grad(struct compiler *c, const struct node *node,
 
 void compile_norm_grad(struct compiler *c, const struct node *node)
 {
-    const struct node *pool = pool_grad_of(c, node);
+    const struct node *pool = compile_pool_grad_of(c, node);
 
     if (pool)
         compile_norm_pool_grad(c, node, pool);

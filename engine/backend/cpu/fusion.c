@@ -7,7 +7,9 @@
  * A bias of channels before batch norms is not added at all: it moves the mean and nothing else.
  * Backward, what comes before a batch norm's gradient is left to it:
  *     [add →] relu_grad → batch_norm_grad               max_pool_grad → relu_grad → batch_norm_grad
- * where the ReLU's derivative is written once, on the way, if others read it too. */
+ * where the ReLU's derivative is written once, on the way, if others read it too. A sum that takes
+ * in its result, as where the shortcut of a pre-activated block begins, is done with it:
+ *     batch_norm_grad → add */
 #include "backend/cpu/compile.h"
 
 static void count_uses(struct compiler *c)
@@ -170,6 +172,34 @@ static bool pool_grad_absorbed(const struct compiler *c, const struct node *node
     return relu->op == OP_RELU && compile_is_absorbed(c, node->input[1]);
 }
 
+/* The batch_norm_grad that can do this sum with its own work, since the other side is there before
+ * it; or -1. */
+static int summing_norm_grad(const struct compiler *c, const struct node *add)
+{
+    const struct graph *g = c->graph;
+
+    for (int side = 0; side < 2; side++) {
+        int dx = add->input[side], other = add->input[1 - side], i = g->values[dx].node;
+        const struct node *norm_grad = &g->nodes[i];
+
+        if (norm_grad->op == OP_BATCH_NORM_GRAD && norm_grad->output[0] == dx &&
+            only_reader(c, dx) == add && g->values[other].node < i &&
+            !compile_is_absorbed(c, other) && !compile_pool_grad_of(c, norm_grad))
+            return i;
+    }
+    return -1;
+}
+
+static void leave_sum(struct compiler *c, int add)
+{
+    int norm_grad = c->absorbed[add] ? -1 : summing_norm_grad(c, &c->graph->nodes[add]);
+
+    if (norm_grad < 0)
+        return;
+    c->sum_of[norm_grad] = add;
+    c->early[add] = true;
+}
+
 void compile_fusions(struct compiler *c)
 {
     count_uses(c);
@@ -188,5 +218,7 @@ void compile_fusions(struct compiler *c)
             c->absorbed[i] = bias_absorbed(c, node);
         else if (node->op == OP_ADD)
             c->absorbed[i] = add_absorbed(c, node);
+        if (node->op == OP_ADD)
+            leave_sum(c, i);
     }
 }

@@ -109,6 +109,7 @@ int cpu_run_norm_grad_apply(const struct program *p, const struct command *c, st
                                    .d = derivative(p, c),
                                    .x = cpu_data(p, c->in[4]),
                                    .grad_coef = cpu_data(p, c->in[5]),
+                                   .plus = cpu_data(p, c->in[6]),
                                    .dx = cpu_data(p, c->out[0])};
 
     (void)err;

@@ -120,11 +120,12 @@ struct norm_grad_coefficients {
     float *coef;
 };
 
-/* Work: (image, block). dx may be dy, more or x. */
+/* Work: (image, block). dx may be dy, more, x or plus. */
 struct norm_grad_apply {
     struct activation shape;
     struct norm_derivative d;
     const float *x, *grad_coef;
+    const float *plus; /* added to the result; may be NULL */
     float *dx;
 };
 
