@@ -11,7 +11,7 @@ wrong labels and noise.
 import numpy as np
 
 INIT, SHUFFLE, LABEL_PICK, LABEL_VALUE, NOISE, SUBSET = 1, 2, 3, 4, 5, 6
-DROPOUT = 16
+DROPOUT = 32
 
 LOW = np.uint64(0xFFFFFFFF)
 HALF = np.uint64(32)
