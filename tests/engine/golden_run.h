@@ -42,8 +42,8 @@ struct golden_run {
     struct golden_tensor *tensors;
 };
 
-/* Of "sgd", …, "m-arwp": the demonstration; "uneven": a short run with a tail batch; a model's name:
- * ten updates of it. Fails the running cmocka test on any mistake. */
+/* Of "sgd", …, "m-arwp": the demonstration; "uneven": a short run with a tail batch; a model's
+ * name: ten updates of it. Fails the running cmocka test on any mistake. */
 struct golden_run *golden_run_open(const char *name);
 void golden_run_close(struct golden_run *run);
 
