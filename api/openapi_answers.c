@@ -29,7 +29,7 @@ static const struct {
     {"Checkpoint", "update:i bytes:i final:b created_at:?t sha256:?s url:s"},
     {"CheckpointList", "checkpoints:[Checkpoint]"},
     {"Parameter", "name:s type:s doc:?s required:b default:x *min:n *max:n *above_min:b "
-                  "*below_max:b *max_length:i"},
+                  "*below_max:b *max_length:i *choices:x"},
     {"Kind", "kind:s doc:?s parameters:[Parameter]"},
     {"Kinds", "*models:[Kind] *datasets:[Kind] *methods:[Kind] *optimizers:[Kind] "
               "*schedules:[Kind]"},

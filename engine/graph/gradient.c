@@ -69,6 +69,15 @@ static void reverse_linear(struct reverse *r, const struct node *node, int dy)
         accumulate(r, x, append(r, OP_LINEAR_GRAD_X, node, -1, (int[]){dy, w}, 2));
 }
 
+static void reverse_bias(struct reverse *r, const struct node *node, int dy)
+{
+    int b = node->input[1];
+
+    if (r->wanted[b])
+        accumulate(r, b, append(r, OP_SUM_CHANNELS, node, -1, &dy, 1));
+    accumulate(r, node->input[0], dy);
+}
+
 static void reverse_node(struct reverse *r, const struct node *node, int dy)
 {
     int x = node->input[0];
@@ -89,6 +98,15 @@ static void reverse_node(struct reverse *r, const struct node *node, int dy)
         break;
     case OP_GLOBAL_AVG_POOL:
         accumulate(r, x, append(r, OP_GLOBAL_AVG_POOL_GRAD, node, x, &dy, 1));
+        break;
+    case OP_BIAS:
+        reverse_bias(r, node, dy);
+        break;
+    case OP_MAX_POOL:
+        accumulate(r, x, append(r, OP_MAX_POOL_GRAD, node, -1, (int[]){dy, x}, 2));
+        break;
+    case OP_DROPOUT:
+        accumulate(r, x, append(r, OP_DROPOUT, node, -1, &dy, 1));
         break;
     case OP_LINEAR:
         reverse_linear(r, node, dy);

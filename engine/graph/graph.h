@@ -27,16 +27,25 @@ enum op {
     OP_RELU,            /* x → y */
     OP_ADD,             /* a, b (same shape) → a + b */
     OP_GLOBAL_AVG_POOL, /* x[N,C,H,W] → y[N,C] */
-    OP_LINEAR,          /* x[N,I], w[O,I], b[O] → y[N,O] = x·wᵀ + b */
-    OP_CROSS_ENTROPY,   /* logits[N,K], labels[N] → loss[1], mean over N */
-    OP_CORRECT,         /* logits[N,K], labels[N] → count[1] of samples whose label is among the
-                           attr.k highest logits (equal logits: the lower class first) */
+    OP_BIAS,            /* x[N,C,H,W], b[C] → y = x + b, channel by channel */
+    OP_MAX_POOL,        /* x[N,C,H,W] → y[N,C,P,Q], the largest of each window of attr.k×attr.k;
+                           attr.stride, attr.pad (with −∞); NaN counts as the largest */
+    OP_DROPOUT, /* x → y: each element 0 with probability attr.rate, else x/(1 − rate). The
+                   mask is drawn for the pass and attr.index, so that the same node on dy
+                   is the derivative */
+    OP_LINEAR,  /* x[N,I], w[O,I], b[O] → y[N,O] = x·wᵀ + b */
+    OP_CROSS_ENTROPY, /* logits[N,K], labels[N] → loss[1], mean over N */
+    OP_CORRECT,       /* logits[N,K], labels[N] → count[1] of samples whose label is among the
+                         attr.k highest logits (equal logits: the lower class first) */
     /* gradients */
     OP_CONV_GRAD_X,          /* dy[N,K,P,Q], w → dx (of attr.shape) */
     OP_CONV_GRAD_W,          /* x, dy → dw (of attr.shape) */
     OP_BATCH_NORM_GRAD,      /* dy, x, gamma, mean, var → dx, dgamma, dbeta */
     OP_RELU_GRAD,            /* dy, y → dx = dy where y > 0 */
     OP_GLOBAL_AVG_POOL_GRAD, /* dy[N,C] → dx (of attr.shape) */
+    OP_SUM_CHANNELS,         /* dy[N,C,H,W] → db[C] */
+    OP_MAX_POOL_GRAD,        /* dy, x → dx: each dy where its window has its maximum, the first of
+                                equal ones (in PyTorch's order: row by row) */
     OP_LINEAR_GRAD_X,        /* dy[N,O], w[O,I] → dx[N,I] */
     OP_LINEAR_GRAD_W,        /* x[N,I], dy[N,O] → dw[O,I] */
     OP_SUM_ROWS,             /* dy[N,O] → db[O] */
@@ -60,9 +69,10 @@ struct node {
     int input[NODE_INPUTS_MAX];   /* value ids */
     int output[NODE_OUTPUTS_MAX]; /* value ids */
     struct {
-        int stride, pad;    /* CONV and its gradients */
-        int k;              /* CORRECT */
-        int index;          /* INPUT, PARAM, STATE */
+        int stride, pad;    /* CONV, MAX_POOL and their gradients */
+        int k;              /* CORRECT, MAX_POOL and its gradient */
+        int index;          /* INPUT, PARAM, STATE; DROPOUT: number of the mask in the graph */
+        double rate;        /* DROPOUT, below 1 */
         double eps;         /* BATCH_NORM… */
         struct shape shape; /* the result, where inputs alone do not say it */
     } attr;
@@ -80,12 +90,14 @@ struct value {
 enum init_kind {
     INIT_ZERO,
     INIT_ONE,
-    INIT_UNIFORM /* U(−bound, bound) */
+    INIT_UNIFORM, /* U(−bound, bound) */
+    INIT_NORMAL   /* N(0, deviation²) */
 };
 
 struct init {
     enum init_kind kind;
     double bound;
+    double deviation;
 };
 
 /* A parameter or a state. Names are those of the PyTorch model. */
@@ -107,6 +119,7 @@ struct graph_moments {
 struct graph {
     bool training; /* batch norm uses the batch's statistics */
     int n_nodes, n_values, n_inputs, n_params, n_states, n_moments, n_outputs;
+    int n_dropouts; /* masks that a pass draws */
     struct node *nodes;
     struct value *values;
     struct graph_tensor *params, *states;
@@ -143,6 +156,10 @@ int graph_batch_norm(struct graph *graph, int x, const char *name);
 int graph_relu(struct graph *graph, int x);
 int graph_add(struct graph *graph, int a, int b);
 int graph_global_avg_pool(struct graph *graph, int x);
+int graph_bias(struct graph *graph, int x, int b);
+int graph_max_pool(struct graph *graph, int x, int size, int stride, int pad);
+/* `rate` in [0, 1). x itself where nothing is dropped: at rate 0, and outside of training. */
+int graph_dropout(struct graph *graph, int x, double rate);
 int graph_linear(struct graph *graph, int x, int w, int b);
 int graph_cross_entropy(struct graph *graph, int logits, int labels);
 int graph_correct(struct graph *graph, int logits, int labels, int k);

@@ -230,6 +230,61 @@ static int infer_global_avg_pool_grad(struct inference *f)
     return expect_shape(f, "dy", f->in[0], &y);
 }
 
+static int infer_bias(struct inference *f)
+{
+    f->out[0] = *f->in[0];
+    return expect_channels(f, f->in[0], 1, (const char *[]){"b"});
+}
+
+static int infer_sum_channels(struct inference *f)
+{
+    f->out[0] = shape_of(1, f->in[0]->dim[1]);
+    return 0;
+}
+
+/* Every window has at least one pixel in it: the padding is at most half a window. */
+static int pool_shape(struct inference *f, const struct shape *x, struct shape *y)
+{
+    int64_t k = f->node->attr.k, stride = f->node->attr.stride, pad = f->node->attr.pad;
+
+    if (k < 1 || stride < 1 || pad < 0 || 2 * pad > k)
+        return err_set(f->err, ERR_INVALID, "%s: window %lld, stride %lld, pad %lld", f->name,
+                       (long long)k, (long long)stride, (long long)pad);
+    for (int i = 2; i < 4; i++)
+        if (x->dim[i] + 2 * pad < k)
+            return err_set(f->err, ERR_INVALID, "%s: a %lldx%lld window on a %lldx%lld image",
+                           f->name, (long long)k, (long long)k, (long long)x->dim[2],
+                           (long long)x->dim[3]);
+    *y = shape_of(4, x->dim[0], x->dim[1], (x->dim[2] + 2 * pad - k) / stride + 1,
+                  (x->dim[3] + 2 * pad - k) / stride + 1);
+    return 0;
+}
+
+static int infer_max_pool(struct inference *f)
+{
+    return pool_shape(f, f->in[0], &f->out[0]);
+}
+
+static int infer_max_pool_grad(struct inference *f)
+{
+    struct shape y;
+
+    f->out[0] = *f->in[1];
+    if (pool_shape(f, f->in[1], &y))
+        return ERR_INVALID;
+    return expect_shape(f, "dy", f->in[0], &y);
+}
+
+static int infer_dropout(struct inference *f)
+{
+    double rate = f->node->attr.rate;
+
+    f->out[0] = *f->in[0];
+    if (!(rate >= 0 && rate < 1))
+        return err_set(f->err, ERR_INVALID, "%s: the rate is %g", f->name, rate);
+    return 0;
+}
+
 static int infer_linear(struct inference *f)
 {
     const struct shape *x = f->in[0], *w = f->in[1];
@@ -310,6 +365,9 @@ static const struct op_rule rules[OP_COUNT] = {
     [OP_RELU] = {"relu", 1, infer_relu, {{"x", RANK_ANY}}},
     [OP_ADD] = {"add", 1, infer_alike, {{"a", RANK_ANY}, {"b", RANK_ANY}}},
     [OP_GLOBAL_AVG_POOL] = {"global_avg_pool", 1, infer_global_avg_pool, {{"x", 4}}},
+    [OP_BIAS] = {"bias", 1, infer_bias, {{"x", 4}, {"b", 1}}},
+    [OP_MAX_POOL] = {"max_pool", 1, infer_max_pool, {{"x", 4}}},
+    [OP_DROPOUT] = {"dropout", 1, infer_dropout, {{"x", RANK_ANY}}},
     [OP_LINEAR] = {"linear", 1, infer_linear, {{"x", 2}, {"w", 2}, {"b", 1}}},
     [OP_CROSS_ENTROPY] = {"cross_entropy",
                           1,
@@ -327,6 +385,8 @@ static const struct op_rule rules[OP_COUNT] = {
                                  1,
                                  infer_global_avg_pool_grad,
                                  {{"dy", 2}}},
+    [OP_SUM_CHANNELS] = {"sum_channels", 1, infer_sum_channels, {{"dy", 4}}},
+    [OP_MAX_POOL_GRAD] = {"max_pool_grad", 1, infer_max_pool_grad, {{"dy", 4}, {"x", 4}}},
     [OP_LINEAR_GRAD_X] = {"linear_grad_x", 1, infer_linear_grad_x, {{"dy", 2}, {"w", 2}}},
     [OP_LINEAR_GRAD_W] = {"linear_grad_w", 1, infer_linear_grad_w, {{"x", 2}, {"dy", 2}}},
     [OP_SUM_ROWS] = {"sum_rows", 1, infer_sum_rows, {{"dy", 2}}},

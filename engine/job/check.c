@@ -68,29 +68,36 @@ static void check_length(struct check *check, int64_t samples)
                (long long)job->epochs, (long long)per_epoch, UPDATES_MAX);
 }
 
-/* Whether the model can be built for these images, and batch norm has something to average. */
-static bool check_model(struct check *check, const struct dataset_info *info, int64_t samples)
+/* Whether batch norm has something to average in a last batch of one sample. */
+static bool check_single(struct check *check, const struct dataset_info *info)
 {
-    const struct engine_job *job = check->job;
-    int64_t height = info->height, width = info->width;
-    int64_t tail = samples % job->batch_size ? samples % job->batch_size : job->batch_size;
+    struct model_input input = job_model_input(info, 1);
+    struct graph *graph;
+    struct err err;
 
-    if (job->model.blocks.n < 1) {
-        report(check, "/model/blocks", "at least one stage is needed");
-        return false;
-    }
-    if (!model_resolution(&job->model, &height, &width)) {
-        report(check, "/model/blocks", "%d stages are too many for images of %d×%d: %s",
-               job->model.blocks.n, info->height, info->width, "a stage would halve 1×1");
-        return false;
-    }
-    if (height * width * tail == 1) {
+    if (model_forward_graph(&graph, &check->job->model, &input, true, &err)) {
         report(check, "/batch_size",
                "the last batch of a pass has one sample, which the last stage sees at 1×1: "
                "batch norm cannot normalise a single value");
         return false;
     }
+    graph_free(graph);
     return true;
+}
+
+/* Whether the model can be built for these images. */
+static bool check_model(struct check *check, const struct dataset_info *info, int64_t samples)
+{
+    const struct engine_job *job = check->job;
+    int64_t tail = samples % job->batch_size ? samples % job->batch_size : job->batch_size;
+    struct model_input input = job_model_input(info, 1);
+    struct model_problem problem;
+
+    if (!model_fits(&job->model, &input, &problem)) {
+        report(check, problem.pointer, "%s", problem.message);
+        return false;
+    }
+    return tail > 1 || check_single(check, info);
 }
 
 /* What training holds at the very least: weights, momentum and a gradient a term, and for each

@@ -137,6 +137,53 @@ static struct graph *build_pool_grad(const struct op_case *o)
                           shape4(o->size.n, o->size.c, o->size.h, o->size.w)));
 }
 
+static struct graph *build_bias(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int x = images(g, o), b = graph_param(g, shape1(o->size.c), uniform, "b");
+
+    return finish(g, graph_bias(g, x, b));
+}
+
+static struct graph *build_sum_channels(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int dy = images(g, o);
+
+    return finish(g, graph_node(g, OP_SUM_CHANNELS, &dy, 1, NULL));
+}
+
+/* `r` is the window's size. */
+static struct graph *build_max_pool(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+
+    return finish(g, graph_max_pool(g, images(g, o), o->size.r, o->size.stride, o->size.pad));
+}
+
+static struct graph *build_max_pool_grad(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int p = (o->size.h + 2 * o->size.pad - o->size.r) / o->size.stride + 1;
+    int q = (o->size.w + 2 * o->size.pad - o->size.r) / o->size.stride + 1;
+    int dy = graph_input(g, shape4(o->size.n, o->size.c, p, q), VALUE_REAL), x = images(g, o);
+    struct node attr = {.attr = {.k = o->size.r, .stride = o->size.stride, .pad = o->size.pad}};
+
+    return finish(g, graph_node(g, OP_MAX_POOL_GRAD, (int[]){dy, x}, 2, &attr));
+}
+
+/* `k` is the rate in tenths; images come out of a ReLU, so that each backend has them as it likes
+ * best; without a height it is a matrix. */
+static struct graph *build_dropout(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int x = o->size.h ? graph_relu(g, images(g, o))
+                      : graph_input(g, shape2(o->size.n, o->size.c), VALUE_REAL);
+
+    graph_dropout(g, x, 0.9); /* the second mask of two is looked at */
+    return finish(g, graph_dropout(g, x, o->size.k / 10.0));
+}
+
 static struct graph *build_linear(const struct op_case *o)
 {
     struct graph *g = graph_new(true);
@@ -209,11 +256,29 @@ static const struct op_sizes image_sizes[] = {
     {.n = 5, .c = 16, .h = 8, .w = 8},
 };
 
+/* Windows that nets have, windows that overlap, leave pixels out, or reach over the edge. */
+static const struct op_sizes pool_sizes[] = {
+    {2, 3, 8, 8, .r = 2, .stride = 2},           {2, 3, 9, 7, .r = 2, .stride = 2},
+    {3, 5, 9, 7, .r = 3, .stride = 2, .pad = 1}, {1, 17, 16, 16, .r = 3, .stride = 2, .pad = 1},
+    {2, 2, 5, 6, .r = 3, .stride = 1, .pad = 1}, {2, 1, 7, 5, .r = 2, .stride = 3, .pad = 1},
+    {5, 20, 1, 1, .r = 1, .stride = 1},          {17, 3, 2, 2, .r = 2, .stride = 2},
+};
+
+static const struct op_sizes dropout_sizes[] = {
+    {.n = 2, .c = 3, .h = 5, .w = 7, .k = 3},
+    {.n = 3, .c = 20, .h = 4, .w = 4, .k = 5},
+    {.n = 18, .c = 2, .h = 1, .w = 2, .k = 1},
+    {.n = 3, .c = 37, .k = 5},
+    {.n = 30, .c = 512, .k = 2},
+    {.n = 1, .c = 1, .k = 9},
+};
+
 /* n rows, c features in, k features out. */
 static const struct op_sizes matrix_sizes[] = {
     {.n = 2, .c = 3, .k = 5},
     {.n = 1, .c = 7, .k = 1},
     {.n = 30, .c = 32, .k = 10},
+    {.n = 65, .c = 513, .k = 130},
 };
 
 static const struct op_sizes correct_sizes[] = {
@@ -239,6 +304,11 @@ static const struct family {
     {OP_ADD, build_two_images, image_sizes, ARRAY_LENGTH(image_sizes)},
     {OP_GLOBAL_AVG_POOL, build_pool, image_sizes, ARRAY_LENGTH(image_sizes)},
     {OP_GLOBAL_AVG_POOL_GRAD, build_pool_grad, image_sizes, ARRAY_LENGTH(image_sizes)},
+    {OP_BIAS, build_bias, image_sizes, ARRAY_LENGTH(image_sizes)},
+    {OP_SUM_CHANNELS, build_sum_channels, image_sizes, ARRAY_LENGTH(image_sizes)},
+    {OP_MAX_POOL, build_max_pool, pool_sizes, ARRAY_LENGTH(pool_sizes)},
+    {OP_MAX_POOL_GRAD, build_max_pool_grad, pool_sizes, ARRAY_LENGTH(pool_sizes)},
+    {OP_DROPOUT, build_dropout, dropout_sizes, ARRAY_LENGTH(dropout_sizes)},
     {OP_LINEAR, build_linear, matrix_sizes, ARRAY_LENGTH(matrix_sizes)},
     {OP_LINEAR_GRAD_X, build_linear_grad_x, matrix_sizes, ARRAY_LENGTH(matrix_sizes)},
     {OP_LINEAR_GRAD_W, build_linear_grad_w, matrix_sizes, ARRAY_LENGTH(matrix_sizes)},

@@ -45,6 +45,7 @@ static void every_derivative(void **state)
     static const bool differentiable[OP_COUNT] = {
         [OP_CONV] = true, [OP_BATCH_NORM] = true,      [OP_RELU] = true,
         [OP_ADD] = true,  [OP_GLOBAL_AVG_POOL] = true, [OP_LINEAR] = true,
+        [OP_BIAS] = true, [OP_MAX_POOL] = true,        [OP_DROPOUT] = true,
     };
     struct op_case op_case;
 
@@ -77,7 +78,8 @@ static void convolutions_of_nets(void **state)
         {4, 64, 16, 16, 128, 3, 2, 1}, {4, 64, 16, 16, 128, 1, 2, 0}, {3, 128, 8, 8, 128, 3, 1, 1},
         {3, 256, 4, 4, 256, 3, 1, 1},  {2, 40, 9, 7, 72, 3, 1, 1},    {2, 24, 15, 13, 40, 3, 2, 1},
         {2, 17, 8, 8, 33, 3, 1, 1},    {3, 48, 6, 6, 32, 5, 1, 2},    {5, 32, 7, 7, 32, 3, 1, 1},
-        {2, 4, 12, 12, 48, 3, 1, 1},
+        {2, 4, 12, 12, 48, 3, 1, 1},   {5, 64, 2, 2, 80, 3, 1, 1},    {3, 72, 3, 3, 64, 3, 1, 1},
+        {4, 65, 5, 5, 96, 3, 2, 1},    {2, 64, 1, 1, 64, 3, 1, 1},    {3, 64, 7, 2, 64, 5, 3, 2},
     };
 
     (void)state;

@@ -141,6 +141,20 @@ static void kinds_are_at_their_enums_places(void **state)
     assert_string_equal(model->kinds[MODEL_RESNET].name, "resnet");
     assert_string_equal(model->kinds[MODEL_RESNET18].name, "resnet18");
     assert_string_equal(model->kinds[MODEL_RESNET34].name, "resnet34");
+    assert_string_equal(model->kinds[MODEL_RESNET50].name, "resnet50");
+    assert_string_equal(model->kinds[MODEL_RESNET101].name, "resnet101");
+    assert_string_equal(model->kinds[MODEL_PRERESNET].name, "preresnet");
+    assert_string_equal(model->kinds[MODEL_PRERESNET164].name, "preresnet164");
+    assert_string_equal(model->kinds[MODEL_VGG16_BN].name, "vgg16_bn");
+    assert_string_equal(model->kinds[MODEL_VGG19_BN].name, "vgg19_bn");
+    assert_string_equal(model->kinds[MODEL_WRN].name, "wrn");
+    assert_string_equal(model->kinds[MODEL_WRN16_8].name, "wrn16_8");
+    assert_string_equal(model->kinds[MODEL_WRN28_10].name, "wrn28_10");
+    assert_string_equal(model->kinds[MODEL_WRN22_8].name, "wrn22_8");
+    assert_string_equal(model->kinds[MODEL_WRN34_10].name, "wrn34_10");
+    assert_int_equal(model->n_kinds, MODEL_KINDS);
+    assert_string_equal(field_of(&model->kinds[MODEL_RESNET], "stem")->choices[STEM_IMAGENET],
+                        "imagenet");
     assert_string_equal(dataset->kinds[DATASET_DIGITS].name, "digits");
     assert_string_equal(dataset->kinds[DATASET_IDX].name, "idx");
     assert_string_equal(dataset->kinds[DATASET_CIFAR10].name, "cifar10");
@@ -266,6 +280,23 @@ static void models_too_deep_for_the_images_are_refused(void **state)
     assert_problem(&job, "/model/blocks", "8×8");
     job.model.blocks.n = 0;
     assert_problem(&job, "/model/blocks", "at least one");
+}
+
+static void models_tell_what_they_need(void **state)
+{
+    struct engine_job job;
+
+    (void)state;
+    engine_job_defaults(&job, MODEL_VGG16_BN, DATASET_DIGITS, METHOD_SGD);
+    assert_problem(&job, "/model/kind", "32×32");
+    engine_job_defaults(&job, MODEL_WRN, DATASET_DIGITS, METHOD_SGD);
+    job.model.widen = 2;
+    assert_sound(&job);
+    job.model.depth = 17;
+    assert_problem(&job, "/model/depth", "6·n + 4");
+    engine_job_defaults(&job, MODEL_PRERESNET164, DATASET_DIGITS, METHOD_SGD);
+    job.model.width = 4;
+    assert_sound(&job);
 }
 
 /* resnet18 makes 1×1 of 8×8: a last batch of one sample is a single value for batch norm. */
@@ -478,6 +509,7 @@ int main(void)
         cmocka_unit_test(defaults_are_sound),
         cmocka_unit_test(a_mix_of_one_only_is_sound),
         cmocka_unit_test(models_too_deep_for_the_images_are_refused),
+        cmocka_unit_test(models_tell_what_they_need),
         cmocka_unit_test(a_single_value_cannot_be_normalised),
         cmocka_unit_test(more_samples_than_there_are_are_refused),
         cmocka_unit_test(precisions_belong_to_devices),

@@ -125,6 +125,7 @@ static void every_operation(void **state)
     static const bool differentiable[OP_COUNT] = {
         [OP_CONV] = true, [OP_BATCH_NORM] = true,      [OP_RELU] = true,
         [OP_ADD] = true,  [OP_GLOBAL_AVG_POOL] = true, [OP_LINEAR] = true,
+        [OP_BIAS] = true, [OP_MAX_POOL] = true,        [OP_DROPOUT] = true,
     };
     struct op_case op_case;
 

@@ -71,23 +71,41 @@ static int run_in_pieces(const struct engine_job *job, const struct record *whol
     return pieces;
 }
 
+static void assert_pieces_make_the_whole(const struct engine_job *job, unsigned first_seed)
+{
+    struct record *whole = record_new(), *piece = record_new();
+
+    record_run_well(whole, job, NULL);
+    for (unsigned seed = first_seed; seed < first_seed + 3; seed++) {
+        assert_true(run_in_pieces(job, whole, piece, seed) >= 3);
+        assert_true(piece->final);
+        assert_checkpoints_equal(&whole->checkpoint, &piece->checkpoint);
+    }
+    record_free(whole);
+    record_free(piece);
+}
+
 static void a_run_in_pieces_ends_with_the_same_bits(void **state)
 {
     (void)state;
     for (size_t d = 0; d < ARRAY_LENGTH(devices); d++)
         for (int method = METHOD_SGD; method <= METHOD_M_ARWP; method++) {
             struct engine_job job = tiny_job(method, devices[d]);
-            struct record *whole = record_new(), *piece = record_new();
 
-            record_run_well(whole, &job, NULL);
-            for (unsigned seed = 0; seed < 3; seed++) {
-                assert_true(run_in_pieces(&job, whole, piece, seed + 10 * (unsigned)method) >= 3);
-                assert_true(piece->final);
-                assert_checkpoints_equal(&whole->checkpoint, &piece->checkpoint);
-            }
-            record_free(whole);
-            record_free(piece);
+            assert_pieces_make_the_whole(&job, 10 * (unsigned)method);
         }
+}
+
+/* Masks are drawn by the update's number, so nothing of them is kept. */
+static void so_does_one_with_dropout(void **state)
+{
+    (void)state;
+    for (size_t d = 0; d < ARRAY_LENGTH(devices); d++) {
+        struct engine_job job = tiny_job(METHOD_M_ARWP, devices[d]);
+
+        job.model = (struct job_model){.kind = MODEL_WRN, .depth = 10, .widen = 1, .dropout = 0.3};
+        assert_pieces_make_the_whole(&job, 70);
+    }
 }
 
 /* Stopped after the last update of an epoch: the epoch is evaluated and told when it goes on. */
@@ -290,6 +308,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_in_pieces_ends_with_the_same_bits),
+        cmocka_unit_test(so_does_one_with_dropout),
         cmocka_unit_test(an_epoch_that_was_not_told_is_told_later),
         cmocka_unit_test(a_finished_run_finishes_again),
         cmocka_unit_test(a_checkpoint_by_time_resumes_too),

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import philox
+from model import set_draws
 
 
 @dataclass
@@ -74,8 +75,9 @@ class Training:
 
     # --- one pass -----------------------------------------------------------------------------
 
-    def _pass(self, batch, move_statistics=True):
+    def _pass(self, batch, move_statistics=True, term=0):
         """Loss, number right, and gradients of batch number `batch` at the model's weights."""
+        set_draws(self.model, self.seed, self.done, term)
         for norm in self.norms:
             norm.momentum = 0.1 if move_statistics else 0.0
         index = self.batches[batch]
@@ -86,13 +88,13 @@ class Training:
         grads = torch.autograd.grad(loss, self.params)
         return loss.item(), (logits.argmax(1) == labels).sum().item(), list(grads)
 
-    def _pass_at(self, offsets, batch, move_statistics):
+    def _pass_at(self, offsets, batch, move_statistics, term):
         """The same at w + offsets; w itself comes back unrounded."""
         kept = [p.detach().clone() for p in self.params]
         with torch.no_grad():
             for param, offset in zip(self.params, offsets):
                 param.add_(offset)
-        result = self._pass(batch, move_statistics)
+        result = self._pass(batch, move_statistics, term)
         with torch.no_grad():
             for param, value in zip(self.params, kept):
                 param.copy_(value)
@@ -132,11 +134,11 @@ class Training:
 
     def _sam(self, sigma):
         loss, correct, grads = self._pass(self.done)
-        perturbed, _, grads = self._pass_at(self._ascent(grads), self.done, False)
+        perturbed, _, grads = self._pass_at(self._ascent(grads), self.done, False, 1)
         return loss, perturbed, correct, grads
 
     def _rwp(self, sigma):
-        loss, correct, grads = self._pass_at(self._noise(0, sigma), self.done, True)
+        loss, correct, grads = self._pass_at(self._noise(0, sigma), self.done, True, 0)
         return loss, loss, correct, grads
 
     def _arwp(self, sigma):
@@ -146,7 +148,7 @@ class Training:
 
     def _m_rwp(self, sigma):
         loss, correct, clean = self._pass(2 * self.done)
-        perturbed, _, noisy = self._pass_at(self._noise(1, sigma), 2 * self.done + 1, False)
+        perturbed, _, noisy = self._pass_at(self._noise(1, sigma), 2 * self.done + 1, False, 1)
         share = self.settings.lambda_
         mixed = [share * a + (1 - share) * b for a, b in zip(noisy, clean)]
         self._noisy = noisy

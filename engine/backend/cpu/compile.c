@@ -131,6 +131,19 @@ static void compile_node(struct compiler *c, const struct node *node)
     case OP_GLOBAL_AVG_POOL_GRAD:
         compile_pool(c, node);
         break;
+    case OP_BIAS:
+        compile_bias(c, node);
+        break;
+    case OP_SUM_CHANNELS:
+        compile_sum_channels(c, node);
+        break;
+    case OP_MAX_POOL:
+    case OP_MAX_POOL_GRAD:
+        compile_max_pool(c, node);
+        break;
+    case OP_DROPOUT:
+        compile_dropout(c, node);
+        break;
     case OP_LINEAR:
     case OP_LINEAR_GRAD_X:
     case OP_LINEAR_GRAD_W:
@@ -161,7 +174,7 @@ static void compile_nodes(struct compiler *c)
         const struct node *node = &c->graph->nodes[c->node];
         bool norm = node->op == OP_BATCH_NORM || node->op == OP_BATCH_NORM_EVAL;
 
-        if (node->n_inputs > 0 && (norm || !c->absorbed[c->node]))
+        if (node->n_inputs > 0 && !c->early[c->node] && (norm || !c->absorbed[c->node]))
             compile_node(c, node);
     }
     c->node = c->graph->n_nodes - 1;
@@ -206,9 +219,12 @@ static void read_results(struct compiler *c)
     for (int i = 0; i < g->n_moments; i++) {
         const struct graph_moments *m = &g->moments[i];
         const struct layout_tensor *mean = &p->states->tensor[m->running_mean];
+        int bias;
 
+        compile_norm_source(c, compile_maker(c, m->mean)->input[0], &bias);
         p->moments[i] = (struct moments){.mean = compile_read(c, m->mean, FORM_DENSE),
                                          .var = compile_read(c, m->var, FORM_DENSE),
+                                         .bias = bias < 0 ? -1 : compile_read(c, bias, FORM_DENSE),
                                          .running_mean = mean->offset,
                                          .running_var = p->states->tensor[m->running_var].offset,
                                          .channels = mean->size,
@@ -225,10 +241,15 @@ static int open_tables(struct compiler *c)
     c->use = calloc(values, sizeof *c->use);
     c->gradient_of = malloc(values * sizeof *c->gradient_of);
     c->absorbed = calloc((size_t)g->n_nodes + 1, sizeof *c->absorbed);
+    c->early = calloc((size_t)g->n_nodes + 1, sizeof *c->early);
+    c->sum_of = malloc(((size_t)g->n_nodes + 1) * sizeof *c->sum_of);
     p->moments = calloc((size_t)g->n_moments + 1, sizeof *p->moments);
     p->outputs = calloc((size_t)g->n_outputs + 1, sizeof *p->outputs);
-    if (!c->use || !c->gradient_of || !c->absorbed || !p->moments || !p->outputs)
+    if (!c->use || !c->gradient_of || !c->absorbed || !c->early || !c->sum_of || !p->moments ||
+        !p->outputs)
         return err_no_memory(c->err);
+    for (int i = 0; i < g->n_nodes; i++)
+        c->sum_of[i] = -1;
     for (int i = 0; i < g->n_values; i++)
         c->gradient_of[i] = -1;
     for (int i = g->n_params - 1; i >= 0; i--)
@@ -251,5 +272,7 @@ int cpu_compile(struct program *program, struct err *err)
     free(c.use);
     free(c.gradient_of);
     free(c.absorbed);
+    free(c.early);
+    free(c.sum_of);
     return c.code;
 }

@@ -1,5 +1,6 @@
 /* Commands of a network's end: the linear layer, the loss, the count of right answers. */
 #include <math.h>
+#include <string.h>
 
 #include "backend/cpu/program.h"
 
@@ -8,15 +9,65 @@ static struct linear sizes(const struct command *c)
     return (struct linear){.n = c->rows, .in = c->inner, .out = c->columns};
 }
 
+/* From so many multiply-adds on, oneDNN's product of matrices is faster than our loops. */
+#define LARGE ((size_t)1 << 21)
+
+static bool is_large(const struct linear *l)
+{
+    return l->n * l->in * l->out >= LARGE;
+}
+
+/* y = x·wᵀ + b */
+static int large_linear(const struct linear *l, struct err *err)
+{
+    for (size_t n = 0; n < l->n; n++)
+        memcpy(l->result + n * l->out, l->b, l->out * sizeof *l->b);
+    return cpu_multiply(&(struct product){.rows = l->n,
+                                          .columns = l->out,
+                                          .inner = l->in,
+                                          .a = l->x,
+                                          .b = l->w,
+                                          .b_turned = true,
+                                          .result = l->result,
+                                          .keep = 1},
+                        err);
+}
+
+/* dx = dy·w */
+static int large_grad_x(const struct linear *l, struct err *err)
+{
+    return cpu_multiply(&(struct product){.rows = l->n,
+                                          .columns = l->in,
+                                          .inner = l->out,
+                                          .a = l->dy,
+                                          .b = l->w,
+                                          .result = l->result},
+                        err);
+}
+
+/* dw = dyᵀ·x */
+static int large_grad_w(const struct linear *l, struct err *err)
+{
+    return cpu_multiply(&(struct product){.rows = l->out,
+                                          .columns = l->in,
+                                          .inner = l->n,
+                                          .a = l->dy,
+                                          .a_turned = true,
+                                          .b = l->x,
+                                          .result = l->result},
+                        err);
+}
+
 int cpu_run_linear(const struct program *p, const struct command *c, struct err *err)
 {
     struct linear args = sizes(c);
 
-    (void)err;
     args.x = cpu_data(p, c->in[0]);
     args.w = cpu_data(p, c->in[1]);
     args.b = cpu_data(p, c->in[2]);
     args.result = cpu_data(p, c->out[0]);
+    if (is_large(&args))
+        return large_linear(&args, err);
     cpu_run_kernel(p->threads, p->cpu->kernels->linear, &args, args.n);
     return 0;
 }
@@ -25,10 +76,11 @@ int cpu_run_linear_grad_x(const struct program *p, const struct command *c, stru
 {
     struct linear args = sizes(c);
 
-    (void)err;
     args.dy = cpu_data(p, c->in[0]);
     args.w = cpu_data(p, c->in[1]);
     args.result = cpu_data(p, c->out[0]);
+    if (is_large(&args))
+        return large_grad_x(&args, err);
     cpu_run_kernel(p->threads, p->cpu->kernels->linear_grad_x, &args, args.n);
     return 0;
 }
@@ -37,10 +89,11 @@ int cpu_run_linear_grad_w(const struct program *p, const struct command *c, stru
 {
     struct linear args = sizes(c);
 
-    (void)err;
     args.x = cpu_data(p, c->in[0]);
     args.dy = cpu_data(p, c->in[1]);
     args.result = cpu_data(p, c->out[0]);
+    if (is_large(&args))
+        return large_grad_w(&args, err);
     cpu_run_kernel(p->threads, p->cpu->kernels->linear_grad_w, &args, args.out);
     return 0;
 }

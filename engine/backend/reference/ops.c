@@ -54,6 +54,27 @@ static void global_avg_pool_grad(const struct operands *o)
             o->out[0][i * plane + j] = o->in[0][i] / (double)plane;
 }
 
+static void bias(const struct operands *o)
+{
+    const struct shape *x = o->in_shape[0];
+    int64_t planes = x->dim[0] * x->dim[1], plane = x->dim[2] * x->dim[3];
+
+    for (int64_t i = 0; i < planes; i++)
+        for (int64_t j = 0; j < plane; j++)
+            o->out[0][i * plane + j] = o->in[0][i * plane + j] + o->in[1][i % x->dim[1]];
+}
+
+static void sum_channels(const struct operands *o)
+{
+    const struct shape *dy = o->in_shape[0];
+    int64_t planes = dy->dim[0] * dy->dim[1], plane = dy->dim[2] * dy->dim[3];
+
+    memset(o->out[0], 0, (size_t)dy->dim[1] * sizeof *o->out[0]);
+    for (int64_t i = 0; i < planes; i++)
+        for (int64_t j = 0; j < plane; j++)
+            o->out[0][i % dy->dim[1]] += o->in[0][i * plane + j];
+}
+
 static void linear(const struct operands *o)
 {
     const double *x = o->in[0], *w = o->in[1], *b = o->in[2];
@@ -175,6 +196,9 @@ reference_op reference_op_of(enum op op)
         [OP_RELU] = relu,
         [OP_ADD] = add,
         [OP_GLOBAL_AVG_POOL] = global_avg_pool,
+        [OP_BIAS] = bias,
+        [OP_MAX_POOL] = reference_max_pool,
+        [OP_DROPOUT] = reference_dropout,
         [OP_LINEAR] = linear,
         [OP_CROSS_ENTROPY] = cross_entropy,
         [OP_CORRECT] = correct,
@@ -183,6 +207,8 @@ reference_op reference_op_of(enum op op)
         [OP_BATCH_NORM_GRAD] = reference_batch_norm_grad,
         [OP_RELU_GRAD] = relu_grad,
         [OP_GLOBAL_AVG_POOL_GRAD] = global_avg_pool_grad,
+        [OP_SUM_CHANNELS] = sum_channels,
+        [OP_MAX_POOL_GRAD] = reference_max_pool_grad,
         [OP_LINEAR_GRAD_X] = linear_grad_x,
         [OP_LINEAR_GRAD_W] = linear_grad_w,
         [OP_SUM_ROWS] = sum_rows,

@@ -18,6 +18,7 @@ struct operands {
     double *out[NODE_OUTPUTS_MAX]; /* overwritten; apart from the inputs */
     const struct shape *out_shape[NODE_OUTPUTS_MAX];
     double *scratch; /* reference_scratch elements */
+    const struct pass_draws *draws;
 };
 
 /* Does an operation; NULL for those that this backend lacks. */
@@ -32,6 +33,9 @@ size_t reference_conv_scratch(const struct node *node, const struct shape *x, co
 void reference_conv(const struct operands *o);
 void reference_conv_grad_x(const struct operands *o);
 void reference_conv_grad_w(const struct operands *o);
+void reference_max_pool(const struct operands *o);
+void reference_max_pool_grad(const struct operands *o);
+void reference_dropout(const struct operands *o);
 void reference_batch_norm(const struct operands *o);
 void reference_batch_norm_eval(const struct operands *o);
 void reference_batch_norm_grad(const struct operands *o);

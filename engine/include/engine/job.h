@@ -14,12 +14,33 @@
 
 struct err;
 
-enum model_kind { MODEL_RESNET, MODEL_RESNET18, MODEL_RESNET34 };
+enum model_kind {
+    MODEL_RESNET,
+    MODEL_RESNET18,
+    MODEL_RESNET34,
+    MODEL_RESNET50,
+    MODEL_RESNET101,
+    MODEL_PRERESNET,
+    MODEL_PRERESNET164,
+    MODEL_VGG16_BN,
+    MODEL_VGG19_BN,
+    MODEL_WRN,
+    MODEL_WRN16_8,
+    MODEL_WRN28_10,
+    MODEL_WRN22_8,
+    MODEL_WRN34_10,
+    MODEL_KINDS
+};
+enum model_stem { STEM_AUTO, STEM_CIFAR, STEM_IMAGENET };
 
 struct job_model {
     int kind;                    /* enum model_kind */
     int64_t width;               /* channels of the first stage; each stage doubles them */
     struct spec_int_list blocks; /* residual blocks a stage */
+    int stem;                    /* resnets: enum model_stem */
+    int64_t depth;               /* preresnet, wrn: layers with weights */
+    int64_t widen;               /* wrn: times 16 channels in the first group */
+    double dropout;              /* vgg, wrn: rate */
 };
 
 enum dataset_kind {
