@@ -75,9 +75,12 @@ static int train(struct slot *slot, const struct db_claim *claim, const struct e
     struct engine_run *run = NULL;
     int rc = engine_run_open(&run, job, claim->threads, &sink, &out->err);
 
-    if (!rc && claim->from_update)
-        rc = restore(slot, run, claim, &out->err);
     out->data_failed = rc != 0;
+    if (!rc && claim->from_update) {
+        rc = restore(slot, run, claim, &out->err);
+        /* A damaged checkpoint stays damaged. */
+        out->data_failed = rc == ERR_IO || rc == ERR_NO_MEMORY;
+    }
     if (!rc) {
         measure(slot, job, row, claim->from_update);
         rc = engine_run_train(run, &slot->request, &outcome, &out->err);
