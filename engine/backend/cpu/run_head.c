@@ -17,10 +17,10 @@ static bool is_large(const struct linear *l)
     return l->n * l->in * l->out >= LARGE;
 }
 
-/* y = x·wᵀ + b */
+/* y = x·wᵀ [+ b] */
 static int large_linear(const struct linear *l, struct err *err)
 {
-    for (size_t n = 0; n < l->n; n++)
+    for (size_t n = 0; n < l->n && l->b; n++)
         memcpy(l->result + n * l->out, l->b, l->out * sizeof *l->b);
     return cpu_multiply(&(struct product){.rows = l->n,
                                           .columns = l->out,
@@ -29,7 +29,7 @@ static int large_linear(const struct linear *l, struct err *err)
                                           .b = l->w,
                                           .b_turned = true,
                                           .result = l->result,
-                                          .keep = 1},
+                                          .keep = l->b ? 1 : 0},
                         err);
 }
 
@@ -64,7 +64,7 @@ int cpu_run_linear(const struct program *p, const struct command *c, struct err 
 
     args.x = cpu_data(p, c->in[0]);
     args.w = cpu_data(p, c->in[1]);
-    args.b = cpu_data(p, c->in[2]);
+    args.b = cpu_data(p, c->n_in > 2 ? c->in[2] : -1);
     args.result = cpu_data(p, c->out[0]);
     if (is_large(&args))
         return large_linear(&args, err);
@@ -102,11 +102,13 @@ int cpu_run_sum_rows(const struct program *p, const struct command *c, struct er
 {
     struct sum_rows args = {.n = c->rows,
                             .out = c->columns,
+                            .step = c->columns,
                             .dy = cpu_data(p, c->in[0]),
                             .result = cpu_data(p, c->out[0])};
 
     (void)err;
-    p->cpu->kernels->sum_rows(&args, 0, args.out);
+    cpu_run_kernel(p->threads, p->cpu->kernels->sum_rows, &args,
+                   (args.out + SUM_COLUMNS - 1) / SUM_COLUMNS);
     return 0;
 }
 
