@@ -117,6 +117,41 @@ static void normalisations_of_nets(void **state)
     }
 }
 
+/* Heads that are read and written where they lie, and, with `apart`, heads that somebody else wants
+ * too. */
+static void attention_of(int64_t samples, int64_t tokens, int64_t heads, int64_t size, bool apart)
+{
+    struct graph *g = graph_new(true);
+    int x = graph_input(g, shape_of(3, samples, tokens, 3 * heads * size), VALUE_REAL);
+    int q = graph_split_heads(g, x, 3, (int)heads), scores, y, merged;
+    char name[80];
+
+    scores = graph_matmul(g, q, q + 1, (struct matmul){.transpose_b = true, .scale = 0.3});
+    y = graph_matmul(g, graph_softmax(g, scores), q + 2, (struct matmul){.scale = 1});
+    merged = graph_merge_heads(g, y);
+    graph_output(g, graph_gelu(g, merged));
+    if (apart) {
+        graph_output(g, q + 1);
+        graph_output(g, y);
+    }
+    add_derivatives(g);
+    snprintf(name, sizeof name, "attention, %lld heads of %lld%s", (long long)heads,
+             (long long)size, apart ? ", apart" : "");
+    compare_all_ways(name, g, (uint64_t)size, TOLERANCE, TOLERANCE);
+    graph_free(g);
+}
+
+static void attention(void **state)
+{
+    (void)state;
+    for (int apart = 0; apart < 2; apart++) {
+        attention_of(2, 5, 3, 7, apart);
+        attention_of(1, 1, 1, 1, apart);
+        attention_of(3, 17, 2, 64, apart);
+        attention_of(2, 65, 4, 16, apart);
+    }
+}
+
 /* Far from zero, where Σx² − (Σx)²/n would have lost all digits. */
 static void statistics_survive_an_offset(void **state)
 {
@@ -237,6 +272,7 @@ int main(void)
         cmocka_unit_test(every_derivative),
         cmocka_unit_test(convolutions_of_nets),
         cmocka_unit_test(normalisations_of_nets),
+        cmocka_unit_test(attention),
         cmocka_unit_test(statistics_survive_an_offset),
         cmocka_unit_test(nan_comes_through),
         cmocka_unit_test(ties_and_nan_in_ranking),

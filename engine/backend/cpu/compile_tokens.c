@@ -1,4 +1,7 @@
-/* What transformers are made of. All of it works on row-major arrays. */
+/* What transformers are made of. All of it works on row-major arrays.
+ *
+ * Attention's heads are not taken apart or put together where products of matrices read or write
+ * them: those find their matrices in [N,T,P·H·D] as it lies. */
 #include "backend/cpu/compile.h"
 
 static const struct shape *shape_of_value(const struct compiler *c, int value)
@@ -148,10 +151,59 @@ static struct matrix_place whole(const struct shape *shape)
     return (struct matrix_place){.outer_step = inner * size, .inner_step = size, .row = columns};
 }
 
+/* Where the heads [N,H,T,D] of part `part` lie in [N,T,parts·H·D]. */
+static struct matrix_place within(const struct shape *heads, int parts, int part)
+{
+    size_t size = (size_t)heads->dim[3], all = (size_t)heads->dim[1] * size;
+    size_t row = (size_t)parts * all;
+
+    return (struct matrix_place){.at = (size_t)part * all,
+                                 .outer_step = (size_t)heads->dim[2] * row,
+                                 .inner_step = size,
+                                 .row = row};
+}
+
+static struct matrix_place read_matrices(struct compiler *c, struct command *command, int value)
+{
+    const struct node *maker = compile_maker(c, value);
+
+    if (maker->op != OP_SPLIT_HEADS || !compile_is_absorbed(c, value)) {
+        read(c, command, value);
+        return whole(shape_of_value(c, value));
+    }
+    read(c, command, maker->input[0]);
+    return within(shape_of_value(c, value), maker->n_outputs, c->graph->values[value].slot);
+}
+
+static int part_of(const struct node *merge, int value)
+{
+    int part = 0;
+
+    while (merge->input[part] != value)
+        part++;
+    return part;
+}
+
+static struct matrix_place write_matrices(struct compiler *c, struct command *command, int value)
+{
+    int reader = c->use[value].first, slot;
+    const struct node *merge = reader < 0 ? NULL : &c->graph->nodes[reader];
+
+    if (!merge || merge->op != OP_MERGE_HEADS || !c->absorbed[reader]) {
+        write(c, command, value);
+        return whole(shape_of_value(c, value));
+    }
+    slot = compile_find(c, merge->output[0], FORM_DENSE);
+    if (slot < 0)
+        write(c, command, merge->output[0]);
+    else
+        command->out[command->n_out++] = slot;
+    return within(shape_of_value(c, value), merge->n_inputs, part_of(merge, value));
+}
+
 static void compile_matmul(struct compiler *c, const struct node *node)
 {
     const struct shape *a = shape_of_value(c, node->input[0]);
-    const struct shape *b = shape_of_value(c, node->input[1]);
     const struct shape *y = shape_of_value(c, node->output[0]);
     size_t count = (size_t)(shape_elements(y) / (y->dim[y->rank - 1] * y->dim[y->rank - 2]));
     struct command command = begin(node, cpu_run_matmul);
@@ -163,12 +215,41 @@ static void compile_matmul(struct compiler *c, const struct node *node)
                            .depth = (size_t)a->dim[a->rank - (node->attr.transpose_a ? 2 : 1)],
                            .a_turned = node->attr.transpose_a,
                            .b_turned = node->attr.transpose_b,
-                           .scale = (float)node->attr.scale,
-                           .a = whole(a),
-                           .b = whole(b),
-                           .result = whole(y)};
+                           .scale = (float)node->attr.scale};
     m->outer = count / m->inner;
-    finish(c, node, command);
+    m->a = read_matrices(c, &command, node->input[0]);
+    m->b = read_matrices(c, &command, node->input[1]);
+    m->result = write_matrices(c, &command, node->output[0]);
+    compile_emit(c, &command);
+}
+
+/* Whether only products of matrices read the parts, which then find them where they are. */
+static bool split_absorbed(const struct compiler *c, const struct node *node)
+{
+    int readers = 0, uses = 0;
+
+    for (int i = 0; i < c->graph->n_nodes; i++)
+        for (int k = 0; k < c->graph->nodes[i].n_inputs; k++)
+            for (int part = 0; part < node->n_outputs; part++)
+                readers += c->graph->nodes[i].op == OP_MATMUL &&
+                           c->graph->nodes[i].input[k] == node->output[part];
+    for (int part = 0; part < node->n_outputs; part++)
+        uses += c->use[node->output[part]].count;
+    return readers == uses;
+}
+
+/* Whether products of matrices make all parts, for this node alone. */
+static bool merge_absorbed(const struct compiler *c, const struct node *node)
+{
+    for (int i = 0; i < node->n_inputs; i++)
+        if (c->use[node->input[i]].count != 1 || compile_maker(c, node->input[i])->op != OP_MATMUL)
+            return false;
+    return true;
+}
+
+bool compile_heads_absorbed(const struct compiler *c, const struct node *node)
+{
+    return node->op == OP_SPLIT_HEADS ? split_absorbed(c, node) : merge_absorbed(c, node);
 }
 
 bool compile_tokens(struct compiler *c, const struct node *node)
