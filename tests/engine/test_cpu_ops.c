@@ -152,6 +152,64 @@ static void attention(void **state)
     }
 }
 
+/* Random numbers of the other tests are within ±1. */
+static void compare_wide(const struct cpu_way *way, enum op op, double factor)
+{
+    struct graph *g = graph_new(true);
+    int x = graph_input(g, shape_of(2, (int64_t)37, (int64_t)101), VALUE_REAL);
+    struct trial *trials[2];
+
+    graph_output(g, graph_node(g, op, &x, 1, NULL));
+    add_derivatives(g);
+    trials[0] = trial_open(g, &backend_reference, NULL);
+    trials[1] = trial_open(g, way->class, &way->options);
+    for (size_t i = 0; i < 2; i++) {
+        trial_fill(trials[i], 5);
+        for (int64_t k = 0; k < 37 * 101; k++)
+            trials[i]->input[0][k] = (double)(float)(trials[i]->input[0][k] * factor);
+        trial_run(trials[i]);
+    }
+    for (int i = 0; i < g->n_outputs; i++)
+        assert_close(op_name(op), trials[1]->output[i], trials[0]->output[i], 37 * 101, 1e-6);
+    trial_close(trials[0]);
+    trial_close(trials[1]);
+    graph_free(g);
+}
+
+static void wide_ranges(void **state)
+{
+    (void)state;
+    for (const struct cpu_way *way = cpu_ways; way->name; way++)
+        for (double factor = 3; factor < 1000; factor *= 5) {
+            compare_wide(way, OP_GELU, factor);
+            compare_wide(way, OP_SOFTMAX, factor);
+        }
+}
+
+/* GELU's small values below 0 keep their digits; what is far out is 0 or itself; NaN stays. */
+static void gelu_of_extremes(void **state)
+{
+    static const double x[] = {-30, -6, -4.5, -3, -1e-30, 0, 1e-30, 30, 1e30, -1e30, NAN};
+    struct graph *g = graph_new(true);
+    int n = ARRAY_LENGTH(x), in = graph_input(g, shape_of(1, (int64_t)n), VALUE_REAL);
+    struct trial *t;
+
+    (void)state;
+    graph_output(g, graph_gelu(g, in));
+    t = trial_open(g, &backend_cpu, NULL);
+    memcpy(t->input[0], x, sizeof x);
+    trial_run(t);
+    for (int i = 0; i < n - 1; i++) {
+        double want = x[i] * erfc(-x[i] * 0.70710678118654752) / 2, got = t->output[0][i];
+
+        if (!(fabs(got - want) <= 2e-6 * fabs(want) + 1e-7 * (x[i] < -10 ? 1 : 0)))
+            fail_msg("gelu(%g) is %.9g and should be %.9g", x[i], got, want);
+    }
+    assert_true(isnan(t->output[0][n - 1]));
+    trial_close(t);
+    graph_free(g);
+}
+
 /* Far from zero, where Σx² − (Σx)²/n would have lost all digits. */
 static void statistics_survive_an_offset(void **state)
 {
@@ -232,6 +290,30 @@ static void ties_and_nan_in_ranking(void **state)
     }
 }
 
+/* Layer norm, products, softmax: one bad number in a sample spoils that sample, and it alone. */
+static void nan_comes_through_attention(void **state)
+{
+    (void)state;
+    for (const struct cpu_way *way = cpu_ways; way->name; way++) {
+        struct graph *g = graph_new(true);
+        int x = graph_input(g, shape_of(3, (int64_t)2, (int64_t)5, (int64_t)18), VALUE_REAL);
+        int q = graph_split_heads(g, graph_layer_norm(g, x, 1e-5, "norm"), 3, 1), y;
+        struct trial *t;
+
+        y = graph_matmul(g, q, q + 1, (struct matmul){.transpose_b = true, .scale = 1});
+        y = graph_matmul(g, graph_softmax(g, y), q + 2, (struct matmul){.scale = 1});
+        graph_output(g, graph_gelu(g, graph_merge_heads(g, y)));
+        t = trial_open(g, way->class, &way->options);
+        trial_fill(t, 1);
+        t->input[0][18 + 7] = NAN;
+        trial_run(t);
+        for (size_t i = 0; i < trial_output_size(t, 0); i++)
+            assert_true(isnan(t->output[0][i]) == (i < trial_output_size(t, 0) / 2));
+        trial_close(t);
+        graph_free(g);
+    }
+}
+
 static int open_program(struct graph *g, struct program **out, struct err *failure)
 {
     struct backend_options backend_options = {.threads = 1};
@@ -273,6 +355,9 @@ int main(void)
         cmocka_unit_test(convolutions_of_nets),
         cmocka_unit_test(normalisations_of_nets),
         cmocka_unit_test(attention),
+        cmocka_unit_test(wide_ranges),
+        cmocka_unit_test(gelu_of_extremes),
+        cmocka_unit_test(nan_comes_through_attention),
         cmocka_unit_test(statistics_survive_an_offset),
         cmocka_unit_test(nan_comes_through),
         cmocka_unit_test(ties_and_nan_in_ranking),
