@@ -152,6 +152,47 @@ static void attention(void **state)
     }
 }
 
+static int linear(struct graph *g, int x, int64_t out, const char *name)
+{
+    const struct shape *shape = &g->values[x].shape;
+    int w = graph_param(g, shape_of(2, out, shape->dim[shape->rank - 1]),
+                        (struct init){INIT_UNIFORM, 0.1}, "%s.weight", name);
+
+    return graph_linear(g, x, w, graph_param(g, shape_of(1, out), uniform, "%s.bias", name));
+}
+
+/* From images to features, with enough work for two threads. */
+static struct graph *transformer(void)
+{
+    struct graph *g = graph_new(true);
+    int64_t n = 9, channels = 3, side = 32, tokens = 65, width = 128, one = 1;
+    int x = graph_input(g, shape_of(4, n, channels, side, side), VALUE_REAL), q, y;
+
+    x = linear(g, graph_patches(g, x, 4, true), width, "embed");
+    x = graph_prepend(g, x, graph_param(g, shape_of(3, one, one, width), uniform, "token"));
+    x = graph_add_each(g, x, graph_param(g, shape_of(3, one, tokens, width), uniform, "positions"));
+    x = graph_dropout(g, x, 0.2);
+    q = graph_split_heads(g, linear(g, graph_layer_norm(g, x, 1e-5, "norm1"), 3 * width, "qkv"), 3,
+                          4);
+    y = graph_matmul(g, q, q + 1, (struct matmul){.transpose_b = true, .scale = 0.2});
+    y = graph_matmul(g, graph_softmax(g, y), q + 2, (struct matmul){.scale = 1});
+    x = graph_add(g, graph_dropout(g, linear(g, graph_merge_heads(g, y), width, "out"), 0.1), x);
+    y = linear(g, graph_layer_norm(g, x, 1e-5, "norm2"), width + 3, "first");
+    x = graph_add(g, linear(g, graph_gelu(g, y), width, "second"), x);
+    graph_output(g, graph_layer_norm(g, graph_token(g, x, 0), 1e-5, "norm"));
+    return g;
+}
+
+static void whole_transformer(void **state)
+{
+    struct graph *g = transformer();
+
+    (void)state;
+    add_derivatives(g);
+    compare_all_ways("transformer", g, 3, TOLERANCE, TOLERANCE);
+    graph_free(g);
+}
+
 /* Random numbers of the other tests are within ±1. */
 static void compare_wide(const struct cpu_way *way, enum op op, double factor)
 {
@@ -355,6 +396,7 @@ int main(void)
         cmocka_unit_test(convolutions_of_nets),
         cmocka_unit_test(normalisations_of_nets),
         cmocka_unit_test(attention),
+        cmocka_unit_test(whole_transformer),
         cmocka_unit_test(wide_ranges),
         cmocka_unit_test(gelu_of_extremes),
         cmocka_unit_test(nan_comes_through_attention),
