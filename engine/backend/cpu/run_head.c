@@ -1,6 +1,5 @@
 /* Commands of a network's end: the linear layer, the loss, the count of right answers. */
 #include <math.h>
-#include <string.h>
 
 #include "backend/cpu/program.h"
 
@@ -18,10 +17,12 @@ static bool is_large(const struct linear *l)
 }
 
 /* y = x·wᵀ [+ b] */
-static int large_linear(const struct linear *l, struct err *err)
+static int large_linear(const struct program *p, const struct linear *l, struct err *err)
 {
-    for (size_t n = 0; n < l->n && l->b; n++)
-        memcpy(l->result + n * l->out, l->b, l->out * sizeof *l->b);
+    struct place_rows rows = {.size = l->out, .to_step = l->out, .from = l->b, .to = l->result};
+
+    if (l->b)
+        cpu_run_kernel(p->threads, p->cpu->kernels->place, &rows, l->n);
     return cpu_multiply(&(struct product){.rows = l->n,
                                           .columns = l->out,
                                           .inner = l->in,
@@ -67,7 +68,7 @@ int cpu_run_linear(const struct program *p, const struct command *c, struct err 
     args.b = cpu_data(p, c->n_in > 2 ? c->in[2] : -1);
     args.result = cpu_data(p, c->out[0]);
     if (is_large(&args))
-        return large_linear(&args, err);
+        return large_linear(p, &args, err);
     cpu_run_kernel(p->threads, p->cpu->kernels->linear, &args, args.n);
     return 0;
 }
