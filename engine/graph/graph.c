@@ -342,7 +342,7 @@ int graph_dropout(struct graph *graph, int x, double rate)
 
 int graph_linear(struct graph *graph, int x, int w, int b)
 {
-    return graph_node(graph, OP_LINEAR, (int[]){x, w, b}, 3, NULL);
+    return graph_node(graph, OP_LINEAR, (int[]){x, w, b}, b < 0 ? 2 : 3, NULL);
 }
 
 int graph_cross_entropy(struct graph *graph, int logits, int labels)

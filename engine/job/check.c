@@ -101,16 +101,20 @@ static bool check_model(struct check *check, const struct dataset_info *info, in
 }
 
 /* What training holds at the very least: weights, momentum and a gradient a term, and for each
- * term that runs at the same time the results of the convolutions, which its way back needs. */
+ * term that runs at the same time the results of convolutions, linear layers and other products,
+ * which its way back needs. */
 static double least_memory(const struct engine_job *job, const struct graph *graph, double real)
 {
     struct recipe recipe;
     double activations = 0;
 
     recipe_of(&recipe, &job->method);
-    for (int i = 0; i < graph->n_nodes; i++)
-        if (graph->nodes[i].op == OP_CONV)
+    for (int i = 0; i < graph->n_nodes; i++) {
+        enum op op = graph->nodes[i].op;
+
+        if (op == OP_CONV || op == OP_LINEAR || op == OP_MATMUL)
             activations += (double)shape_elements(&graph->values[graph->nodes[i].output[0]].shape);
+    }
     return real * ((double)model_parameters(graph) * (2 + recipe.n_terms) +
                    activations * recipe_width(&recipe));
 }

@@ -68,6 +68,38 @@ static const struct spec_field wrn_fields[] = {
 };
 static const struct spec_field wrn_fixed_fields[] = {WRN_DROPOUT};
 
+#define VIT_COUNT(member, most, value, text)                                                       \
+    {                                                                                              \
+        .name = #member, .type = SPEC_INT, .offset = offsetof(struct job_model, member), .min = 1, \
+        .max = (most), .number = (value), .doc = (text),                                           \
+    }
+/* A vision transformer's own numbers. */
+#define VIT_FIELDS(side, features, blocks_, heads_, hidden)                                        \
+    VIT_COUNT(patch, 256, side, "Pixels of a patch's side; divides the images' sides."),           \
+        VIT_COUNT(width, 8192, features, "Features of a token; a multiple of the heads."),         \
+        VIT_COUNT(depth, 200, blocks_, "Blocks of attention and two linear layers."),              \
+        VIT_COUNT(heads, 128, heads_, "Attention heads of a block, each width/heads wide."),       \
+        VIT_COUNT(mlp, 32768, hidden, "Hidden features of a block's two linear layers.")
+
+#define VIT_DROPOUT(value) DROPOUT(value, "Rate of the dropout after attention and linear layers.")
+#define TIMM_DROPOUT       DROPOUT(0, "Rate of the dropout after embedding, attention and linear layers.")
+
+static const struct spec_field vit_fields[] = {
+    VIT_FIELDS(4, 512, 6, 8, 512),
+    VIT_DROPOUT(0.1),
+    {.name = "embedding_dropout",
+     .type = SPEC_REAL,
+     .offset = offsetof(struct job_model, embedding_dropout),
+     .min = 0,
+     .max = 1,
+     .below_max = true,
+     .number = 0.1,
+     .doc = "Rate of the dropout after the embedding."},
+};
+static const struct spec_field vit_s32_fields[] = {VIT_FIELDS(32, 384, 12, 6, 1536), TIMM_DROPOUT};
+static const struct spec_field vit_s16_fields[] = {VIT_FIELDS(16, 384, 12, 6, 1536), TIMM_DROPOUT};
+static const struct spec_field vit_b16_fields[] = {VIT_FIELDS(16, 768, 12, 12, 3072), TIMM_DROPOUT};
+
 const struct spec_object job_model_kinds[MODEL_KINDS] = {
     [MODEL_RESNET] = {.name = "resnet",
                       .doc = "ResNet of basic blocks; stages as given.",
@@ -115,4 +147,19 @@ const struct spec_object job_model_kinds[MODEL_KINDS] = {
     [MODEL_WRN34_10] = {.name = "wrn34_10",
                         .doc = "WRN-34-10: 5 units a group. What the paper's code calls 28x10.",
                         FIELDS(wrn_fixed_fields)},
+    [MODEL_VIT] = {.name = "vit",
+                   .doc = "Vision transformer for small images, as in vit-pytorch.",
+                   FIELDS(vit_fields)},
+    [MODEL_VIT_S32] = {.name = "vit_s32",
+                       .doc = "ViT-S/32: timm's vit_small_patch32_224, for images of any size that "
+                              "the patches divide.",
+                       FIELDS(vit_s32_fields)},
+    [MODEL_VIT_S16] = {.name = "vit_s16",
+                       .doc = "ViT-S/16: timm's vit_small_patch16_224, for images of any size that "
+                              "the patches divide.",
+                       FIELDS(vit_s16_fields)},
+    [MODEL_VIT_B16] = {.name = "vit_b16",
+                       .doc = "ViT-B/16: timm's vit_base_patch16_224, for images of any size that "
+                              "the patches divide.",
+                       FIELDS(vit_b16_fields)},
 };

@@ -25,6 +25,8 @@ static struct init weight_start(enum layer_start start, int64_t fan_in, int64_t 
         return (struct init){.kind = INIT_NORMAL, .deviation = sqrt(2 / (double)fan_out)};
     case START_FAN_IN:
         return (struct init){.kind = INIT_NORMAL, .deviation = sqrt(2 / (double)fan_in)};
+    case START_NARROW:
+        return (struct init){.kind = INIT_NORMAL, .deviation = 0.02};
     default:
         return (struct init){.kind = INIT_ZERO};
     }
@@ -57,10 +59,35 @@ int layer_conv(struct graph *graph, int x, struct layer_conv conv, const char *n
 
 int layer_linear(struct graph *graph, int x, int64_t out, enum layer_start start, const char *name)
 {
-    int64_t in = channels_of(graph, x);
-    int w =
-        graph_param(graph, shape_of(2, out, in), weight_start(start, in, out), "%s.weight", name);
-    int b = graph_param(graph, shape_of(1, out), bias_start(start, in), "%s.bias", name);
+    return layer_features(graph, x, (struct layer_linear){out, start, .bias = true}, name);
+}
+
+/* Of a value that may be none after a mistake. */
+static int64_t features_of(const struct graph *graph, int x)
+{
+    return x < 0 ? 1 : graph->values[x].shape.dim[graph->values[x].shape.rank - 1];
+}
+
+int layer_features(struct graph *graph, int x, struct layer_linear linear, const char *name)
+{
+    int64_t in = features_of(graph, x);
+    int w = graph_param(graph, shape_of(2, linear.out, in),
+                        weight_start(linear.start, in, linear.out), "%s.weight", name);
+    int b = linear.bias ? graph_param(graph, shape_of(1, linear.out), bias_start(linear.start, in),
+                                      "%s.bias", name)
+                        : -1;
 
     return graph_linear(graph, x, w, b);
+}
+
+int layer_patches(struct graph *graph, int patches, int images, int64_t size, int64_t out,
+                  const char *name)
+{
+    int64_t in = channels_of(graph, images), numbers = in * size * size;
+    int w = graph_param(graph, shape_of(4, out, in, size, size),
+                        weight_start(START_DEFAULT, numbers, out), "%s.weight", name);
+    int b =
+        graph_param(graph, shape_of(1, out), bias_start(START_DEFAULT, numbers), "%s.bias", name);
+
+    return graph_linear(graph, patches, w, b);
 }

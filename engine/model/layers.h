@@ -10,6 +10,7 @@ enum layer_start {
     START_DEFAULT, /* PyTorch's: U(±1/√fan_in), biases too */
     START_FAN_OUT, /* Kaiming normal (He et al. 2015): N(0, 2/(size²·out)), biases 0 */
     START_FAN_IN,  /* N(0, 2/(size²·in)), biases 0 */
+    START_NARROW,  /* timm's for transformers: N(0, 0.02²), biases 0 */
     START_ZERO
 };
 
@@ -26,6 +27,19 @@ int layer_conv(struct graph *graph, int x, struct layer_conv conv, const char *n
 
 /* x [N,in] → [N,out]; parameters `name`.weight and `name`.bias. */
 int layer_linear(struct graph *graph, int x, int64_t out, enum layer_start start, const char *name);
+
+/* x [N,T,in] → [N,T,out]; parameters `name`.weight, and `name`.bias where there is one. */
+struct layer_linear {
+    int64_t out;
+    enum layer_start start;
+    bool bias;
+};
+int layer_features(struct graph *graph, int x, struct layer_linear linear, const char *name);
+
+/* A convolution of stride `size` with a size×size kernel and bias, over patches that images were
+ * taken apart into: [N,T,C·size·size] → [N,T,out]. PyTorch's default start. */
+int layer_patches(struct graph *graph, int patches, int images, int64_t size, int64_t out,
+                  const char *name);
 
 /* A name put together; its text lives until the end of the full expression. */
 struct layer_name {

@@ -24,6 +24,10 @@ static const struct {
     [MODEL_WRN28_10] = {wrn_logits, wrn_fits},
     [MODEL_WRN22_8] = {wrn_logits, wrn_fits},
     [MODEL_WRN34_10] = {wrn_logits, wrn_fits},
+    [MODEL_VIT] = {vit_logits, vit_fits},
+    [MODEL_VIT_S32] = {vit_logits, vit_fits},
+    [MODEL_VIT_S16] = {vit_logits, vit_fits},
+    [MODEL_VIT_B16] = {vit_logits, vit_fits},
 };
 
 int model_forward_graph(struct graph **out, const struct job_model *model,

@@ -51,11 +51,11 @@ bool model_halve(int64_t *height, int64_t *width, int times);
 /* The logits of a model, for `model_graph` and for tests; one function a family. */
 typedef int model_logits(struct graph *graph, const struct job_model *model, int images,
                          int classes);
-model_logits resnet_logits, preresnet_logits, vgg_logits, wrn_logits;
+model_logits resnet_logits, preresnet_logits, vgg_logits, wrn_logits, vit_logits;
 
 /* `model_fits` of a family. */
 typedef bool model_fit(const struct job_model *model, const struct model_input *input,
                        struct model_problem *out);
-model_fit resnet_fits, preresnet_fits, vgg_fits, wrn_fits;
+model_fit resnet_fits, preresnet_fits, vgg_fits, wrn_fits, vit_fits;
 
 #endif

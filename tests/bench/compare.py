@@ -41,6 +41,7 @@ SETS = {
     "wrn16_8": [(({"kind": "wrn16_8"}, 128, 3, 32), ["sgd"])],
     "preresnet164": [(({"kind": "preresnet164"}, 128, 3, 32), ["sgd"])],
     "resnet50": [(({"kind": "resnet50"}, 64, 3, 32), ["sgd"])],
+    "vit": [(({"kind": "vit"}, 128, 3, 32), ["sgd"])],
     "imagenet": [(({"kind": "resnet50"}, 16, 3, 224), ["sgd"])],
 }
 NOISY = ("rwp", "arwp", "m-rwp", "m-arwp")
@@ -148,7 +149,7 @@ class Ours:
         command = [program, "--rounds", "--model", model["kind"], "--batch", str(batch),
                    "--channels", str(channels), "--size", str(size), "--method", method,
                    "--threads", str(threads), "--updates", str(updates), "--warm", str(warm)]
-        for name in ("width", "depth", "widen", "stem"):
+        for name in ("width", "depth", "widen", "stem", "patch", "heads", "mlp"):
             command += [f"--{name}", str(model[name])] if name in model else []
         if "blocks" in model:
             command += ["--blocks", ",".join(map(str, model["blocks"]))]

@@ -11,6 +11,7 @@ const char bench_usage[] =
     "usage: bench_update [options]\n"
     "  --model KIND (of GET /v1/models)   --width N   --blocks N,N,…   --depth N   --widen N\n"
     "  --dropout 0…99 (hundredths)   --stem auto|cifar|imagenet\n"
+    "  --patch N   --heads N   --mlp N\n"
     "  --batch N   --channels N   --size N (images of N×N)   --classes N\n"
     "  --method sgd|sam|rwp|arwp|m-rwp|m-arwp   --backend cpu|reference   --threads N\n"
     "  --exact      no algorithms of lower accuracy\n"
@@ -91,6 +92,9 @@ enum {
     WIDEN,
     DROPOUT,
     STEM,
+    PATCH,
+    HEADS,
+    MLP,
     BATCH,
     CHANNELS,
     SIZE,
@@ -109,6 +113,7 @@ enum {
 static const struct option table[] = {
     {"model", 1, NULL, MODEL},     {"width", 1, NULL, WIDTH},     {"blocks", 1, NULL, BLOCKS},
     {"depth", 1, NULL, DEPTH},     {"widen", 1, NULL, WIDEN},     {"dropout", 1, NULL, DROPOUT},
+    {"patch", 1, NULL, PATCH},     {"heads", 1, NULL, HEADS},     {"mlp", 1, NULL, MLP},
     {"stem", 1, NULL, STEM},       {"batch", 1, NULL, BATCH},     {"channels", 1, NULL, CHANNELS},
     {"size", 1, NULL, SIZE},       {"classes", 1, NULL, CLASSES}, {"method", 1, NULL, METHOD},
     {"backend", 1, NULL, BACKEND}, {"threads", 1, NULL, THREADS}, {"updates", 1, NULL, UPDATES},
@@ -143,6 +148,15 @@ static int take_number(struct bench_options *o, int option, const char *name, st
         break;
     case WIDEN:
         o->job.model.widen = n;
+        break;
+    case PATCH:
+        o->job.model.patch = n;
+        break;
+    case HEADS:
+        o->job.model.heads = n;
+        break;
+    case MLP:
+        o->job.model.mlp = n;
         break;
     case DROPOUT:
         o->job.model.dropout = (double)n / 100;

@@ -83,6 +83,10 @@ static void read_setting(struct golden_run *run, char *line)
         {"depth", NULL, &job->model.depth},
         {"widen", NULL, &job->model.widen},
         {"dropout", &job->model.dropout, NULL},
+        {"embedding_dropout", &job->model.embedding_dropout, NULL},
+        {"patch", NULL, &job->model.patch},
+        {"heads", NULL, &job->model.heads},
+        {"mlp", NULL, &job->model.mlp},
     };
 
     if (strcmp(name, "stem") == 0) {

@@ -88,10 +88,12 @@ static void run_follows_pytorch(void **state)
 
 int main(void)
 {
-    static char runs[][16] = {"sgd",       "sam",       "rwp",           "arwp",
-                              "m-rwp",     "m-arwp",    "uneven",        "resnet50",
-                              "resnet101", "preresnet", "vgg16",         "resnet18-large",
-                              "wrn",       "vgg19",     "resnet50-large"};
+    static char runs[][16] = {"sgd",       "sam",      "rwp",
+                              "arwp",      "m-rwp",    "m-arwp",
+                              "uneven",    "resnet50", "resnet101",
+                              "preresnet", "vgg16",    "resnet18-large",
+                              "wrn",       "vgg19",    "resnet50-large",
+                              "vit",       "vit-sgd",  "vit-s16"};
     struct CMUnitTest tests[ARRAY_LENGTH(runs)];
 
     for (size_t i = 0; i < ARRAY_LENGTH(runs); i++)

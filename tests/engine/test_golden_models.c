@@ -66,7 +66,7 @@ static void names_and_shapes_are_pytorchs(void **state)
     for (char *line; (line = golden_next(file, "model")); n++)
         compare_line(line);
     fclose(file);
-    assert_int_equal(n, 26);
+    assert_int_equal(n, 31);
 }
 
 int main(void)

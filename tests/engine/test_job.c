@@ -152,6 +152,10 @@ static void kinds_are_at_their_enums_places(void **state)
     assert_string_equal(model->kinds[MODEL_WRN28_10].name, "wrn28_10");
     assert_string_equal(model->kinds[MODEL_WRN22_8].name, "wrn22_8");
     assert_string_equal(model->kinds[MODEL_WRN34_10].name, "wrn34_10");
+    assert_string_equal(model->kinds[MODEL_VIT].name, "vit");
+    assert_string_equal(model->kinds[MODEL_VIT_S32].name, "vit_s32");
+    assert_string_equal(model->kinds[MODEL_VIT_S16].name, "vit_s16");
+    assert_string_equal(model->kinds[MODEL_VIT_B16].name, "vit_b16");
     assert_int_equal(model->n_kinds, MODEL_KINDS);
     assert_string_equal(field_of(&model->kinds[MODEL_RESNET], "stem")->choices[STEM_IMAGENET],
                         "imagenet");

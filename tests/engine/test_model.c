@@ -64,7 +64,7 @@ static void numbers_of_parameters(void **state)
         {MODEL_VGG16_BN, 15253578, 15299748, 58},  {MODEL_VGG19_BN, 20565834, 20612004, 70},
         {MODEL_WRN16_8, 10961370, 11007540, 0},    {MODEL_WRN28_10, 36479194, 36536884, 0},
         {MODEL_WRN22_8, 17158106, 17204276, 0},    {MODEL_WRN34_10, 46160474, 46218164, 0},
-        {MODEL_PRERESNET164, 1703258, 1726388, 0},
+        {MODEL_PRERESNET164, 1703258, 1726388, 0}, {MODEL_VIT, 9523722, 9569892, 74},
     };
     struct model_input cifar100 = cifar;
     struct model_input digits = {
@@ -81,17 +81,17 @@ static void numbers_of_parameters(void **state)
     assert_parameters(&demonstration, &digits, 19810, 29);
 }
 
-/* torchvision's, for 1,000 classes. */
+/* torchvision's and timm's, for 1,000 classes. */
 static void numbers_of_parameters_for_large_images(void **state)
 {
     static const struct {
         int kind;
         int64_t parameters;
         int tensors;
-    } known[] = {{MODEL_RESNET18, 11689512, 62},
-                 {MODEL_RESNET34, 21797672, 110},
-                 {MODEL_RESNET50, 25557032, 161},
-                 {MODEL_RESNET101, 44549160, 314}};
+    } known[] = {{MODEL_RESNET18, 11689512, 62},  {MODEL_RESNET34, 21797672, 110},
+                 {MODEL_RESNET50, 25557032, 161}, {MODEL_RESNET101, 44549160, 314},
+                 {MODEL_VIT_S32, 22878952, 152},  {MODEL_VIT_S16, 22050664, 152},
+                 {MODEL_VIT_B16, 86567656, 152}};
     const struct model_input imagenet = {
         .batch = 1, .channels = 3, .height = 224, .width = 224, .classes = 1000};
 
@@ -292,6 +292,47 @@ static void depths_come_in_steps(void **state)
         assert_fit(&preresnet, 8, 8, (preresnet.depth - 2) % 9 ? "/model/depth" : NULL);
 }
 
+static void patches_and_heads_come_out_even(void **state)
+{
+    struct job_model vit = standard(MODEL_VIT), large = standard(MODEL_VIT_S16);
+
+    (void)state;
+    assert_fit(&vit, 32, 32, NULL);
+    assert_fit(&vit, 4, 8, NULL);
+    assert_fit(&vit, 28, 30, "/model/patch");
+    assert_fit(&vit, 2, 4, "/model/patch");
+    vit.heads = 7;
+    assert_fit(&vit, 32, 32, "/model/heads");
+    large.width = 24;
+    large.heads = 6;
+    assert_fit(&large, 48, 32, NULL);
+    assert_fit(&large, 8, 8, "/model/patch");
+}
+
+/* Positions and class token N(0, 1); timm's 0.02 and 1e-6. */
+static void transformers_start_as_the_originals(void **state)
+{
+    struct job_model vit = standard(MODEL_VIT), timm = standard(MODEL_VIT_S16);
+    struct model_input input = cifar;
+    struct graph *graph = build(&vit, &input, false);
+
+    (void)state;
+    assert_close(param(graph, "pos_embedding")->init.deviation, 1, 0);
+    assert_close(param(graph, "cls_token")->init.deviation, 1, 0);
+    assert_close(param(graph, "to_patch_embedding.1.bias")->init.bound, 1 / sqrt(48.0), 1e-15);
+    assert_close(param(graph, "transformer.layers.5.0.fn.to_qkv.weight")->init.bound,
+                 1 / sqrt(512.0), 1e-15);
+    assert_int_equal(param(graph, "transformer.layers.0.0.norm.weight")->init.kind, INIT_ONE);
+    graph_free(graph);
+    graph = build(&timm, &input, false);
+    assert_close(param(graph, "pos_embed")->init.deviation, 0.02, 0);
+    assert_close(param(graph, "cls_token")->init.deviation, 1e-6, 0);
+    assert_close(param(graph, "patch_embed.proj.weight")->init.bound, 1 / sqrt(768.0), 1e-15);
+    assert_close(param(graph, "blocks.11.mlp.fc2.weight")->init.deviation, 0.02, 0);
+    assert_int_equal(param(graph, "blocks.11.mlp.fc2.bias")->init.kind, INIT_ZERO);
+    graph_free(graph);
+}
+
 /* 64 pixels are the border; a user may say otherwise. */
 static void large_images_get_the_large_stem(void **state)
 {
@@ -333,6 +374,8 @@ int main(void)
         cmocka_unit_test(dropout_is_for_training),
         cmocka_unit_test(images_may_be_too_small),
         cmocka_unit_test(depths_come_in_steps),
+        cmocka_unit_test(patches_and_heads_come_out_even),
+        cmocka_unit_test(transformers_start_as_the_originals),
         cmocka_unit_test(large_images_get_the_large_stem),
     };
 

@@ -239,6 +239,8 @@ def checks():
             ("preresnet", {"depth": 20, "width": 8}, ()),
             ("wrn", {"depth": 16, "widen": 2, "dropout": 0.3}, ()),
             ("vgg16_bn", {"width": 8}, (32, 90, 30)),
+            ("vit", {"patch": 2, "width": 32, "depth": 2, "heads": 4, "mlp": 48}, ()),
+            ("vit_s16", {"width": 24, "depth": 2, "heads": 3, "mlp": 64}, (48, 90, 30)),
             ("resnet18", {"width": 8, "stem": "imagenet"}, (40, 90, 30))):
         runs[f"{name} {shape}"] = Run(gentle, seed=SEED, model={"kind": name, **shape},
                                      images=images, train_limit=images[1] if images else 300,

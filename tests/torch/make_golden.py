@@ -77,6 +77,13 @@ MODELS = {
                          lr=0.01, **MIXED),
     "vgg19": ten_updates("sam", {"kind": "vgg19_bn", "width": 3, "dropout": 0.25}, (37, 40, 12),
                          lr=0.002, rho=0.02),
+    "vit": ten_updates("m-arwp", {"kind": "vit", "patch": 2, "width": 24, "depth": 2, "heads": 3,
+                                  "mlp": 20, "dropout": 0.1, "embedding_dropout": 0.2}, **MIXED),
+    "vit-sgd": ten_updates("sgd", {"kind": "vit", "patch": 4, "width": 20, "depth": 3, "heads": 1,
+                                   "mlp": 33}),
+    "vit-s16": ten_updates("m-arwp", {"kind": "vit_s16", "patch": 16, "width": 24, "depth": 2,
+                                      "heads": 4, "mlp": 40, "dropout": 0.15}, (48, 40, 12),
+                           **MIXED),
     "wrn": ten_updates("m-arwp", {"kind": "wrn", "depth": 16, "widen": 1, "dropout": 0.3}, **MIXED),
 }
 RUNS.update(MODELS)
@@ -206,8 +213,10 @@ def catalogue_lines():
     """Names and shapes of every model as it is by default."""
     small = [(kind, 3, classes, 32) for kind in
              ("resnet18", "resnet34", "resnet50", "resnet101", "preresnet164", "vgg16_bn",
-              "vgg19_bn", "wrn16_8", "wrn28_10", "wrn22_8", "wrn34_10") for classes in (10, 100)]
-    large = [(kind, 3, 1000, 224) for kind in ("resnet18", "resnet34", "resnet50", "resnet101")]
+              "vgg19_bn", "wrn16_8", "wrn28_10", "wrn22_8", "wrn34_10", "vit")
+             for classes in (10, 100)]
+    large = [(kind, 3, 1000, 224) for kind in
+             ("resnet18", "resnet34", "resnet50", "resnet101", "vit_s32", "vit_s16", "vit_b16")]
     for kind, channels, classes, size in small + large:
         network = model.build({"kind": kind}, channels, classes, size)
         params = list(network.named_parameters())

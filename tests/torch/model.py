@@ -6,6 +6,8 @@ ResNet      torchvision's, of basic blocks or bottlenecks, with its stem and sta
 PreResNet   of the SWA code: bottlenecks with pre-activation
 VGG         of the SWA code, for 32×32: biased convolutions, a classifier with dropout
 WideResNet  of davda54's SAM code, as deep as its name says
+ViT         of vit-pytorch, with a class token: the CIFAR one of the authors' work
+TimmViT     timm's VisionTransformer: vit_small_patch16_224 and its kin
 """
 
 import math
@@ -38,7 +40,8 @@ def set_draws(model, seed, update, term):
 
 
 def start(module, how):
-    """Marks how the weights below start: default, fan_out, fan_in, zero. The first mark counts."""
+    """Marks how the weights below start: default, fan_out, fan_in, narrow, zero. The first mark
+    counts."""
     for part in module.modules():
         if isinstance(part, (nn.Conv2d, nn.Linear)) and not hasattr(part, "start"):
             part.start = how
@@ -254,9 +257,175 @@ class WideResNet(nn.Module):
         return self.f(x)
 
 
+class PreNorm(nn.Module):
+    def __init__(self, width, fn):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.fn = fn
+
+    def forward(self, x):
+        return self.fn(self.norm(x))
+
+
+def attend(qkv, heads):
+    """Scaled dot-product attention; [N, T, 3·D] → [N, T, D]."""
+    n, tokens, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
+    q, k, v = qkv.reshape(n, tokens, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+    scores = (q @ k.transpose(-2, -1) * (width // heads) ** -0.5).softmax(-1)
+    return (scores @ v).transpose(1, 2).reshape(n, tokens, width)
+
+
+class Attention(nn.Module):
+    def __init__(self, width, heads, dropout):
+        super().__init__()
+        self.heads = heads
+        self.to_qkv = nn.Linear(width, 3 * width, bias=False)
+        self.to_out = nn.Identity()
+        if heads > 1:
+            self.to_out = nn.Sequential(nn.Linear(width, width), Dropout(dropout))
+
+    def forward(self, x):
+        return self.to_out(attend(self.to_qkv(x), self.heads))
+
+
+class FeedForward(nn.Module):
+    def __init__(self, width, hidden, dropout):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), Dropout(dropout),
+                                 nn.Linear(hidden, width), Dropout(dropout))
+
+    def forward(self, x):
+        return self.net(x)
+
+
+class Transformer(nn.Module):
+    def __init__(self, width, depth, heads, hidden, dropout):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.ModuleList([PreNorm(width, Attention(width, heads, dropout)),
+                           PreNorm(width, FeedForward(width, hidden, dropout))])
+            for _ in range(depth))
+
+    def forward(self, x):
+        for attention, feed_forward in self.layers:
+            x = attention(x) + x
+            x = feed_forward(x) + x
+        return x
+
+
+class Patches(nn.Module):
+    """[N, C, H, W] → [N, T, patch·patch·C], a patch's pixels row by row, channels last."""
+
+    def __init__(self, patch):
+        super().__init__()
+        self.patch = patch
+
+    def forward(self, x):
+        n, c, h, w = x.shape
+        p = self.patch
+        x = x.reshape(n, c, h // p, p, w // p, p).permute(0, 2, 4, 3, 5, 1)
+        return x.reshape(n, (h // p) * (w // p), p * p * c)
+
+
+class ViT(nn.Module):
+    starts = {"pos_embedding": 1.0, "cls_token": 1.0}  # normal, of this deviation
+
+    def __init__(self, channels, classes, size, patch=4, width=512, depth=6, heads=8, mlp=512,
+                 dropout=0.1, embedding_dropout=0.1):
+        super().__init__()
+        self.to_patch_embedding = nn.Sequential(
+            Patches(patch), nn.Linear(patch * patch * channels, width))
+        self.pos_embedding = nn.Parameter(torch.randn(1, (size // patch) ** 2 + 1, width))
+        self.cls_token = nn.Parameter(torch.randn(1, 1, width))
+        self.dropout = Dropout(embedding_dropout)
+        self.transformer = Transformer(width, depth, heads, mlp, dropout)
+        self.mlp_head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, classes))
+        start(self, "default")
+
+    def forward(self, x):
+        x = self.to_patch_embedding(x)
+        x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), 1) + self.pos_embedding
+        return self.mlp_head(self.transformer(self.dropout(x))[:, 0])
+
+
+class TimmAttention(nn.Module):
+    def __init__(self, width, heads, dropout):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.proj_drop = Dropout(dropout)
+
+    def forward(self, x):
+        return self.proj_drop(self.proj(attend(self.qkv(x), self.heads)))
+
+
+class TimmMlp(nn.Module):
+    def __init__(self, width, hidden, dropout):
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.act = nn.GELU()
+        self.drop1 = Dropout(dropout)
+        self.fc2 = nn.Linear(hidden, width)
+        self.drop2 = Dropout(dropout)
+
+    def forward(self, x):
+        return self.drop2(self.fc2(self.drop1(self.act(self.fc1(x)))))
+
+
+class TimmBlock(nn.Module):
+    def __init__(self, width, heads, hidden, dropout):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attn = TimmAttention(width, heads, dropout)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = TimmMlp(width, hidden, dropout)
+
+    def forward(self, x):
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class PatchEmbed(nn.Module):
+    def __init__(self, channels, width, patch):
+        super().__init__()
+        self.proj = nn.Conv2d(channels, width, patch, patch)
+
+    def forward(self, x):
+        return self.proj(x).flatten(2).transpose(1, 2)
+
+
+class TimmViT(nn.Module):
+    starts = {"cls_token": 1e-6, "pos_embed": 0.02}
+
+    def __init__(self, channels, classes, size, patch=16, width=384, depth=12, heads=6, mlp=1536,
+                 dropout=0.0):
+        super().__init__()
+        self.patch_embed = PatchEmbed(channels, width, patch)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 1e-6)
+        self.pos_embed = nn.Parameter(torch.randn(1, (size // patch) ** 2 + 1, width) * 0.02)
+        self.pos_drop = Dropout(dropout)
+        self.blocks = nn.Sequential(*(TimmBlock(width, heads, mlp, dropout)
+                                      for _ in range(depth)))
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.head = nn.Linear(width, classes)
+        start(self.patch_embed, "default")
+        start(self, "narrow")
+
+    def forward(self, x):
+        x = self.patch_embed(x)
+        x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), 1)
+        x = self.blocks(self.pos_drop(x + self.pos_embed))
+        return self.head(self.norm(x)[:, 0])
+
+
 BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3),
           "resnet101": (3, 4, 23, 3)}
 WIDE = {"wrn16_8": (16, 8), "wrn28_10": (28, 10), "wrn22_8": (22, 8), "wrn34_10": (34, 10)}
+
+
+TIMM = {"vit_s32": {"patch": 32}, "vit_s16": {},
+        "vit_b16": {"width": 768, "heads": 12, "mlp": 3072}}
 
 
 def build(settings, channels, classes, size):
@@ -274,6 +443,10 @@ def build(settings, channels, classes, size):
     if kind.startswith("vgg"):
         deep = 4 if kind == "vgg19_bn" else 3
         return VGG(channels, classes, (2, 2, deep, deep, deep), **settings)
+    if kind == "vit":
+        return ViT(channels, classes, size, **settings)
+    if kind in TIMM:
+        return TimmViT(channels, classes, size, **{**TIMM[kind], **settings})
     if kind in WIDE:
         settings["depth"], settings["widen"] = WIDE[kind]
     return WideResNet(channels, classes, **{"depth": 28, "widen": 10, **settings})
@@ -286,6 +459,8 @@ def _drawn(module, weight, seed, tensor, shape):
         return philox.init_uniform(seed, tensor, shape, 1.0 / math.sqrt(fan_in))
     if module.start == "zero" or not weight:
         return philox.init_uniform(seed, tensor, shape, 0.0)
+    if module.start == "narrow":
+        return philox.init_normal(seed, tensor, shape, 0.02)
     fan = fan_in if module.start == "fan_in" else fan_out
     return philox.init_normal(seed, tensor, shape, math.sqrt(2.0 / fan))
 
@@ -295,9 +470,13 @@ def draw_initial_weights(model, seed):
     modules = dict(model.named_modules())
     with torch.no_grad():
         for tensor, (name, param) in enumerate(model.named_parameters()):
+            if "." not in name:
+                values = philox.init_normal(seed, tensor, tuple(param.shape), model.starts[name])
+                param.copy_(torch.from_numpy(values))
+                continue
             where, part = name.rsplit(".", 1)
             module = modules[where]
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, (nn.BatchNorm2d, nn.LayerNorm)):
                 continue  # 1 and 0 already
             values = _drawn(module, part == "weight", seed, tensor, tuple(param.shape))
             param.copy_(torch.from_numpy(values))

@@ -66,27 +66,37 @@ static void compile_pool(struct compiler *c, const struct node *node)
     compile_emit(c, &command);
 }
 
+static size_t features(const struct shape *shape)
+{
+    return (size_t)shape->dim[shape->rank - 1];
+}
+
+static size_t rows(const struct shape *shape)
+{
+    return (size_t)shape_elements(shape) / features(shape);
+}
+
 /* rows n, columns out, inner in: x [n][in], dy [n][out], w [out][in]. */
 static void compile_linear(struct compiler *c, const struct node *node)
 {
     const struct shape *a = &c->graph->values[node->input[0]].shape;
     const struct shape *b = &c->graph->values[node->input[1]].shape;
-    struct command command = {.in_place = -1, .rows = (size_t)a->dim[0]};
+    struct command command = {.in_place = -1, .rows = rows(a)};
 
     switch (node->op) {
     case OP_LINEAR:
-        command.inner = (size_t)a->dim[1];
+        command.inner = features(a);
         command.columns = (size_t)b->dim[0];
         simple(c, node, cpu_run_linear, FORM_DENSE, command);
         break;
     case OP_LINEAR_GRAD_X:
-        command.inner = (size_t)b->dim[1];
-        command.columns = (size_t)a->dim[1];
+        command.inner = features(&c->graph->values[node->output[0]].shape);
+        command.columns = features(a);
         simple(c, node, cpu_run_linear_grad_x, FORM_DENSE, command);
         break;
     default:
-        command.inner = (size_t)a->dim[1];
-        command.columns = (size_t)b->dim[1];
+        command.inner = features(a);
+        command.columns = features(b);
         simple(c, node, cpu_run_linear_grad_w, FORM_DENSE, command);
     }
 }
@@ -97,10 +107,8 @@ static void compile_rows(struct compiler *c, const struct node *node, command_ru
     const struct shape *x = &c->graph->values[node->input[0]].shape;
 
     simple(c, node, run, FORM_DENSE,
-           (struct command){.in_place = -1,
-                            .rows = (size_t)x->dim[0],
-                            .columns = (size_t)x->dim[1],
-                            .k = (size_t)node->attr.k});
+           (struct command){
+               .in_place = -1, .rows = rows(x), .columns = features(x), .k = (size_t)node->attr.k});
 }
 
 static void compile_node(struct compiler *c, const struct node *node)
@@ -162,6 +170,8 @@ static void compile_node(struct compiler *c, const struct node *node)
         compile_rows(c, node, cpu_run_correct);
         break;
     default:
+        if (compile_tokens(c, node))
+            break;
         c->code = err_set(c->err, ERR_UNSUPPORTED, "the CPU backend has no operation %s",
                           op_name(node->op));
     }

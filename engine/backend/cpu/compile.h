@@ -90,6 +90,10 @@ void compile_sum_channels(struct compiler *c, const struct node *node);
 void compile_max_pool(struct compiler *c, const struct node *node);
 void compile_dropout(struct compiler *c, const struct node *node);
 void compile_direct(struct compiler *c, const struct node *node);
+/* compile_tokens.c: false if the operation is none of a transformer's. */
+bool compile_tokens(struct compiler *c, const struct node *node);
+/* Whether products of matrices do the work of this split_heads or merge_heads. */
+bool compile_heads_absorbed(const struct compiler *c, const struct node *node);
 struct convolution_shape compile_conv_shape(const struct compiler *c, const struct node *node,
                                             int x, int w, int y);
 /* slots.c: two layouts that are the same are one packing. */

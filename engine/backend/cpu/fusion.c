@@ -216,6 +216,8 @@ void compile_fusions(struct compiler *c)
             c->absorbed[i] = relu_grad_absorbed(c, node);
         else if (node->op == OP_BIAS)
             c->absorbed[i] = bias_absorbed(c, node);
+        else if (node->op == OP_SPLIT_HEADS || node->op == OP_MERGE_HEADS)
+            c->absorbed[i] = compile_heads_absorbed(c, node);
         else if (node->op == OP_ADD)
             c->absorbed[i] = add_absorbed(c, node);
         if (node->op == OP_ADD)

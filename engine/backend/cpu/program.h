@@ -46,6 +46,20 @@ struct convolution_shape {
     bool dense_source; /* x is the graph's input as it is, with few channels */
 };
 
+/* Matrix number i·inner + j of a factor or of the result begins at `at` + i·outer_step +
+ * j·inner_step and has its rows `row` apart. */
+struct matrix_place {
+    size_t at, outer_step, inner_step, row;
+};
+
+/* Products of matrices: result [rows][columns] = scale·a·b over `depth`, `outer`·`inner` times. */
+struct matrices {
+    size_t outer, inner, rows, columns, depth;
+    bool a_turned, b_turned;
+    float scale;
+    struct matrix_place a, b, result;
+};
+
 enum { COMMAND_IN_MAX = 8, COMMAND_OUT_MAX = 5 };
 
 struct command {
@@ -71,6 +85,10 @@ struct command {
     struct max_pool max_pool;      /* without its arrays */
     struct convolution_shape conv; /* of a convolution by rows */
     double rate;                   /* of dropout */
+    struct patches patches;        /* without its arrays, as the next three */
+    struct place_rows place;
+    struct heads heads;
+    struct matrices matrices;
     int mask_number;
 };
 
@@ -186,6 +204,9 @@ command_run cpu_run_to_blocked, cpu_run_to_dense, cpu_run_copy, cpu_run_relu, cp
 command_run cpu_run_norm_pool, cpu_run_norm_pool_sums, cpu_run_norm_pool_grad;
 command_run cpu_run_bias, cpu_run_sum_channels, cpu_run_clear, cpu_run_max_pool,
     cpu_run_max_pool_grad, cpu_run_dropout, cpu_run_dropout_blocked;
+command_run cpu_run_patches, cpu_run_place, cpu_run_add_each, cpu_run_split_heads,
+    cpu_run_merge_heads, cpu_run_layer_norm, cpu_run_layer_norm_grad, cpu_run_gelu,
+    cpu_run_gelu_grad, cpu_run_softmax, cpu_run_softmax_grad, cpu_run_matmul;
 command_run cpu_run_linear, cpu_run_linear_grad_x, cpu_run_linear_grad_w, cpu_run_sum_rows,
     cpu_run_cross_entropy, cpu_run_cross_entropy_grad, cpu_run_correct;
 

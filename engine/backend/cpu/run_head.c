@@ -1,6 +1,5 @@
 /* Commands of a network's end: the linear layer, the loss, the count of right answers. */
 #include <math.h>
-#include <string.h>
 
 #include "backend/cpu/program.h"
 
@@ -17,11 +16,13 @@ static bool is_large(const struct linear *l)
     return l->n * l->in * l->out >= LARGE;
 }
 
-/* y = x·wᵀ + b */
-static int large_linear(const struct linear *l, struct err *err)
+/* y = x·wᵀ [+ b] */
+static int large_linear(const struct program *p, const struct linear *l, struct err *err)
 {
-    for (size_t n = 0; n < l->n; n++)
-        memcpy(l->result + n * l->out, l->b, l->out * sizeof *l->b);
+    struct place_rows rows = {.size = l->out, .to_step = l->out, .from = l->b, .to = l->result};
+
+    if (l->b)
+        cpu_run_kernel(p->threads, p->cpu->kernels->place, &rows, l->n);
     return cpu_multiply(&(struct product){.rows = l->n,
                                           .columns = l->out,
                                           .inner = l->in,
@@ -29,7 +30,7 @@ static int large_linear(const struct linear *l, struct err *err)
                                           .b = l->w,
                                           .b_turned = true,
                                           .result = l->result,
-                                          .keep = 1},
+                                          .keep = l->b ? 1 : 0},
                         err);
 }
 
@@ -64,10 +65,10 @@ int cpu_run_linear(const struct program *p, const struct command *c, struct err 
 
     args.x = cpu_data(p, c->in[0]);
     args.w = cpu_data(p, c->in[1]);
-    args.b = cpu_data(p, c->in[2]);
+    args.b = cpu_data(p, c->n_in > 2 ? c->in[2] : -1);
     args.result = cpu_data(p, c->out[0]);
     if (is_large(&args))
-        return large_linear(&args, err);
+        return large_linear(p, &args, err);
     cpu_run_kernel(p->threads, p->cpu->kernels->linear, &args, args.n);
     return 0;
 }
@@ -102,11 +103,13 @@ int cpu_run_sum_rows(const struct program *p, const struct command *c, struct er
 {
     struct sum_rows args = {.n = c->rows,
                             .out = c->columns,
+                            .step = c->columns,
                             .dy = cpu_data(p, c->in[0]),
                             .result = cpu_data(p, c->out[0])};
 
     (void)err;
-    p->cpu->kernels->sum_rows(&args, 0, args.out);
+    cpu_run_kernel(p->threads, p->cpu->kernels->sum_rows, &args,
+                   (args.out + SUM_COLUMNS - 1) / SUM_COLUMNS);
     return 0;
 }
 

@@ -40,6 +40,25 @@ void reference_batch_norm(const struct operands *o);
 void reference_batch_norm_eval(const struct operands *o);
 void reference_batch_norm_grad(const struct operands *o);
 
+/* tokens.c */
+void reference_patches(const struct operands *o);
+void reference_patches_grad(const struct operands *o);
+void reference_prepend(const struct operands *o);
+void reference_drop_first(const struct operands *o);
+void reference_token(const struct operands *o);
+void reference_token_grad(const struct operands *o);
+void reference_add_each(const struct operands *o);
+void reference_sum_each(const struct operands *o);
+void reference_layer_norm(const struct operands *o);
+void reference_layer_norm_grad(const struct operands *o);
+void reference_gelu(const struct operands *o);
+void reference_gelu_grad(const struct operands *o);
+void reference_softmax(const struct operands *o);
+void reference_softmax_grad(const struct operands *o);
+void reference_split_heads(const struct operands *o);
+void reference_merge_heads(const struct operands *o);
+void reference_matmul(const struct operands *o);
+
 /* Writes w ⊕ perturbation to `out`, of layout->size. Expects a perturbation that is complete. */
 void reference_materialise(const struct layout *layout, const struct vector *weights,
                            const struct perturbation *perturbation, double *out);

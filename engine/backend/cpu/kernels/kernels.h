@@ -258,18 +258,75 @@ struct direct_grad_w {
     float *dw;
 };
 
-/* y[n][o] = x·wᵀ + b and its derivatives. Work: forward and grad_x: n; grad_w: o. */
+/* y[n][o] = x·wᵀ + b (NULL: none) and its derivatives. Work: forward and grad_x: n; grad_w: o. */
 struct linear {
     size_t n, in, out;
     const float *x, *w, *b, *dy;
     float *result;
 };
 
-/* Sums over the rows of dy [n][out]. Work: columns. */
+/* Sums over the rows of dy [n][out], `step` apart. Work: SUM_COLUMNS columns. */
+#define SUM_COLUMNS 64
 struct sum_rows {
-    size_t n, out;
+    size_t n, out, step;
     const float *dy;
     float *result;
+};
+
+/* Images [n][channels][height][width] into patches of size×size pixels, or back. Work: rows of
+ * patches. */
+struct patches {
+    size_t channels, height, width, size;
+    bool channels_last, back;
+    const float *from;
+    float *to;
+};
+
+/* to[to_step] = `before` (NULL: zeros), `size` numbers of from[from_step], zeros; again and again.
+ * Work: times. */
+struct place_rows {
+    size_t size, from_at, from_step, to_at, to_step;
+    const float *before, *from;
+    float *to;
+};
+
+/* y = x + b, sample by sample. Work: samples of `size` numbers. */
+struct add_each {
+    size_t size;
+    const float *x, *b;
+    float *y;
+};
+
+/* Between whole [n][tokens][parts][heads][size] and parts [n][heads][tokens][size]. Work: (sample,
+ * token). */
+struct heads {
+    size_t tokens, parts, heads, size;
+    bool merge; /* parts → whole */
+    float *whole, *part[3];
+};
+
+/* Work: rows of `columns`. */
+struct layer_norm {
+    size_t columns;
+    double eps;
+    const float *x, *gamma, *beta;
+    float *y, *mean, *var; /* mean, var: a number a row */
+};
+
+/* partial[chunk][2][columns] = Σ dy·x̂, Σ dy over so many rows. Work: chunks. */
+#define LAYER_NORM_ROWS 32
+struct layer_norm_grad {
+    size_t rows, columns;
+    double eps;
+    const float *dy, *x, *gamma, *mean, *var;
+    float *dx, *partial;
+};
+
+/* Work: rows of `columns`. In the derivative x is the forward pass's result, and y dx. */
+struct softmax {
+    size_t columns;
+    const float *x, *dy;
+    float *y;
 };
 
 /* Squares of x in double, one number a row of `columns`. Work: rows. */
@@ -335,7 +392,8 @@ typedef void kernel(const void *arguments, size_t begin, size_t end);
     do(pixel_rows) do(taps_inside) do(max_pool) do(max_pool_grad) do(dropout) do(dropout_blocked) do(weights_pack) do(weights_unpack) \
     do(direct_border) do(direct_conv) do(direct_grad_w) do(linear) do(linear_grad_x) \
     do(linear_grad_w) do(sum_rows) do(row_squares) do(feed_fisher) do(random_normal) \
-    do(add_noise) do(add_scaled) do(sgd_step)
+    do(patches) do(place) do(add_each) do(heads) do(layer_norm) do(layer_norm_grad) do(gelu) \
+    do(gelu_grad) do(softmax) do(softmax_grad) do(add_noise) do(add_scaled) do(sgd_step)
 /* clang-format on */
 
 #define KERNEL_MEMBER(name) kernel *name;
