@@ -35,6 +35,13 @@ static void put_parameter(struct text *out, const struct spec_field *field)
         json_put_bool(out, "above_min", field->above_min);
         json_put_bool(out, "below_max", field->below_max);
     }
+    if (field->type == SPEC_CHOICE) {
+        json_key(out, "choices");
+        json_open(out, '[');
+        for (const char *const *choice = field->choices; *choice; choice++)
+            json_string(out, *choice);
+        json_close(out, ']');
+    }
     if (field->type == SPEC_STRING || field->type == SPEC_INT_LIST)
         json_put_int(out, "max_length", (int64_t)field->max_length);
     json_close(out, '}');

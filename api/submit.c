@@ -14,11 +14,29 @@
 #define KEY_MAX      255
 #define SUBMIT_TRIES 8
 
+struct combination {
+    struct spec_problems *problems;
+    int n_values; /* of them, those of single values */
+};
+
+/* Whether one of two pointers is the other or a place within it. */
+static bool related(const char *a, const char *b)
+{
+    size_t n = strlen(a) < strlen(b) ? strlen(a) : strlen(b);
+
+    return strncmp(a, b, n) == 0 && (a[n] == '\0' || a[n] == '/') && (b[n] == '\0' || b[n] == '/');
+}
+
+/* A value that is wrong by itself stands at its default, so nothing more is said of it. */
 static void add_problem(void *to, const char *pointer, const char *message)
 {
-    struct spec_problems *problems = to;
+    struct combination *combination = to;
+    struct spec_problems *problems = combination->problems;
     struct spec_problem *problem;
 
+    for (int i = 0; i < combination->n_values; i++)
+        if (related(problems->item[i].pointer, pointer))
+            return;
     if (problems->n == SPEC_PROBLEMS_MAX) {
         problems->more++;
         return;
@@ -73,15 +91,38 @@ bool body_parse(struct request *request, struct reply *reply, const struct spec_
     return false;
 }
 
+/* Whether each thing of the job is of a known kind; else there is nothing to look at. */
+static bool kinds_are_known(const struct spec_object *spec, const struct spec_problems *problems)
+{
+    char place[sizeof problems->item[0].pointer], kind[sizeof place + 5];
+
+    for (int i = 0; i < problems->n; i++) {
+        const char *pointer = problems->item[i].pointer;
+
+        if (*pointer == '\0')
+            return false;
+        for (int f = 0; f < spec->n_fields; f++) {
+            snprintf(place, sizeof place, "/%s", spec->fields[f].name);
+            snprintf(kind, sizeof kind, "%s/kind", place);
+            if (spec->fields[f].type == SPEC_VARIANT &&
+                (strcmp(pointer, place) == 0 || strcmp(pointer, kind) == 0))
+                return false;
+        }
+    }
+    return true;
+}
+
 /* False: the reply says what is wrong. */
 static bool read_job(struct request *request, struct reply *reply, void *job)
 {
     const struct api_service *service = request->api->service;
+    struct combination combination;
 
     if (!body_parse(request, reply, service->job_spec, job))
         return false;
-    if (reply->problems->n == 0)
-        service->check(service->context, job, add_problem, reply->problems);
+    combination = (struct combination){reply->problems, reply->problems->n};
+    if (kinds_are_known(service->job_spec, reply->problems))
+        service->check(service->context, job, add_problem, &combination);
     tell_problems(reply);
     return reply->problems->n == 0;
 }
@@ -106,10 +147,11 @@ static int prepare(struct request *request, struct reply *reply, void *job, char
                    struct err *err)
 {
     const struct api_service *service = request->api->service;
+    struct combination combination = {reply->problems, reply->problems->n};
     int rc = 0;
 
     if (service->prepare)
-        rc = service->prepare(service->context, job, add_problem, reply->problems, err);
+        rc = service->prepare(service->context, job, add_problem, &combination, err);
     if (rc)
         return rc;
     tell_problems(reply);

@@ -78,10 +78,16 @@ static int train(struct slot *slot, const struct db_claim *claim, const struct e
     struct engine_run *run = NULL;
     int rc = engine_run_open(&run, job, claim->threads, &sink, &out->err);
 
-    if (!rc && claim->from_update)
+    out->data_failed = rc != 0;
+    if (!rc && claim->from_update) {
         rc = restore(slot, run, claim, &out->err);
-    else if (!rc)
+        /* A damaged checkpoint stays damaged. */
+        out->data_failed = rc == ERR_IO || rc == ERR_NO_MEMORY;
+    } else if (!rc) {
         rc = initial_load(slot->reader, job, run, &out->err);
+        /* Weights that do not fit never will. */
+        out->data_failed = rc == ERR_IO || rc == ERR_NO_MEMORY;
+    }
     if (!rc) {
         measure(slot, job, facts, row, claim->from_update);
         rc = engine_run_train(run, &slot->request, &outcome, &out->err);
@@ -105,8 +111,10 @@ void job_run(struct slot *slot, const struct db_claim *claim, struct job_result 
     if (out->rc)
         return;
     out->rc = parse_spec(claim->spec, &job, &out->err);
-    if (!out->rc)
+    if (!out->rc) {
         out->rc = check_length(&job, &row, &facts, &out->err);
+        out->data_failed = out->rc != 0;
+    }
     if (!out->rc)
         out->rc = train(slot, claim, &job, &facts, &row, out);
     db_job_free(&row);

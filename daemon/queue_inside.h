@@ -55,6 +55,7 @@ struct job_result {
     int rc;               /* of err, 0: the run ended as `outcome` says */
     int outcome;          /* enum engine_outcome */
     bool database_failed; /* the history could not be recorded */
+    bool data_failed;     /* nothing was trained: the dataset or the checkpoint cannot be read */
     struct err err;
 };
 void job_run(struct slot *slot, const struct db_claim *claim, struct job_result *out);

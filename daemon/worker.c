@@ -8,7 +8,9 @@
  *   stopped, wish to cancel → cancelled (it came after the pause)
  *   stopped, no wish        → queued: the daemon stops
  *   abandoned               → cancelled
- *   error                   → failed, with its message as the reason
+ *   data cannot be read     → paused, with that as the reason: a file system may come back
+ *   other error             → failed, with its message as the reason
+ *   disk failed             → as if stopped: it goes on from its last checkpoint
  *   database failed         → left as it is: the next start puts it right (db_recover) */
 #include "queue_inside.h"
 
@@ -70,15 +72,28 @@ static int take_job(struct slot *slot, struct db_claim *claim, struct err *err)
     return rc;
 }
 
+static bool disk_failed(const struct job_result *result)
+{
+    return result->database_failed && passes_by_itself(result->rc);
+}
+
+/* Of a run that did not come to an end of its own. */
+static enum job_state state_of_stopped(const struct slot *slot, enum job_state without_wish)
+{
+    if (slot->wish == WISH_CANCEL)
+        return JOB_CANCELLED;
+    return slot->wish == WISH_PAUSE ? JOB_PAUSED : without_wish;
+}
+
 static enum job_state end_state(const struct slot *slot, const struct job_result *result)
 {
+    if (disk_failed(result))
+        return state_of_stopped(slot, JOB_QUEUED);
     if (result->rc)
-        return JOB_FAILED;
+        return result->data_failed ? state_of_stopped(slot, JOB_PAUSED) : JOB_FAILED;
     if (result->outcome == ENGINE_FINISHED)
         return JOB_SUCCEEDED;
-    if (result->outcome == ENGINE_ABANDONED || slot->wish == WISH_CANCEL)
-        return JOB_CANCELLED;
-    return slot->wish == WISH_PAUSE ? JOB_PAUSED : JOB_QUEUED;
+    return result->outcome == ENGINE_ABANDONED ? JOB_CANCELLED : state_of_stopped(slot, JOB_QUEUED);
 }
 
 static int try_to_end(struct slot *slot, const struct job_result *result, enum job_state *state,
@@ -89,8 +104,8 @@ static int try_to_end(struct slot *slot, const struct job_result *result, enum j
 
     pthread_mutex_lock(&queue->lock);
     *state = end_state(slot, result);
-    rc = db_job_set_state(queue->db, slot->job, *state, result->rc ? result->err.message : NULL,
-                          err);
+    rc = db_job_set_state(queue->db, slot->job, *state,
+                          result->rc && !disk_failed(result) ? result->err.message : NULL, err);
     if (!passes_by_itself(rc))
         slot->job = 0;
     pthread_mutex_unlock(&queue->lock);

@@ -71,7 +71,8 @@ static int write_state(struct db_writer *writer, const struct change *change, in
  *             PAUSED ----- cancel ----'                 |
  *                ^-------------------- pause -----------'
  *
- * SUCCEEDED, FAILED and CANCELLED are final. Each change that is not drawn is ERR_CONFLICT.
+ * A run that cannot read its data pauses itself. SUCCEEDED, FAILED and CANCELLED are final. Each
+ * change that is not drawn is ERR_CONFLICT.
  *   db_job_insert     the first state
  *   db_job_claim      QUEUED → RUNNING
  *   db_recover        RUNNING → QUEUED, PAUSED or CANCELLED, after a daemon that was killed

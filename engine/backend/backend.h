@@ -42,11 +42,21 @@ struct perturbation {
     const struct vector *direction;
 };
 
+/* What a pass draws its dropout masks for (random/philox.h): no two passes of a run have the same;
+ * `term` is the number of the pass's term in the method's recipe (method/recipe.h).
+ * Element e of mask m is kept where random_keeps says so of word e mod 4 of block ⌊e/4⌋ of
+ * RANDOM_DROPOUT, this term, tensor m, step `update`; elements count in row-major order. */
+struct pass_draws {
+    uint64_t seed, update;
+    uint32_t term;
+};
+
 /* One forward pass and, where the graph has them, the gradients of its parameters. */
 struct pass {
     struct program *program;
     const struct vector *weights; /* master, read-only */
     struct perturbation perturbation;
+    struct pass_draws draws;
     struct vector *states;      /* running statistics: read by evaluation, moved when asked to */
     bool move_statistics;       /* running ← (1 − m)·running + m·batch, variance unbiased */
     double statistics_momentum; /* m: 0.1 in PyTorch */

@@ -59,14 +59,105 @@ static void reverse_batch_norm(struct reverse *r, const struct node *node, int d
 
 static void reverse_linear(struct reverse *r, const struct node *node, int dy)
 {
-    int x = node->input[0], w = node->input[1], b = node->input[2];
+    int x = node->input[0], w = node->input[1], b = node->n_inputs > 2 ? node->input[2] : -1;
 
-    if (r->wanted[b])
+    if (b >= 0 && r->wanted[b])
         accumulate(r, b, append(r, OP_SUM_ROWS, node, -1, &dy, 1));
     if (r->wanted[w])
-        accumulate(r, w, append(r, OP_LINEAR_GRAD_W, node, -1, (int[]){x, dy}, 2));
+        accumulate(r, w, append(r, OP_LINEAR_GRAD_W, node, w, (int[]){x, dy}, 2));
     if (r->wanted[x])
         accumulate(r, x, append(r, OP_LINEAR_GRAD_X, node, -1, (int[]){dy, w}, 2));
+}
+
+static void reverse_bias(struct reverse *r, const struct node *node, int dy)
+{
+    int b = node->input[1];
+
+    if (r->wanted[b])
+        accumulate(r, b, append(r, OP_SUM_CHANNELS, node, -1, &dy, 1));
+    accumulate(r, node->input[0], dy);
+}
+
+static void reverse_prepend(struct reverse *r, const struct node *node, int dy)
+{
+    int x = node->input[0], token = node->input[1];
+    struct node first = {.attr = {.index = 0}};
+
+    if (r->wanted[token]) {
+        int d = append(r, OP_TOKEN, &first, -1, &dy, 1);
+        accumulate(r, token, append(r, OP_SUM_EACH, node, token, &d, 1));
+    }
+    if (r->wanted[x])
+        accumulate(r, x, append(r, OP_DROP_FIRST, node, -1, &dy, 1));
+}
+
+static void reverse_add_each(struct reverse *r, const struct node *node, int dy)
+{
+    int b = node->input[1];
+
+    if (r->wanted[b])
+        accumulate(r, b, append(r, OP_SUM_EACH, node, b, &dy, 1));
+    accumulate(r, node->input[0], dy);
+}
+
+static void reverse_layer_norm(struct reverse *r, const struct node *node, int dy)
+{
+    int x = node->input[0], gamma = node->input[1], beta = node->input[2];
+    int inputs[] = {dy, x, gamma, node->output[1], node->output[2]};
+    int dx = append(r, OP_LAYER_NORM_GRAD, node, -1, inputs, 5);
+
+    if (dx < 0)
+        return;
+    accumulate(r, gamma, dx + 1);
+    accumulate(r, beta, dx + 2);
+    accumulate(r, x, dx);
+}
+
+/* All parts have a derivative: `derivative_of_parts`. */
+static void reverse_split_heads(struct reverse *r, const struct node *node)
+{
+    int dy[NODE_OUTPUTS_MAX];
+
+    for (int i = 0; i < node->n_outputs; i++)
+        dy[i] = r->derivative[node->output[i]];
+    accumulate(r, node->input[0], append(r, OP_MERGE_HEADS, node, -1, dy, node->n_outputs));
+}
+
+static void reverse_merge_heads(struct reverse *r, const struct node *node, int dy)
+{
+    struct node attr = {
+        .attr = {.parts = node->n_inputs, .k = (int)r->graph->values[node->input[0]].shape.dim[1]}};
+    int first = append(r, OP_SPLIT_HEADS, &attr, -1, &dy, 1);
+
+    for (int i = 0; i < node->n_inputs && first >= 0; i++)
+        accumulate(r, node->input[i], first + i);
+}
+
+static int append_matmul(struct reverse *r, const struct node *forward, const int *inputs,
+                         bool transpose_a, bool transpose_b)
+{
+    struct node attr = {.attr = {.scale = forward->attr.scale,
+                                 .transpose_a = transpose_a,
+                                 .transpose_b = transpose_b}};
+
+    return append(r, OP_MATMUL, &attr, -1, inputs, 2);
+}
+
+/* With A and B as they are after transposing, dA = dy·Bᵀ and dB = Aᵀ·dy; what was transposed on its
+ * way in wants the transpose of that. */
+static void reverse_matmul(struct reverse *r, const struct node *node, int dy)
+{
+    int a = node->input[0], b = node->input[1];
+    bool across_a = node->attr.transpose_a, across_b = node->attr.transpose_b;
+
+    if (r->wanted[a])
+        accumulate(r, a,
+                   across_a ? append_matmul(r, node, (int[]){b, dy}, across_b, true)
+                            : append_matmul(r, node, (int[]){dy, b}, false, !across_b));
+    if (r->wanted[b])
+        accumulate(r, b,
+                   across_b ? append_matmul(r, node, (int[]){dy, a}, true, across_a)
+                            : append_matmul(r, node, (int[]){a, dy}, !across_a, false));
 }
 
 static void reverse_node(struct reverse *r, const struct node *node, int dy)
@@ -90,8 +181,47 @@ static void reverse_node(struct reverse *r, const struct node *node, int dy)
     case OP_GLOBAL_AVG_POOL:
         accumulate(r, x, append(r, OP_GLOBAL_AVG_POOL_GRAD, node, x, &dy, 1));
         break;
+    case OP_BIAS:
+        reverse_bias(r, node, dy);
+        break;
+    case OP_MAX_POOL:
+        accumulate(r, x, append(r, OP_MAX_POOL_GRAD, node, -1, (int[]){dy, x}, 2));
+        break;
+    case OP_DROPOUT:
+        accumulate(r, x, append(r, OP_DROPOUT, node, -1, &dy, 1));
+        break;
     case OP_LINEAR:
         reverse_linear(r, node, dy);
+        break;
+    case OP_PATCHES:
+        accumulate(r, x, append(r, OP_PATCHES_GRAD, node, x, &dy, 1));
+        break;
+    case OP_PREPEND:
+        reverse_prepend(r, node, dy);
+        break;
+    case OP_TOKEN:
+        accumulate(r, x, append(r, OP_TOKEN_GRAD, node, x, &dy, 1));
+        break;
+    case OP_ADD_EACH:
+        reverse_add_each(r, node, dy);
+        break;
+    case OP_LAYER_NORM:
+        reverse_layer_norm(r, node, dy);
+        break;
+    case OP_GELU:
+        accumulate(r, x, append(r, OP_GELU_GRAD, node, -1, (int[]){dy, x}, 2));
+        break;
+    case OP_SOFTMAX:
+        accumulate(r, x, append(r, OP_SOFTMAX_GRAD, node, -1, (int[]){dy, node->output[0]}, 2));
+        break;
+    case OP_SPLIT_HEADS:
+        reverse_split_heads(r, node);
+        break;
+    case OP_MERGE_HEADS:
+        reverse_merge_heads(r, node, dy);
+        break;
+    case OP_MATMUL:
+        reverse_matmul(r, node, dy);
         break;
     default:
         err_set(&r->graph->mistake, ERR_UNSUPPORTED, "no derivative of %s is known",
@@ -148,9 +278,27 @@ static void reverse_close(struct reverse *r)
     free(r->wanted);
 }
 
+/* Parts of heads have a derivative each, or none of them has. */
+static int derivative_of_parts(struct reverse *r, const struct node *node)
+{
+    int n = 0;
+
+    for (int slot = 0; slot < node->n_outputs; slot++)
+        n += r->derivative[node->output[slot]] >= 0;
+    if (n > 0 && n < node->n_outputs) {
+        err_set(&r->graph->mistake, ERR_UNSUPPORTED,
+                "no derivative of %s is known where only some of its parts are used",
+                op_name(node->op));
+        return -1;
+    }
+    return r->derivative[node->output[0]];
+}
+
 /* The derivative that leaves the node backwards, or -1. */
 static int derivative_of_node(struct reverse *r, const struct node *node)
 {
+    if (node->op == OP_SPLIT_HEADS)
+        return derivative_of_parts(r, node);
     for (int slot = 1; slot < node->n_outputs; slot++)
         if (r->derivative[node->output[slot]] >= 0)
             err_set(&r->graph->mistake, ERR_UNSUPPORTED, "no derivative of %s's output %d is known",

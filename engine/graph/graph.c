@@ -317,9 +317,32 @@ int graph_global_avg_pool(struct graph *graph, int x)
     return graph_node(graph, OP_GLOBAL_AVG_POOL, &x, 1, NULL);
 }
 
+int graph_bias(struct graph *graph, int x, int b)
+{
+    return graph_node(graph, OP_BIAS, (int[]){x, b}, 2, NULL);
+}
+
+int graph_max_pool(struct graph *graph, int x, int size, int stride, int pad)
+{
+    struct node attr = {.attr = {.k = size, .stride = stride, .pad = pad}};
+
+    return graph_node(graph, OP_MAX_POOL, &x, 1, &attr);
+}
+
+int graph_dropout(struct graph *graph, int x, double rate)
+{
+    struct node attr = {.attr = {.rate = rate, .index = graph->n_dropouts}};
+
+    if (rate == 0 || !graph->training)
+        return x;
+    x = graph_node(graph, OP_DROPOUT, &x, 1, &attr);
+    graph->n_dropouts += x >= 0;
+    return x;
+}
+
 int graph_linear(struct graph *graph, int x, int w, int b)
 {
-    return graph_node(graph, OP_LINEAR, (int[]){x, w, b}, 3, NULL);
+    return graph_node(graph, OP_LINEAR, (int[]){x, w, b}, b < 0 ? 2 : 3, NULL);
 }
 
 int graph_cross_entropy(struct graph *graph, int logits, int labels)

@@ -27,21 +27,51 @@ enum op {
     OP_RELU,            /* x → y */
     OP_ADD,             /* a, b (same shape) → a + b */
     OP_GLOBAL_AVG_POOL, /* x[N,C,H,W] → y[N,C] */
-    OP_LINEAR,          /* x[N,I], w[O,I], b[O] → y[N,O] = x·wᵀ + b */
-    OP_CROSS_ENTROPY,   /* logits[N,K], labels[N] → loss[1], mean over N, against the target
-                           (1 − attr.smoothing)·onehot + attr.smoothing/K */
-    OP_CORRECT,         /* logits[N,K], labels[N] → count[1] of samples whose label is among the
-                           attr.k highest logits (equal logits: the lower class first) */
+    OP_BIAS,            /* x[N,C,H,W], b[C] → y = x + b, channel by channel */
+    OP_MAX_POOL,        /* x[N,C,H,W] → y[N,C,P,Q], the largest of each window of attr.k×attr.k;
+                           attr.stride, attr.pad (with −∞); NaN counts as the largest */
+    OP_DROPOUT, /* x → y: each element 0 with probability attr.rate, else x/(1 − rate). The
+                   mask is drawn for the pass and attr.index, so that the same node on dy
+                   is the derivative */
+    OP_LINEAR,  /* x[…,I], w[O,…] of I numbers a row, b[O] or none → y[…,O] = x·wᵀ + b */
+    OP_PATCHES, /* x[N,C,H,W] → y[N,T,P·P·C]: patches of P×P pixels (attr.k), row by row; within a
+                   patch by channel, row, column, or with attr.channels_last by row, column,
+                   channel */
+    OP_PREPEND,  /* x[N,T,D], token[1,1,D] → y[N,T+1,D]: the same token before each sample's */
+    OP_TOKEN,    /* x[N,T,D] → y[N,D]: token number attr.index */
+    OP_ADD_EACH, /* x[N,…], b[1,…] → y = x + b, sample by sample */
+    OP_LAYER_NORM, /* x[…,D], gamma[D], beta[D] → y, mean[…], var[…] (biased), over D; attr.eps */
+    OP_GELU,       /* x → y = x·Φ(x), Φ the normal distribution (by erf, no approximation) */
+    OP_SOFTMAX,     /* x[…,D] → y, over D */
+    OP_SPLIT_HEADS, /* x[N,T,P·H·D] → P = attr.parts results [N,H,T,D]; H = attr.k */
+    OP_MERGE_HEADS, /* 1 to 3 of [N,H,T,D] → y[N,T,P·H·D]: undoes OP_SPLIT_HEADS */
+    OP_MATMUL, /* a[…,M,K], b[…,K,N] → y[…,M,N] = attr.scale·a·b, matrix by matrix; with
+                  attr.transpose_a a is [K,M], with attr.transpose_b b is [N,K] */
+    OP_CROSS_ENTROPY, /* logits[N,K], labels[N] → loss[1], mean over N, against the target
+                         (1 − attr.smoothing)·onehot + attr.smoothing/K */
+    OP_CORRECT,       /* logits[N,K], labels[N] → count[1] of samples whose label is among the
+                         attr.k highest logits (equal logits: the lower class first) */
     /* gradients */
     OP_CONV_GRAD_X,          /* dy[N,K,P,Q], w → dx (of attr.shape) */
     OP_CONV_GRAD_W,          /* x, dy → dw (of attr.shape) */
     OP_BATCH_NORM_GRAD,      /* dy, x, gamma, mean, var → dx, dgamma, dbeta */
     OP_RELU_GRAD,            /* dy, y → dx = dy where y > 0 */
     OP_GLOBAL_AVG_POOL_GRAD, /* dy[N,C] → dx (of attr.shape) */
-    OP_LINEAR_GRAD_X,        /* dy[N,O], w[O,I] → dx[N,I] */
-    OP_LINEAR_GRAD_W,        /* x[N,I], dy[N,O] → dw[O,I] */
-    OP_SUM_ROWS,             /* dy[N,O] → db[O] */
-    OP_CROSS_ENTROPY_GRAD,   /* logits, labels → dlogits = (softmax − target)/N */
+    OP_SUM_CHANNELS,         /* dy[N,C,H,W] → db[C] */
+    OP_MAX_POOL_GRAD,        /* dy, x → dx: each dy where its window has its maximum, the first of
+                                equal ones (in PyTorch's order: row by row) */
+    OP_LINEAR_GRAD_X,        /* dy[…,O], w → dx[…,I] */
+    OP_LINEAR_GRAD_W,        /* x[…,I], dy[…,O] → dw of attr.shape; without one [O,I] */
+    OP_SUM_ROWS,             /* dy[…,O] → db[O] */
+    OP_PATCHES_GRAD,         /* dy → dx (of attr.shape) */
+    OP_DROP_FIRST,           /* dy[N,T,D] → dx[N,T−1,D]: all tokens but the first */
+    OP_TOKEN_GRAD,           /* dy[N,D] → dx (of attr.shape), zeros but for token attr.index */
+    OP_SUM_EACH,           /* dy[N,…] → db of attr.shape [1,…], which has as many numbers as a
+                              sample of dy */
+    OP_LAYER_NORM_GRAD,    /* dy, x, gamma, mean, var → dx, dgamma, dbeta */
+    OP_GELU_GRAD,          /* dy, x → dx */
+    OP_SOFTMAX_GRAD,       /* dy, y → dx */
+    OP_CROSS_ENTROPY_GRAD, /* logits, labels → dlogits = (softmax − target)/N */
     OP_COUNT
 };
 
@@ -61,12 +91,18 @@ struct node {
     int input[NODE_INPUTS_MAX];   /* value ids */
     int output[NODE_OUTPUTS_MAX]; /* value ids */
     struct {
-        int stride, pad;    /* CONV and its gradients */
-        int k;              /* CORRECT */
-        int index;          /* INPUT, PARAM, STATE */
-        double eps;         /* BATCH_NORM… */
-        double smoothing;   /* CROSS_ENTROPY and its gradient: 0 … 1 */
-        struct shape shape; /* the result, where inputs alone do not say it */
+        int stride, pad;  /* CONV, MAX_POOL and their gradients */
+        int k;            /* CORRECT, MAX_POOL, PATCHES and their gradients; …_HEADS */
+        int parts;        /* SPLIT_HEADS */
+        int index;        /* INPUT, PARAM, STATE; TOKEN and its gradient; DROPOUT: number of the
+                             mask in the graph */
+        double rate;      /* DROPOUT, below 1 */
+        double eps;       /* BATCH_NORM…, LAYER_NORM… */
+        double scale;     /* MATMUL */
+        double smoothing; /* CROSS_ENTROPY and its gradient: 0 … 1 */
+        bool transpose_a, transpose_b; /* MATMUL */
+        bool channels_last;            /* PATCHES and its gradient */
+        struct shape shape;            /* the result, where inputs alone do not say it */
     } attr;
 };
 
@@ -82,12 +118,14 @@ struct value {
 enum init_kind {
     INIT_ZERO,
     INIT_ONE,
-    INIT_UNIFORM /* U(−bound, bound) */
+    INIT_UNIFORM, /* U(−bound, bound) */
+    INIT_NORMAL   /* N(0, deviation²) */
 };
 
 struct init {
     enum init_kind kind;
     double bound;
+    double deviation;
 };
 
 /* A parameter or a state. Names are those of the PyTorch model. */
@@ -109,6 +147,7 @@ struct graph_moments {
 struct graph {
     bool training; /* batch norm uses the batch's statistics */
     int n_nodes, n_values, n_inputs, n_params, n_states, n_moments, n_outputs;
+    int n_dropouts; /* masks that a pass draws */
     struct node *nodes;
     struct value *values;
     struct graph_tensor *params, *states;
@@ -145,7 +184,28 @@ int graph_batch_norm(struct graph *graph, int x, const char *name);
 int graph_relu(struct graph *graph, int x);
 int graph_add(struct graph *graph, int a, int b);
 int graph_global_avg_pool(struct graph *graph, int x);
+int graph_bias(struct graph *graph, int x, int b);
+int graph_max_pool(struct graph *graph, int x, int size, int stride, int pad);
+/* `rate` in [0, 1). x itself where nothing is dropped: at rate 0, and outside of training. */
+int graph_dropout(struct graph *graph, int x, double rate);
+/* b may be -1: no bias. */
 int graph_linear(struct graph *graph, int x, int w, int b);
+int graph_patches(struct graph *graph, int x, int size, bool channels_last);
+int graph_prepend(struct graph *graph, int x, int token);
+int graph_token(struct graph *graph, int x, int number);
+int graph_add_each(struct graph *graph, int x, int b);
+/* `name` "norm" makes parameters norm.weight and norm.bias. */
+int graph_layer_norm(struct graph *graph, int x, double eps, const char *name);
+int graph_gelu(struct graph *graph, int x);
+int graph_softmax(struct graph *graph, int x);
+/* The first of `parts` consecutive values. */
+int graph_split_heads(struct graph *graph, int x, int parts, int heads);
+int graph_merge_heads(struct graph *graph, int x);
+struct matmul {
+    bool transpose_a, transpose_b;
+    double scale;
+};
+int graph_matmul(struct graph *graph, int a, int b, struct matmul how);
 int graph_cross_entropy(struct graph *graph, int logits, int labels);
 int graph_smoothed_cross_entropy(struct graph *graph, int logits, int labels, double smoothing);
 int graph_correct(struct graph *graph, int logits, int labels, int k);

@@ -7,28 +7,21 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "graph/infer_parts.h"
 
 #define ELEMENTS_MAX ((int64_t)1 << 40)
 
 enum { RANK_ANY = 0, LABELS = -1 };
 
-/* What an inference function sees: the inputs' shapes, the node, and where the results go. */
-struct inference {
-    const char *name;
-    const struct node *node;
-    const struct shape *in[NODE_INPUTS_MAX];
-    struct shape *out;
-    struct err *err;
-};
-
 struct op_rule {
     const char *name;
-    int n_outputs;
-    int (*infer)(struct inference *f);
+    int n_outputs; /* split_heads: attr.parts */
+    infer_function *infer;
     struct {
         const char *name;
         int rank; /* or RANK_ANY, LABELS */
     } input[NODE_INPUTS_MAX];
+    int optional; /* so many of the last inputs may be missing */
 };
 
 struct shape shape_of(int rank, ...)
@@ -87,21 +80,21 @@ int shape_check(const struct shape *shape, const char *what, struct err *err)
 }
 
 /* attr.shape must be the wanted shape of a result that inputs alone do not determine. */
-static int given_shape(struct inference *f, int rank)
+int infer_given_shape(struct inference *f, int rank)
 {
     const struct shape *shape = &f->node->attr.shape;
 
     if (shape_check(shape, f->name, f->err))
         return ERR_INVALID;
-    if (shape->rank != rank)
+    if (rank != RANK_ANY && shape->rank != rank)
         return err_set(f->err, ERR_INVALID, "%s: the result has %d dimensions, not %d", f->name,
                        rank, shape->rank);
     f->out[0] = *shape;
     return 0;
 }
 
-static int expect_shape(struct inference *f, const char *what, const struct shape *got,
-                        const struct shape *wanted)
+int infer_expect_shape(struct inference *f, const char *what, const struct shape *got,
+                       const struct shape *wanted)
 {
     char got_text[SHAPE_TEXT_BYTES], wanted_text[SHAPE_TEXT_BYTES];
 
@@ -144,18 +137,18 @@ static int infer_conv_grad_x(struct inference *f)
 {
     struct shape y;
 
-    if (given_shape(f, 4) || conv_shape(f, &f->out[0], f->in[1], &y))
+    if (infer_given_shape(f, 4) || conv_shape(f, &f->out[0], f->in[1], &y))
         return ERR_INVALID;
-    return expect_shape(f, "dy", f->in[0], &y);
+    return infer_expect_shape(f, "dy", f->in[0], &y);
 }
 
 static int infer_conv_grad_w(struct inference *f)
 {
     struct shape y;
 
-    if (given_shape(f, 4) || conv_shape(f, f->in[0], &f->out[0], &y))
+    if (infer_given_shape(f, 4) || conv_shape(f, f->in[0], &f->out[0], &y))
         return ERR_INVALID;
-    return expect_shape(f, "dy", f->in[1], &y);
+    return infer_expect_shape(f, "dy", f->in[1], &y);
 }
 
 /* Inputs from `first` on are vectors of x's channels. */
@@ -165,7 +158,7 @@ static int expect_channels(struct inference *f, const struct shape *x, int first
     struct shape channels = shape_of(1, x->dim[1]);
 
     for (int i = first; i < f->node->n_inputs; i++)
-        if (expect_shape(f, names[i - first], f->in[i], &channels))
+        if (infer_expect_shape(f, names[i - first], f->in[i], &channels))
             return ERR_INVALID;
     return 0;
 }
@@ -196,7 +189,7 @@ static int infer_batch_norm_grad(struct inference *f)
 {
     f->out[0] = *f->in[1];
     f->out[1] = f->out[2] = *f->in[2];
-    if (expect_shape(f, "dy", f->in[0], f->in[1]))
+    if (infer_expect_shape(f, "dy", f->in[0], f->in[1]))
         return ERR_INVALID;
     return expect_channels(f, f->in[1], 2, (const char *[]){"gamma", "mean", "var"});
 }
@@ -207,11 +200,13 @@ static int infer_relu(struct inference *f)
     return 0;
 }
 
+static const struct op_rule rules[OP_COUNT];
+
 /* Two inputs of one shape, which is also the result's. */
 static int infer_alike(struct inference *f)
 {
     f->out[0] = *f->in[0];
-    return expect_shape(f, f->node->op == OP_ADD ? "b" : "y", f->in[1], f->in[0]);
+    return infer_expect_shape(f, rules[f->node->op].input[1].name, f->in[1], f->in[0]);
 }
 
 static int infer_global_avg_pool(struct inference *f)
@@ -224,49 +219,64 @@ static int infer_global_avg_pool_grad(struct inference *f)
 {
     struct shape y;
 
-    if (given_shape(f, 4))
+    if (infer_given_shape(f, 4))
         return ERR_INVALID;
     y = shape_of(2, f->out[0].dim[0], f->out[0].dim[1]);
-    return expect_shape(f, "dy", f->in[0], &y);
+    return infer_expect_shape(f, "dy", f->in[0], &y);
 }
 
-static int infer_linear(struct inference *f)
+static int infer_bias(struct inference *f)
 {
-    const struct shape *x = f->in[0], *w = f->in[1];
-    struct shape outputs = shape_of(1, w->dim[0]);
-
-    if (x->dim[1] != w->dim[1])
-        return err_set(f->err, ERR_INVALID, "%s: x has %lld features, w wants %lld", f->name,
-                       (long long)x->dim[1], (long long)w->dim[1]);
-    f->out[0] = shape_of(2, x->dim[0], w->dim[0]);
-    return expect_shape(f, "b", f->in[2], &outputs);
+    f->out[0] = *f->in[0];
+    return expect_channels(f, f->in[0], 1, (const char *[]){"b"});
 }
 
-static int infer_linear_grad_x(struct inference *f)
-{
-    const struct shape *dy = f->in[0], *w = f->in[1];
-
-    if (dy->dim[1] != w->dim[0])
-        return err_set(f->err, ERR_INVALID, "%s: dy has %lld features, w makes %lld", f->name,
-                       (long long)dy->dim[1], (long long)w->dim[0]);
-    f->out[0] = shape_of(2, dy->dim[0], w->dim[1]);
-    return 0;
-}
-
-static int infer_linear_grad_w(struct inference *f)
-{
-    const struct shape *x = f->in[0], *dy = f->in[1];
-
-    if (x->dim[0] != dy->dim[0])
-        return err_set(f->err, ERR_INVALID, "%s: x has %lld rows, dy %lld", f->name,
-                       (long long)x->dim[0], (long long)dy->dim[0]);
-    f->out[0] = shape_of(2, dy->dim[1], x->dim[1]);
-    return 0;
-}
-
-static int infer_sum_rows(struct inference *f)
+static int infer_sum_channels(struct inference *f)
 {
     f->out[0] = shape_of(1, f->in[0]->dim[1]);
+    return 0;
+}
+
+/* Every window has at least one pixel in it: the padding is at most half a window. */
+static int pool_shape(struct inference *f, const struct shape *x, struct shape *y)
+{
+    int64_t k = f->node->attr.k, stride = f->node->attr.stride, pad = f->node->attr.pad;
+
+    if (k < 1 || stride < 1 || pad < 0 || 2 * pad > k)
+        return err_set(f->err, ERR_INVALID, "%s: window %lld, stride %lld, pad %lld", f->name,
+                       (long long)k, (long long)stride, (long long)pad);
+    for (int i = 2; i < 4; i++)
+        if (x->dim[i] + 2 * pad < k)
+            return err_set(f->err, ERR_INVALID, "%s: a %lldx%lld window on a %lldx%lld image",
+                           f->name, (long long)k, (long long)k, (long long)x->dim[2],
+                           (long long)x->dim[3]);
+    *y = shape_of(4, x->dim[0], x->dim[1], (x->dim[2] + 2 * pad - k) / stride + 1,
+                  (x->dim[3] + 2 * pad - k) / stride + 1);
+    return 0;
+}
+
+static int infer_max_pool(struct inference *f)
+{
+    return pool_shape(f, f->in[0], &f->out[0]);
+}
+
+static int infer_max_pool_grad(struct inference *f)
+{
+    struct shape y;
+
+    f->out[0] = *f->in[1];
+    if (pool_shape(f, f->in[1], &y))
+        return ERR_INVALID;
+    return infer_expect_shape(f, "dy", f->in[0], &y);
+}
+
+static int infer_dropout(struct inference *f)
+{
+    double rate = f->node->attr.rate;
+
+    f->out[0] = *f->in[0];
+    if (!(rate >= 0 && rate < 1))
+        return err_set(f->err, ERR_INVALID, "%s: the rate is %g", f->name, rate);
     return 0;
 }
 
@@ -274,7 +284,7 @@ static int expect_labels(struct inference *f)
 {
     struct shape labels = shape_of(1, f->in[0]->dim[0]);
 
-    return expect_shape(f, "labels", f->in[1], &labels);
+    return infer_expect_shape(f, "labels", f->in[1], &labels);
 }
 
 static int infer_cross_entropy(struct inference *f)
@@ -310,7 +320,25 @@ static const struct op_rule rules[OP_COUNT] = {
     [OP_RELU] = {"relu", 1, infer_relu, {{"x", RANK_ANY}}},
     [OP_ADD] = {"add", 1, infer_alike, {{"a", RANK_ANY}, {"b", RANK_ANY}}},
     [OP_GLOBAL_AVG_POOL] = {"global_avg_pool", 1, infer_global_avg_pool, {{"x", 4}}},
-    [OP_LINEAR] = {"linear", 1, infer_linear, {{"x", 2}, {"w", 2}, {"b", 1}}},
+    [OP_BIAS] = {"bias", 1, infer_bias, {{"x", 4}, {"b", 1}}},
+    [OP_MAX_POOL] = {"max_pool", 1, infer_max_pool, {{"x", 4}}},
+    [OP_DROPOUT] = {"dropout", 1, infer_dropout, {{"x", RANK_ANY}}},
+    [OP_LINEAR] =
+        {"linear", 1, infer_linear, {{"x", RANK_ANY}, {"w", RANK_ANY}, {"b", 1}}, .optional = 1},
+    [OP_PATCHES] = {"patches", 1, infer_patches, {{"x", 4}}},
+    [OP_PREPEND] = {"prepend", 1, infer_prepend, {{"x", 3}, {"token", 3}}},
+    [OP_TOKEN] = {"token", 1, infer_token, {{"x", 3}}},
+    [OP_ADD_EACH] = {"add_each", 1, infer_add_each, {{"x", RANK_ANY}, {"b", RANK_ANY}}},
+    [OP_LAYER_NORM] = {"layer_norm",
+                       3,
+                       infer_layer_norm,
+                       {{"x", RANK_ANY}, {"gamma", 1}, {"beta", 1}}},
+    [OP_GELU] = {"gelu", 1, infer_relu, {{"x", RANK_ANY}}},
+    [OP_SOFTMAX] = {"softmax", 1, infer_relu, {{"x", RANK_ANY}}},
+    [OP_SPLIT_HEADS] = {"split_heads", 0, infer_split_heads, {{"x", 3}}},
+    [OP_MERGE_HEADS] =
+        {"merge_heads", 1, infer_merge_heads, {{"a", 4}, {"b", 4}, {"c", 4}}, .optional = 2},
+    [OP_MATMUL] = {"matmul", 1, infer_matmul, {{"a", RANK_ANY}, {"b", RANK_ANY}}},
     [OP_CROSS_ENTROPY] = {"cross_entropy",
                           1,
                           infer_cross_entropy,
@@ -327,9 +355,28 @@ static const struct op_rule rules[OP_COUNT] = {
                                  1,
                                  infer_global_avg_pool_grad,
                                  {{"dy", 2}}},
-    [OP_LINEAR_GRAD_X] = {"linear_grad_x", 1, infer_linear_grad_x, {{"dy", 2}, {"w", 2}}},
-    [OP_LINEAR_GRAD_W] = {"linear_grad_w", 1, infer_linear_grad_w, {{"x", 2}, {"dy", 2}}},
-    [OP_SUM_ROWS] = {"sum_rows", 1, infer_sum_rows, {{"dy", 2}}},
+    [OP_SUM_CHANNELS] = {"sum_channels", 1, infer_sum_channels, {{"dy", 4}}},
+    [OP_MAX_POOL_GRAD] = {"max_pool_grad", 1, infer_max_pool_grad, {{"dy", 4}, {"x", 4}}},
+    [OP_LINEAR_GRAD_X] = {"linear_grad_x",
+                          1,
+                          infer_linear_grad_x,
+                          {{"dy", RANK_ANY}, {"w", RANK_ANY}}},
+    [OP_LINEAR_GRAD_W] = {"linear_grad_w",
+                          1,
+                          infer_linear_grad_w,
+                          {{"x", RANK_ANY}, {"dy", RANK_ANY}}},
+    [OP_SUM_ROWS] = {"sum_rows", 1, infer_sum_rows, {{"dy", RANK_ANY}}},
+    [OP_PATCHES_GRAD] = {"patches_grad", 1, infer_patches_grad, {{"dy", 3}}},
+    [OP_DROP_FIRST] = {"drop_first", 1, infer_drop_first, {{"dy", 3}}},
+    [OP_TOKEN_GRAD] = {"token_grad", 1, infer_token_grad, {{"dy", 2}}},
+    [OP_SUM_EACH] = {"sum_each", 1, infer_sum_each, {{"dy", RANK_ANY}}},
+    [OP_LAYER_NORM_GRAD] =
+        {"layer_norm_grad",
+         3,
+         infer_layer_norm_grad,
+         {{"dy", RANK_ANY}, {"x", RANK_ANY}, {"gamma", 1}, {"mean", RANK_ANY}, {"var", RANK_ANY}}},
+    [OP_GELU_GRAD] = {"gelu_grad", 1, infer_alike, {{"dy", RANK_ANY}, {"x", RANK_ANY}}},
+    [OP_SOFTMAX_GRAD] = {"softmax_grad", 1, infer_alike, {{"dy", RANK_ANY}, {"y", RANK_ANY}}},
     [OP_CROSS_ENTROPY_GRAD] = {"cross_entropy_grad",
                                1,
                                infer_cross_entropy_grad,
@@ -386,15 +433,15 @@ int graph_infer(const struct graph *graph, struct node *node, struct shape shape
     rule = &rules[node->op];
     while (wanted < NODE_INPUTS_MAX && rule->input[wanted].name)
         wanted++;
-    if (node->n_inputs != wanted)
+    if (node->n_inputs > wanted || node->n_inputs < wanted - rule->optional)
         return err_set(err, ERR_INVALID, "%s: %d inputs given, %d wanted", f.name, node->n_inputs,
                        wanted);
-    for (int i = 0; i < wanted; i++) {
+    for (int i = 0; i < node->n_inputs; i++) {
         if (expect_input(graph, f.name, rule->input[i].name, node->input[i], rule->input[i].rank,
                          err))
             return ERR_INVALID;
         f.in[i] = &graph->values[node->input[i]].shape;
     }
-    node->n_outputs = rule->n_outputs;
+    node->n_outputs = rule->n_outputs ? rule->n_outputs : node->attr.parts;
     return rule->infer(&f);
 }

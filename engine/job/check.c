@@ -141,35 +141,41 @@ static bool check_parts(struct check *check, int64_t samples)
     return false;
 }
 
-/* Whether the model can be built for these images, and batch norm has something to average. */
-static bool check_model(struct check *check, const struct dataset_info *info, int64_t samples)
+/* Whether batch norm has something to average in a last batch of one sample. */
+static bool check_single(struct check *check, const struct dataset_info *info)
 {
-    const struct engine_job *job = check->job;
-    int64_t height = info->height, width = info->width;
-    int64_t smallest = smallest_pass(job, samples);
+    struct model_input input = job_model_input(info, 1);
+    struct graph *graph;
+    struct err err;
 
-    if (job->model.blocks.n < 1) {
-        report(check, "/model/blocks", "at least one stage is needed");
-        return false;
-    }
-    if (!model_resolution(&job->model, &height, &width)) {
-        report(check, "/model/blocks", "%d stages are too many for images of %d×%d: %s",
-               job->model.blocks.n, info->height, info->width, "a stage would halve 1×1");
-        return false;
-    }
-    if (height * width * smallest == 1) {
+    if (model_forward_graph(&graph, &check->job->model, &input, true, &err)) {
         report(check, "/batch_size",
                "the last batch of a pass has one sample%s, which the last stage sees at 1×1: "
                "batch norm cannot normalise a single value",
-               job->method.samples > 1 ? " a part" : "");
+               check->job->method.samples > 1 ? " a part" : "");
         return false;
     }
+    graph_free(graph);
     return true;
 }
 
+/* Whether the model can be built for these images. */
+static bool check_model(struct check *check, const struct dataset_info *info, int64_t samples)
+{
+    const struct engine_job *job = check->job;
+    struct model_input input = job_model_input(info, 1);
+    struct model_problem problem;
+
+    if (!model_fits(&job->model, &input, &problem)) {
+        report(check, problem.pointer, "%s", problem.message);
+        return false;
+    }
+    return smallest_pass(job, samples) > 1 || check_single(check, info);
+}
+
 /* What training holds at the very least: weights, the optimizer's state and a gradient a term, and
- * for each term that runs at the same time the results of the convolutions, which its way back
- * needs. */
+ * for each term that runs at the same time the results of convolutions, linear layers and other
+ * products, which its way back needs. */
 static double least_memory(const struct engine_job *job, const struct graph *graph, double real)
 {
     struct recipe recipe;
@@ -179,9 +185,12 @@ static double least_memory(const struct engine_job *job, const struct graph *gra
     recipe_of(&recipe, &job->method);
     for (int t = 0; t < recipe.n_terms; t++)
         gradients += !recipe.term[t].forward_only;
-    for (int i = 0; i < graph->n_nodes; i++)
-        if (graph->nodes[i].op == OP_CONV)
+    for (int i = 0; i < graph->n_nodes; i++) {
+        enum op op = graph->nodes[i].op;
+
+        if (op == OP_CONV || op == OP_LINEAR || op == OP_MATMUL)
             activations += (double)shape_elements(&graph->values[graph->nodes[i].output[0]].shape);
+    }
     return real * ((double)model_parameters(graph) * (2 + adam + gradients) +
                    activations * recipe_width(&recipe));
 }

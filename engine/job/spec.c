@@ -3,38 +3,6 @@
 #include "base/cleanup.h"
 #include "job/tables.h"
 
-/* model */
-
-#define WIDTH                                                                                      \
-    {                                                                                              \
-        .name = "width", .type = SPEC_INT, .offset = offsetof(struct job_model, width), .min = 1,  \
-        .max = 1024, .number = 64,                                                                 \
-        .doc = "Channels of the first stage; each further stage doubles them.",                    \
-    }
-#define BLOCKS(...)                                                                                \
-    {                                                                                              \
-        .name = "blocks", .type = SPEC_INT_LIST, .offset = offsetof(struct job_model, blocks),     \
-        .min = 1, .max = 64, .max_length = 6, .list = {.n = 4, .item = {__VA_ARGS__}},             \
-        .doc = "Residual blocks a stage; each stage but the first halves the resolution.",         \
-    }
-
-static const struct spec_field resnet_fields[] = {WIDTH, BLOCKS(2, 2, 2, 2)};
-static const struct spec_field resnet34_fields[] = {WIDTH, BLOCKS(3, 4, 6, 3)};
-
-static const struct spec_object models[] = {
-    [MODEL_RESNET] = {.name = "resnet",
-                      .doc = "ResNet of basic blocks for small images: 3×3 stem, no pooling "
-                             "before the stages; stages as given.",
-                      FIELDS(resnet_fields)},
-    [MODEL_RESNET18] = {.name = "resnet18",
-                        .doc = "ResNet-18 for small images: 4 stages of 2 basic blocks.",
-                        FIELDS(resnet_fields)},
-    [MODEL_RESNET34] = {.name = "resnet34",
-                        .doc = "ResNet-34 for small images: stages of 3, 4, 6 and 3 basic "
-                               "blocks.",
-                        FIELDS(resnet34_fields)},
-};
-
 /* dataset */
 
 #define TRAIN_LIMIT                                                                                \
@@ -331,7 +299,8 @@ static const struct spec_field job_fields[] = {
      .type = SPEC_VARIANT,
      .offset = offsetof(struct engine_job, model),
      .required = true,
-     KINDS(models),
+     .kinds = job_model_kinds,
+     .n_kinds = MODEL_KINDS,
      .default_kind = MODEL_RESNET18,
      .doc = "What is trained."},
     {.name = "dataset",

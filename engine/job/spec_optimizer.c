@@ -84,8 +84,11 @@ static const char *const schedule_steps[] = {
 
 #define WARMUP                                                                                     \
     {                                                                                              \
-        .name = "warmup_updates", .type = SPEC_INT,                                                \
-        .offset = offsetof(struct job_schedule, warmup_updates), .min = 0, .max = 1e9,             \
+        .name = "warmup_updates",                                                                  \
+        .type = SPEC_INT,                                                                          \
+        .offset = offsetof(struct job_schedule, warmup_updates),                                   \
+        .min = 0,                                                                                  \
+        .max = 1e9,                                                                                \
         .doc = "W: update u of the first W has the share (u + 1)/W of lr; the cosine then takes "  \
                "the updates that are left.",                                                       \
     },                                                                                             \

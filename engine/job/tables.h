@@ -9,6 +9,7 @@
 #define FIELDS(table) .fields = (table), .n_fields = ARRAY_LENGTH(table)
 #define KINDS(table)  .kinds = (table), .n_kinds = ARRAY_LENGTH(table)
 
+extern const struct spec_object job_model_kinds[MODEL_KINDS];
 extern const struct spec_object job_methods[METHOD_KINDS];
 extern const struct spec_object job_optimizers[OPTIMIZER_KINDS];
 extern const struct spec_object job_schedules[SCHEDULE_KINDS];

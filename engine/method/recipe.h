@@ -10,7 +10,8 @@
 #define RECIPE_TERMS_MAX (JOB_SAMPLES_MAX + 1)
 
 struct recipe_term {
-    enum perturbation_kind perturbation; /* noise is drawn for the term's number in the recipe */
+    enum perturbation_kind perturbation; /* noise, and dropout's masks in any term, are drawn for
+                                            the term's number in the recipe */
     int batch;                           /* which of the update's batches */
     int part, parts;                     /* which part of it, of how many */
     double weight;                       /* in the mix, of a whole batch; 0: only other terms need

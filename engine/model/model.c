@@ -1,7 +1,34 @@
 /* What all models share: inputs, loss, counts. A family's own file builds the logits. */
 #include "model/model.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 #define TOP_K 5
+
+static const struct {
+    model_logits *logits;
+    model_fit *fits;
+} families[MODEL_KINDS] = {
+    [MODEL_RESNET] = {resnet_logits, resnet_fits},
+    [MODEL_RESNET18] = {resnet_logits, resnet_fits},
+    [MODEL_RESNET34] = {resnet_logits, resnet_fits},
+    [MODEL_RESNET50] = {resnet_logits, resnet_fits},
+    [MODEL_RESNET101] = {resnet_logits, resnet_fits},
+    [MODEL_PRERESNET] = {preresnet_logits, preresnet_fits},
+    [MODEL_PRERESNET164] = {preresnet_logits, preresnet_fits},
+    [MODEL_VGG16_BN] = {vgg_logits, vgg_fits},
+    [MODEL_VGG19_BN] = {vgg_logits, vgg_fits},
+    [MODEL_WRN] = {wrn_logits, wrn_fits},
+    [MODEL_WRN16_8] = {wrn_logits, wrn_fits},
+    [MODEL_WRN28_10] = {wrn_logits, wrn_fits},
+    [MODEL_WRN22_8] = {wrn_logits, wrn_fits},
+    [MODEL_WRN34_10] = {wrn_logits, wrn_fits},
+    [MODEL_VIT] = {vit_logits, vit_fits},
+    [MODEL_VIT_S32] = {vit_logits, vit_fits},
+    [MODEL_VIT_S16] = {vit_logits, vit_fits},
+    [MODEL_VIT_B16] = {vit_logits, vit_fits},
+};
 
 int model_forward_graph(struct graph **out, const struct job_model *model,
                         const struct model_input *input, bool training, struct err *err)
@@ -14,7 +41,7 @@ int model_forward_graph(struct graph **out, const struct job_model *model,
     images = graph_input(
         graph, shape_of(4, input->batch, input->channels, input->height, input->width), VALUE_REAL);
     labels = graph_input(graph, shape_of(1, input->batch), VALUE_INDEX);
-    logits = resnet_logits(graph, model, images, input->classes);
+    logits = families[model->kind].logits(graph, model, images, input->classes);
     loss = graph_smoothed_cross_entropy(graph, logits, labels, input->label_smoothing);
     graph_output(graph, loss);
     graph_output(graph, graph_correct(graph, logits, labels, 1));
@@ -58,10 +85,44 @@ int64_t model_parameters(const struct graph *graph)
     return n;
 }
 
-bool model_resolution(const struct job_model *model, int64_t *height, int64_t *width)
+bool model_fits(const struct job_model *model, const struct model_input *input,
+                struct model_problem *out)
 {
-    /* Each stage but the first begins with a 3×3 convolution of stride 2 and padding 1. */
-    for (int stage = 1; stage < model->blocks.n; stage++) {
+    return families[model->kind].fits(model, input, out);
+}
+
+int64_t model_depth(const struct job_model *model)
+{
+    switch (model->kind) {
+    case MODEL_PRERESNET164:
+        return 164;
+    case MODEL_WRN16_8:
+        return 16;
+    case MODEL_WRN22_8:
+        return 22;
+    case MODEL_WRN28_10:
+        return 28;
+    case MODEL_WRN34_10:
+        return 34;
+    default:
+        return model->depth;
+    }
+}
+
+bool model_problem(struct model_problem *out, const char *pointer, const char *format, ...)
+{
+    va_list arguments;
+
+    out->pointer = pointer;
+    va_start(arguments, format);
+    vsnprintf(out->message, sizeof out->message, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+bool model_halve(int64_t *height, int64_t *width, int times)
+{
+    for (; times > 0; times--) {
         if (*height == 1 && *width == 1)
             return false;
         *height = (*height + 1) / 2;

@@ -30,11 +30,33 @@ int model_forward_graph(struct graph **out, const struct job_model *model,
 /* Trainable numbers of a graph. */
 int64_t model_parameters(const struct graph *graph);
 
-/* The resolution that images of *height × *width have after the last stage, in the same two
- * variables. False when some stage would have to halve images of 1×1. */
-bool model_resolution(const struct job_model *model, int64_t *height, int64_t *width);
+/* What keeps a model from being built for some images: the setting to blame (RFC 6901) and why. */
+struct model_problem {
+    const char *pointer;
+    char message[240];
+};
+
+/* Whether settings make sense together and for images like these; else says what does not. */
+bool model_fits(const struct job_model *model, const struct model_input *input,
+                struct model_problem *out);
+
+/* Layers with weights, for the kinds that are counted by them. */
+int64_t model_depth(const struct job_model *model);
+
+/* For the families' files: fills *out and returns false; halves a resolution `times` times,
+ * rounding up, and says false when 1×1 would be halved. */
+bool model_problem(struct model_problem *out, const char *pointer, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+bool model_halve(int64_t *height, int64_t *width, int times);
 
 /* The logits of a model, for `model_graph` and for tests; one function a family. */
-int resnet_logits(struct graph *graph, const struct job_model *model, int images, int classes);
+typedef int model_logits(struct graph *graph, const struct job_model *model, int images,
+                         int classes);
+model_logits resnet_logits, preresnet_logits, vgg_logits, wrn_logits, vit_logits;
+
+/* `model_fits` of a family. */
+typedef bool model_fit(const struct job_model *model, const struct model_input *input,
+                       struct model_problem *out);
+model_fit resnet_fits, preresnet_fits, vgg_fits, wrn_fits, vit_fits;
 
 #endif

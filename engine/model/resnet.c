@@ -1,87 +1,122 @@
-/* The ResNet for small images (He et al., Deep Residual Learning for Image Recognition, CVPR 2016,
- * in the form that the CIFAR literature uses): a 3×3 stem without pooling, stages of basic blocks,
- * global average pool, linear. Each stage doubles the channels, and from the second on halves the
- * resolution. Names and order of the parameters are torchvision's.
+/* ResNets (He et al., Deep Residual Learning for Image Recognition, CVPR 2016) of basic blocks or
+ * of bottlenecks, whose middle convolution has the stride. Each stage doubles the channels, and
+ * from the second on halves the resolution; global average pool, linear. Names and order of the
+ * parameters are torchvision's.
+ *
+ * Two forms, by the stem: for small images, as the CIFAR literature has it, a 3×3 convolution and
+ * PyTorch's default start; for large ones torchvision's, a 7×7 convolution of stride 2, a 3×3
+ * max-pool of stride 2 and Kaiming's start by fan-out.
  *
  * A mistake on the way is the graph's (`graph_check`), so nothing here looks for one. */
-#include <math.h>
-#include <stdio.h>
-
+#include "model/layers.h"
 #include "model/model.h"
 
-/* PyTorch's default: kaiming_uniform with a = √5 is U(±1/√fan_in). */
-static struct init uniform_by_fan_in(int64_t fan_in)
+#define EXPANSION    4  /* channels of a bottleneck's result, over those in its middle */
+#define LARGE_PIXELS 64 /* images from here on get the large stem */
+
+static bool has_large_stem(const struct job_model *model, int64_t height, int64_t width)
 {
-    return (struct init){INIT_UNIFORM, 1.0 / sqrt((double)fan_in)};
+    if (model->stem == STEM_AUTO)
+        return height >= LARGE_PIXELS && width >= LARGE_PIXELS;
+    return model->stem == STEM_IMAGENET;
 }
 
-/* x [N,in,H,W] → [N,out,⌈H/stride⌉,⌈W/stride⌉] for sizes 1 and 3; parameter `name`.weight. */
-static int conv(struct graph *graph, int x, int64_t in, int64_t out, int64_t size, int stride,
-                const char *name)
+static bool has_bottlenecks(const struct job_model *model)
 {
-    int w = graph_param(graph, shape_of(4, out, in, size, size),
-                        uniform_by_fan_in(in * size * size), "%s.weight", name);
-
-    return graph_conv(graph, x, w, stride, (int)(size / 2));
+    return model->kind == MODEL_RESNET50 || model->kind == MODEL_RESNET101;
 }
 
-static int conv_batch_norm(struct graph *graph, int x, int64_t in, int64_t out, int64_t size,
-                           int stride, const char *conv_name, const char *batch_norm_name)
-{
-    int y = conv(graph, x, in, out, size, stride, conv_name);
+/* One after the other on its way through the net. */
+struct resnet {
+    struct graph *graph;
+    enum layer_start start;
+    const char *prefix; /* of the block */
+};
 
-    return graph_batch_norm(graph, y, batch_norm_name);
+/* convolution `number` of the block and its batch norm */
+static int conv_norm(const struct resnet *r, int x, int number, int64_t out, int size, int stride)
+{
+    int y = layer_conv(r->graph, x, (struct layer_conv){out, size, stride, r->start, .bias = false},
+                       layer_name("%s.conv%d", r->prefix, number).text);
+
+    return graph_batch_norm(r->graph, y, layer_name("%s.bn%d", r->prefix, number).text);
 }
 
-/* relu(bn2(conv2(relu(bn1(conv1 x)))) + shortcut x); x [N,in,H,W] → [N,out,H/stride,W/stride]. */
-static int basic_block(struct graph *graph, int x, int64_t in, int64_t out, int stride,
-                       const char *prefix)
+/* bn2(conv2(relu(bn1(conv1 x)))); x [N,in,H,W] → [N,width,H/stride,W/stride]. */
+static int basic_branch(const struct resnet *r, int x, int64_t width, int stride)
 {
-    char conv_name[TENSOR_NAME_MAX], norm_name[TENSOR_NAME_MAX];
-    int y, shortcut = x;
+    int y = graph_relu(r->graph, conv_norm(r, x, 1, width, 3, stride));
 
-    snprintf(conv_name, sizeof conv_name, "%s.conv1", prefix);
-    snprintf(norm_name, sizeof norm_name, "%s.bn1", prefix);
-    y = conv_batch_norm(graph, x, in, out, 3, stride, conv_name, norm_name);
-    y = graph_relu(graph, y);
-    snprintf(conv_name, sizeof conv_name, "%s.conv2", prefix);
-    snprintf(norm_name, sizeof norm_name, "%s.bn2", prefix);
-    y = conv_batch_norm(graph, y, out, out, 3, 1, conv_name, norm_name);
+    return conv_norm(r, y, 2, width, 3, 1);
+}
+
+/* x [N,in,H,W] → [N,4·width,H/stride,W/stride] */
+static int bottleneck_branch(const struct resnet *r, int x, int64_t width, int stride)
+{
+    int y = graph_relu(r->graph, conv_norm(r, x, 1, width, 1, 1));
+
+    y = graph_relu(r->graph, conv_norm(r, y, 2, width, 3, stride));
+    return conv_norm(r, y, 3, EXPANSION * width, 1, 1);
+}
+
+/* relu(branch x + shortcut x) */
+static int block(const struct resnet *r, int x, bool bottleneck, int64_t width, int stride)
+{
+    int64_t in = x < 0 ? 1 : r->graph->values[x].shape.dim[1];
+    int64_t out = bottleneck ? EXPANSION * width : width;
+    int y = bottleneck ? bottleneck_branch(r, x, width, stride) : basic_branch(r, x, width, stride);
+
     if (stride != 1 || in != out) {
-        snprintf(conv_name, sizeof conv_name, "%s.downsample.0", prefix);
-        snprintf(norm_name, sizeof norm_name, "%s.downsample.1", prefix);
-        shortcut = conv_batch_norm(graph, x, in, out, 1, stride, conv_name, norm_name);
+        x = layer_conv(r->graph, x, (struct layer_conv){out, 1, stride, r->start, .bias = false},
+                       layer_name("%s.downsample.0", r->prefix).text);
+        x = graph_batch_norm(r->graph, x, layer_name("%s.downsample.1", r->prefix).text);
     }
-    return graph_relu(graph, graph_add(graph, y, shortcut));
+    return graph_relu(r->graph, graph_add(r->graph, y, x));
 }
 
-static int classifier(struct graph *graph, int x, int64_t channels, int classes)
+static int stem(struct graph *graph, int images, int64_t width, bool large, enum layer_start start)
 {
-    struct init init = uniform_by_fan_in(channels);
-    int pooled = graph_global_avg_pool(graph, x);
-    int w = graph_param(graph, shape_of(2, (int64_t)classes, channels), init, "fc.weight");
-    int b = graph_param(graph, shape_of(1, (int64_t)classes), init, "fc.bias");
+    struct layer_conv conv = {width, large ? 7 : 3, large ? 2 : 1, start, .bias = false};
+    int x = graph_batch_norm(graph, layer_conv(graph, images, conv, "conv1"), "bn1");
 
-    return graph_linear(graph, pooled, w, b);
+    x = graph_relu(graph, x);
+    return large ? graph_max_pool(graph, x, 3, 2, 1) : x;
 }
 
 int resnet_logits(struct graph *graph, const struct job_model *model, int images, int classes)
 {
-    int64_t in = images < 0 ? 1 : graph->values[images].shape.dim[1];
-    int x = conv_batch_norm(graph, images, in, model->width, 3, 1, "conv1", "bn1");
+    const struct shape *shape = images < 0 ? NULL : &graph->values[images].shape;
+    bool large = shape && has_large_stem(model, shape->dim[2], shape->dim[3]);
+    struct resnet r = {.graph = graph, .start = large ? START_FAN_OUT : START_DEFAULT};
+    int x = stem(graph, images, model->width, large, r.start);
 
-    x = graph_relu(graph, x);
-    in = model->width;
-    for (int stage = 0; stage < model->blocks.n; stage++) {
-        int64_t out = model->width << stage;
+    for (int stage = 0; stage < model->blocks.n; stage++)
+        for (int b = 0; b < model->blocks.item[stage]; b++) {
+            struct layer_name prefix = layer_name("layer%d.%d", stage + 1, b);
 
-        for (int block = 0; block < model->blocks.item[stage]; block++) {
-            char prefix[32];
-
-            snprintf(prefix, sizeof prefix, "layer%d.%d", stage + 1, block);
-            x = basic_block(graph, x, in, out, stage > 0 && block == 0 ? 2 : 1, prefix);
-            in = out;
+            r.prefix = prefix.text;
+            x = block(&r, x, has_bottlenecks(model), model->width << stage,
+                      stage > 0 && b == 0 ? 2 : 1);
         }
-    }
-    return classifier(graph, x, in, classes);
+    return layer_linear(graph, graph_global_avg_pool(graph, x), classes, START_DEFAULT, "fc");
+}
+
+bool resnet_fits(const struct job_model *model, const struct model_input *input,
+                 struct model_problem *out)
+{
+    int64_t height = input->height, width = input->width;
+    bool large = has_large_stem(model, height, width);
+
+    if (model->blocks.n < 1)
+        return model_problem(out, "/model/blocks", "at least one stage is needed");
+    if (large && !model_halve(&height, &width, 2))
+        return model_problem(out, "/model/stem",
+                             "the stem for large images halves them twice; these have %lld×%lld",
+                             (long long)input->height, (long long)input->width);
+    if (!model_halve(&height, &width, model->blocks.n - 1))
+        return model_problem(
+            out, "/model/blocks",
+            "%d stages are too many for images of %lld×%lld: a stage would halve 1×1",
+            model->blocks.n, (long long)input->height, (long long)input->width);
+    return true;
 }

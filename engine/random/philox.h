@@ -28,6 +28,7 @@ enum random_purpose {
     RANDOM_NOISE = 5,       /* tensor: number of the parameter; term; step: update, from 0 */
     RANDOM_AUGMENT = 16,    /* element: sample; term: what is drawn; tensor: which of them;
                                step: pass over the data, from 0 */
+    RANDOM_DROPOUT = 32,    /* tensor: number of the mask in the graph; term; step: update */
 };
 
 struct philox {
@@ -72,6 +73,12 @@ RANDOM_INLINE double random_unit(uint32_t word)
 RANDOM_INLINE double random_symmetric(uint32_t word)
 {
     return (double)(2 * (word >> 8) + 1) * 0x1p-24 - 1.0;
+}
+
+/* Whether dropout keeps the element that this word was drawn for: (word >> 8)·2⁻²⁴ ≥ rate. */
+RANDOM_INLINE int random_keeps(uint32_t word, double rate)
+{
+    return (double)(word >> 8) >= rate * 0x1p24;
 }
 
 /* Four standard normal numbers, by Box and Muller from words (0, 1) and (2, 3):

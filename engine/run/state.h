@@ -119,7 +119,8 @@ void run_programs_close(struct engine_run *run);
 /* initial.c: weights and states as their graph says, from the job's seed:
  * INIT_UNIFORM: element e of parameter i is random_symmetric(word e mod 4 of block ⌊e/4⌋ of
  * RANDOM_INIT, tensor i)·bound in double, rounded to float whatever the backend's type, so that
- * all precisions start from the same numbers. Momentum and Fisher start at 0. */
+ * all precisions start from the same numbers. INIT_NORMAL: the same with random_normal4_f64's
+ * number e mod 4 of that block, times deviation. Momentum and Fisher start at 0. */
 int run_initialise(struct engine_run *run, struct err *err);
 
 /* snapshot.c */

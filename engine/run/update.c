@@ -78,6 +78,7 @@ static int execute_wave(struct engine_run *run, int wave, double sigma, struct e
         passes[n] = (struct pass){.program = program_of(&run->training[n], samples),
                                   .weights = run->weights,
                                   .perturbation = run_perturbation(run, t, sigma),
+                                  .draws = {(uint64_t)run->job.seed, run->update, (uint32_t)t},
                                   .states = run->states,
                                   .move_statistics = term->move_statistics,
                                   .statistics_momentum = run->job.batch_norm.momentum,

@@ -7,6 +7,7 @@
 #include "backend/cpu/profile.h"
 #include "base/clock.h"
 #include "bench.h"
+#include "job/tables.h"
 
 static int by_value(const void *a, const void *b)
 {
@@ -16,13 +17,12 @@ static int by_value(const void *a, const void *b)
 }
 
 static const char *const methods[] = {"sgd", "sam", "rwp", "arwp", "m-rwp", "m-arwp"};
-static const char *const models[] = {"resnet", "resnet18", "resnet34"};
 
 static void print_round(const struct bench_options *o, const double *seconds, double loss)
 {
     const struct job_model *model = &o->job.model;
 
-    printf("{\"model\":\"%s\",\"width\":%lld,\"blocks\":[", models[model->kind],
+    printf("{\"model\":\"%s\",\"width\":%lld,\"blocks\":[", job_model_kinds[model->kind].name,
            (long long)model->width);
     for (int i = 0; i < model->blocks.n; i++)
         printf("%s%lld", i ? "," : "", (long long)model->blocks.item[i]);

@@ -26,30 +26,45 @@ import torch
 from torch.nn.functional import cross_entropy
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "torch"))
-from model import ResNet  # noqa: E402
+import model as models  # noqa: E402
 
-# model, width, blocks, batch, channels, size
-RESNET18 = ("resnet18", 64, (2, 2, 2, 2), 128, 3, 32)
-SMALL = ("resnet", 8, (1, 1, 1), 30, 1, 8)
+# model as a job has it, batch, channels, size
+RESNET18 = ({"kind": "resnet18", "width": 64, "blocks": (2, 2, 2, 2)}, 128, 3, 32)
+SMALL = ({"kind": "resnet", "width": 8, "blocks": (1, 1, 1)}, 30, 1, 8)
 SETS = {
     "resnet18": [(RESNET18, ["sgd"])],
     "small": [(SMALL, ["sgd"])],
     "methods": [(SMALL, ["sgd", "sam", "rwp", "m-rwp", "m-arwp"]),
                 (RESNET18, ["sgd", "m-rwp", "m-arwp"])],
-    "widths": [(("resnet18", width, (2, 2, 2, 2), 128, 3, 32), ["sgd"])
-               for width in (8, 16, 32)],
+    "widths": [(({**RESNET18[0], "width": width}, 128, 3, 32), ["sgd"]) for width in (8, 16, 32)],
+    "vgg16": [(({"kind": "vgg16_bn"}, 128, 3, 32), ["sgd"])],
+    "wrn16_8": [(({"kind": "wrn16_8"}, 128, 3, 32), ["sgd"])],
+    "preresnet164": [(({"kind": "preresnet164"}, 128, 3, 32), ["sgd"])],
+    "resnet50": [(({"kind": "resnet50"}, 64, 3, 32), ["sgd"])],
+    "vit": [(({"kind": "vit"}, 128, 3, 32), ["sgd"])],
+    "imagenet": [(({"kind": "resnet50"}, 16, 3, 224), ["sgd"])],
 }
 NOISY = ("rwp", "arwp", "m-rwp", "m-arwp")
 SIGMA, RHO, ETA, BETA, SHARE = 0.015, 0.05, 0.1, 0.99, 0.5
+
+
+def native(network):
+    """With PyTorch's own dropout, whose masks cost what they cost."""
+    for name, child in network.named_children():
+        if isinstance(child, models.Dropout):
+            setattr(network, name, torch.nn.Dropout(child.rate))
+        else:
+            native(child)
+    return network
 
 
 class Theirs:
     """Updates in PyTorch."""
 
     def __init__(self, shape, method, channels_last):
-        _, width, blocks, batch, channels, size = shape
+        model, batch, channels, size = shape
         torch.manual_seed(1)
-        self.model = ResNet(channels, 10, width, blocks)
+        self.model = native(models.build(model, channels, 10, size))
         self.images = [torch.randn(batch, channels, size, size) for _ in range(2)]
         self.labels = [torch.randint(0, 10, (batch,)) for _ in range(2)]
         if channels_last:
@@ -130,11 +145,16 @@ class Ours:
     """bench_update, a round for each line."""
 
     def __init__(self, program, shape, method, threads, updates, warm, exact):
-        model, width, blocks, batch, channels, size = shape
-        command = [program, "--rounds", "--model", model, "--width", str(width), "--blocks",
-                   ",".join(map(str, blocks)), "--batch", str(batch), "--channels", str(channels),
-                   "--size", str(size), "--method", method, "--threads", str(threads),
-                   "--updates", str(updates), "--warm", str(warm)]
+        model, batch, channels, size = shape
+        command = [program, "--rounds", "--model", model["kind"], "--batch", str(batch),
+                   "--channels", str(channels), "--size", str(size), "--method", method,
+                   "--threads", str(threads), "--updates", str(updates), "--warm", str(warm)]
+        for name in ("width", "depth", "widen", "stem", "patch", "heads", "mlp"):
+            command += [f"--{name}", str(model[name])] if name in model else []
+        if "blocks" in model:
+            command += ["--blocks", ",".join(map(str, model["blocks"]))]
+        if "dropout" in model:
+            command += ["--dropout", str(round(100 * model["dropout"]))]
         self.process = subprocess.Popen(command + ["--exact"] * exact, text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
@@ -152,14 +172,14 @@ class Ours:
 
 
 def describe(shape, method, threads):
-    model, width, blocks, batch, channels, size = shape
-    return {"model": model, "width": width, "blocks": list(blocks), "method": method,
-            "batch": batch, "image": [channels, size, size], "threads": threads}
+    model, batch, channels, size = shape
+    return {"model": model, "method": method, "batch": batch, "image": [channels, size, size],
+            "threads": threads}
 
 
 def compare(options, shape, method):
     """One JSON line each for us and PyTorch's layouts, and one with the ratio."""
-    small = shape[1] * shape[3] < 1000
+    small = shape is SMALL
     updates = options.updates or (200 if small else 2)
     warm = 20 if small else 1
     ours = Ours(options.program, shape, method, options.threads, updates, warm, options.exact)

@@ -5,10 +5,13 @@
 
 #include "base/cleanup.h"
 #include "bench.h"
+#include "job/tables.h"
 
 const char bench_usage[] =
     "usage: bench_update [options]\n"
-    "  --model resnet18|resnet34|resnet   --width N   --blocks N,N,…\n"
+    "  --model KIND (of GET /v1/models)   --width N   --blocks N,N,…   --depth N   --widen N\n"
+    "  --dropout 0…99 (hundredths)   --stem auto|cifar|imagenet\n"
+    "  --patch N   --heads N   --mlp N\n"
     "  --batch N   --channels N   --size N (images of N×N)   --classes N\n"
     "  --method sgd|sam|rwp|arwp|m-rwp|m-arwp   --backend cpu|reference   --threads N\n"
     "  --exact      no algorithms of lower accuracy\n"
@@ -16,7 +19,7 @@ const char bench_usage[] =
     "  --rounds     a round for each line of standard input\n"
     "  --profile    a line for each operation, with its share of the time\n";
 
-static const char *const models[] = {"resnet", "resnet18", "resnet34", NULL};
+static const char *const stems[] = {"auto", "cifar", "imagenet", NULL};
 static const char *const methods[] = {"sgd", "sam", "rwp", "arwp", "m-rwp", "m-arwp", NULL};
 
 static int choice(const char *option, const char *text, const char *const *names, int *out,
@@ -28,6 +31,16 @@ static int choice(const char *option, const char *text, const char *const *names
             return 0;
         }
     return err_set(err, ERR_INVALID, "--%s: there is no %s", option, text);
+}
+
+static int model_kind(const char *text, int *out, struct err *err)
+{
+    for (int i = 0; i < MODEL_KINDS; i++)
+        if (strcmp(text, job_model_kinds[i].name) == 0) {
+            *out = i;
+            return 0;
+        }
+    return err_set(err, ERR_INVALID, "--model: there is no %s", text);
 }
 
 static int number(const char *option, const char *text, long *out, struct err *err)
@@ -75,6 +88,13 @@ enum {
     MODEL,
     WIDTH,
     BLOCKS,
+    DEPTH,
+    WIDEN,
+    DROPOUT,
+    STEM,
+    PATCH,
+    HEADS,
+    MLP,
     BATCH,
     CHANNELS,
     SIZE,
@@ -91,23 +111,14 @@ enum {
 };
 
 static const struct option table[] = {
-    {"model", 1, NULL, MODEL},
-    {"width", 1, NULL, WIDTH},
-    {"blocks", 1, NULL, BLOCKS},
-    {"batch", 1, NULL, BATCH},
-    {"channels", 1, NULL, CHANNELS},
-    {"size", 1, NULL, SIZE},
-    {"classes", 1, NULL, CLASSES},
-    {"method", 1, NULL, METHOD},
-    {"backend", 1, NULL, BACKEND},
-    {"threads", 1, NULL, THREADS},
-    {"updates", 1, NULL, UPDATES},
-    {"warm", 1, NULL, WARM},
-    {"exact", 0, NULL, EXACT},
-    {"rounds", 0, NULL, ROUNDS},
-    {"profile", 0, NULL, PROFILE},
-    {"help", 0, NULL, HELP},
-    {0},
+    {"model", 1, NULL, MODEL},     {"width", 1, NULL, WIDTH},     {"blocks", 1, NULL, BLOCKS},
+    {"depth", 1, NULL, DEPTH},     {"widen", 1, NULL, WIDEN},     {"dropout", 1, NULL, DROPOUT},
+    {"patch", 1, NULL, PATCH},     {"heads", 1, NULL, HEADS},     {"mlp", 1, NULL, MLP},
+    {"stem", 1, NULL, STEM},       {"batch", 1, NULL, BATCH},     {"channels", 1, NULL, CHANNELS},
+    {"size", 1, NULL, SIZE},       {"classes", 1, NULL, CLASSES}, {"method", 1, NULL, METHOD},
+    {"backend", 1, NULL, BACKEND}, {"threads", 1, NULL, THREADS}, {"updates", 1, NULL, UPDATES},
+    {"warm", 1, NULL, WARM},       {"exact", 0, NULL, EXACT},     {"rounds", 0, NULL, ROUNDS},
+    {"profile", 0, NULL, PROFILE}, {"help", 0, NULL, HELP},       {0},
 };
 
 static int take_flag(struct bench_options *o, int option)
@@ -131,6 +142,24 @@ static int take_number(struct bench_options *o, int option, const char *name, st
     switch (option) {
     case WIDTH:
         o->job.model.width = n;
+        break;
+    case DEPTH:
+        o->job.model.depth = n;
+        break;
+    case WIDEN:
+        o->job.model.widen = n;
+        break;
+    case PATCH:
+        o->job.model.patch = n;
+        break;
+    case HEADS:
+        o->job.model.heads = n;
+        break;
+    case MLP:
+        o->job.model.mlp = n;
+        break;
+    case DROPOUT:
+        o->job.model.dropout = (double)n / 100;
         break;
     case BATCH:
         o->input.batch = n;
@@ -167,7 +196,7 @@ static int find_kinds(int argc, char **argv, int *model, int *method, struct err
     opterr = 0;
     while (!rc && (option = getopt_long(argc, argv, "", table, NULL)) != -1)
         if (option == MODEL)
-            rc = choice("model", optarg, models, model, err);
+            rc = model_kind(optarg, model, err);
         else if (option == METHOD)
             rc = choice("method", optarg, methods, method, err);
         else if (option == HELP || option == '?')
@@ -195,6 +224,9 @@ int bench_options_read(struct bench_options *o, int argc, char **argv, struct er
             break;
         case BLOCKS:
             rc = number_list("blocks", optarg, &o->job.model.blocks, err);
+            break;
+        case STEM:
+            rc = choice("stem", optarg, stems, &o->job.model.stem, err);
             break;
         case BACKEND:
             rc = read_backend(o, optarg, err);

@@ -18,6 +18,20 @@ struct bench {
     uint64_t update;
 };
 
+/* Element e of tensor i. */
+static double start_of(const struct init *init, int i, size_t e)
+{
+    struct philox draw = philox(1, (uint32_t)e, random_stream(RANDOM_INIT, 0, (uint32_t)i), 0);
+    double four[4];
+
+    if (init->kind == INIT_UNIFORM)
+        return random_symmetric(draw.word[0]) * init->bound;
+    if (init->kind != INIT_NORMAL)
+        return init->kind == INIT_ONE;
+    random_normal4_f64(draw, four);
+    return four[0] * init->deviation;
+}
+
 static int fill_vector(const struct bench *b, struct vector *to, const struct graph_tensor *tensors,
                        const struct layout *layout, struct err *err)
 {
@@ -32,10 +46,8 @@ static int fill_vector(const struct bench *b, struct vector *to, const struct gr
         if (!room)
             return err_no_memory(err);
         for (size_t e = 0; e < t->size; e++) {
-            struct philox draw =
-                philox(1, (uint32_t)e, random_stream(RANDOM_INIT, 0, (uint32_t)i), 0);
-            double value = init->kind == INIT_UNIFORM ? random_symmetric(draw.word[0]) * init->bound
-                                                      : init->kind == INIT_ONE;
+            double value = start_of(init, i, e);
+
             if (class->real == REAL_F32)
                 ((float *)room)[e] = (float)value;
             else
@@ -199,6 +211,7 @@ static int run_wave(struct bench *b, int wave, struct err *err)
         passes[n] = (struct pass){.program = b->program[n],
                                   .weights = b->weights,
                                   .perturbation = perturbation_of(b, t),
+                                  .draws = {1, b->update, (uint32_t)t},
                                   .states = b->states,
                                   .move_statistics = term->move_statistics,
                                   .statistics_momentum = 0.1,

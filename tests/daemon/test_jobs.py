@@ -67,6 +67,18 @@ class Jobs(support.Case):
         answer = daemon.post("/v1/jobs", senseless, 422)
         self.assertEqual({error["pointer"] for error in answer["errors"]},
                          {"/batch_size", "/precision"})
+        # Both kinds at once, and nothing twice of a value that is wrong by itself.
+        both = job("m-rwp", batch_size=400, device="cpu", precision="fp64", epochs=0)
+        both["dataset"] = {"kind": "idx", "path": "relative", "label_noise": 2}
+        both["method"]["lambda"] = 2
+        answer = daemon.post("/v1/jobs", both, 422)
+        self.assertEqual(sorted(error["pointer"] for error in answer["errors"]),
+                         ["/dataset/label_noise", "/dataset/path", "/epochs", "/method/lambda",
+                          "/precision"])
+        missing = job(device="cpu", precision="fp64", dataset={"kind": "idx"})
+        answer = daemon.post("/v1/jobs", missing, 422)
+        self.assertEqual(sorted(error["pointer"] for error in answer["errors"]),
+                         ["/dataset/path", "/precision"])
         for text in ("", "{", "[]", "null", '{"a":1,"a":2}', "\xff", "[" * 100000):
             self.assertIn(daemon.request("POST", "/v1/jobs", text.encode("latin-1")).status,
                           (400, 422))
@@ -239,7 +251,7 @@ class Trouble(support.Case):
         self.assertEqual(shown["loss"], losses[-1]["loss"])
         daemon.wait(after)
 
-    def test_a_dataset_that_vanished_fails_the_job_with_the_reason(self):
+    def test_a_job_whose_dataset_vanished_waits_with_the_reason(self):
         folder = self.idx_folder()
         daemon = self.start()
         blocker = daemon.submit(support.long_job())
@@ -253,10 +265,12 @@ class Trouble(support.Case):
                 with open(gone, "wb") as file:
                     file.write(damage)
             daemon.post(f"/v1/jobs/{blocker}/cancel")
-            shown = daemon.wait(number, "failed")
+            shown = daemon.wait(number, "paused")
             self.assertIn(says, shown["reason"])
             with open(gone, "wb") as file:
                 file.write(images)
+            daemon.post(f"/v1/jobs/{number}/resume")
+            self.assertIsNone(daemon.wait(number, "succeeded")["reason"])
             blocker = daemon.submit(support.long_job())
             daemon.wait(blocker, "running")
             number = daemon.submit(job(dataset={"kind": "idx", "path": folder}, batch_size=4))
@@ -287,7 +301,7 @@ class Trouble(support.Case):
                     open(f"{folder}/train-{name}-ubyte", "wb") as to:
                 to.write(file.read())
         daemon.post(f"/v1/jobs/{blocker}/cancel")
-        self.assertIn("dataset has changed", daemon.wait(number, "failed")["reason"])
+        self.assertIn("dataset has changed", daemon.wait(number, "paused")["reason"])
 
 
 class Left(support.Case):

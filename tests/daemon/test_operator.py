@@ -118,7 +118,7 @@ class Folder(support.Case):
                                    optimizer={"kind": "sgd", "lr": 1e9},
                                    checkpoint={"every_epochs": 0, "every_seconds": 0},
                                    model={"kind": "resnet18", "width": 16}))
-        daemon.wait(number, "running")
+        daemon.wait_log("parameters on")
         os.rename(daemon.state, daemon.state + "-aside")
         daemon.wait_log("failed", seconds=120)
         os.rename(daemon.state + "-aside", daemon.state)

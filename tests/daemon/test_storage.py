@@ -176,6 +176,24 @@ class Damaged(support.Case):
         daemon.wait(daemon.submit(job()))
         self.assertEqual(daemon.get("/readyz")["status"], "ok")
 
+    def test_damaged_weights_to_begin_with_fail_the_job_only(self):
+        daemon = self.start()
+        source = daemon.submit(job())
+        daemon.wait(source)
+        blocker = daemon.submit(long_job())
+        daemon.wait_update(blocker, 1)
+        number = daemon.submit(job(init_from={"job": source}))
+        file = sqlite3.connect(os.path.join(daemon.state, "checkpoints.db"), timeout=30)
+        with file:
+            file.execute("UPDATE tensor SET data = zeroblob(length(data)) WHERE number = 0 AND "
+                         "checkpoint = (SELECT max(id) FROM checkpoint WHERE job = ?)", (source,))
+        file.close()
+        daemon.post(f"/v1/jobs/{blocker}/cancel")
+        shown = daemon.wait(number, "failed")
+        self.assertIn(f"of job {source}", shown["reason"])
+        self.assertEqual(shown["updates_done"], 0)
+        daemon.wait(daemon.submit(job()))
+
     def test_a_checkpoint_of_another_shape_fails_its_job_only(self):
         daemon, number = self.paused_with_checkpoint()
         file = sqlite3.connect(os.path.join(daemon.state, "checkpoints.db"), timeout=30)

@@ -13,6 +13,9 @@
 
 #include "base/cleanup.h"
 #include "golden.h"
+#include "golden_images.h"
+#include "idx_folder.h"
+#include "job/tables.h"
 
 static const char *const methods[] = {"sgd", "sam", "rwp", "arwp", "m-rwp", "m-arwp", "asam"};
 static const char *const optimizers[] = {"sgd", "adam", "adamw"};
@@ -94,12 +97,23 @@ static void read_setting(struct golden_run *run, char *line)
         {"seed", NULL, &job->seed},
         {"train_limit", NULL, &job->dataset.train_limit},
         {"width", NULL, &job->model.width},
+        {"depth", NULL, &job->model.depth},
+        {"widen", NULL, &job->model.widen},
+        {"dropout", &job->model.dropout, NULL},
+        {"embedding_dropout", &job->model.embedding_dropout, NULL},
+        {"patch", NULL, &job->model.patch},
+        {"heads", NULL, &job->model.heads},
+        {"mlp", NULL, &job->model.mlp},
     };
     struct {
         const char *name;
         bool *flag;
     } flags[] = {{"nesterov", &job->optimizer.nesterov}};
 
+    if (strcmp(name, "stem") == 0) {
+        job->model.stem = (int)value;
+        return;
+    }
     for (size_t i = 0; i < ARRAY_LENGTH(settings); i++) {
         if (strcmp(settings[i].name, name) != 0)
             continue;
@@ -193,28 +207,59 @@ static void read_tensor(struct golden_run *run, char *line)
     assert_true(tensor->n_places > 0);
 }
 
-/* The first two lines: they decide which job's defaults are the rest's. */
-static void read_kind(struct golden_run *run, const char *name)
+/* What follows `kind` in the file's first line of that kind, a copy in `text`; "" if none. */
+static char *first_line(const char *name, const char *kind, char text[100])
 {
     FILE *file = golden_open(name);
-    char *line = golden_next(file, "method");
+    const char *line = golden_next(file, kind);
+
+    snprintf(text, 100, "%s", line ? line : "");
+    fclose(file);
+    return text;
+}
+
+int golden_model(const char *name)
+{
+    for (int kind = 0; kind < MODEL_KINDS; kind++)
+        if (strcmp(job_model_kinds[kind].name, name) == 0)
+            return kind;
+    fail_msg("golden file: unknown model %s", name);
+    return -1;
+}
+
+static void read_images(struct golden_run *run, char *line)
+{
+    struct golden_images images;
+
+    images.size = golden_integer(&line);
+    images.n[0] = golden_integer(&line);
+    images.n[1] = golden_integer(&line);
+    golden_images_make(&run->job.dataset, &images);
+}
+
+/* The lines that decide which job's defaults are the rest's. */
+static void read_kind(struct golden_run *run, const char *name)
+{
+    char text[100], *line = first_line(name, "model", text);
+    int model = *line ? golden_model(golden_word(&line)) : MODEL_RESNET;
     struct spec_int_list blocks = {0};
 
-    assert_non_null(line);
-    engine_job_defaults(&run->job, MODEL_RESNET, DATASET_DIGITS,
+    line = first_line(name, "method", text);
+    engine_job_defaults(&run->job, model, DATASET_DIGITS,
                         index_of(methods, ARRAY_LENGTH(methods), golden_word(&line)));
-    line = golden_next(file, "blocks");
-    assert_non_null(line);
+    line = first_line(name, "blocks", text);
     while (*line)
         blocks.item[blocks.n++] = (int64_t)golden_integer(&line);
     run->job.model.blocks = blocks;
+    line = first_line(name, "images", text);
+    if (*line)
+        read_images(run, line);
     run->job.schedule = (struct job_schedule){.kind = SCHEDULE_COSINE, .step = SCHEDULE_PER_UPDATE};
     run->job.evaluate.every_epochs = 1;
     /* Of every optimizer at once: what a job of one kind does not have, it does not read. */
     run->job.optimizer.beta1 = 0.9;
     run->job.optimizer.beta2 = 0.999;
     run->job.optimizer.eps = 1e-8;
-    fclose(file);
 }
 
 static void check_counts(const struct golden_run *run)
@@ -261,6 +306,8 @@ void golden_run_close(struct golden_run *run)
 {
     if (!run)
         return;
+    if (run->job.dataset.kind == DATASET_IDX)
+        idx_folder_remove(&run->job.dataset);
     free(run->updates);
     free(run->steps);
     free(run->epochs);

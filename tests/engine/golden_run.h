@@ -48,10 +48,13 @@ struct golden_run {
     struct golden_tensor *tensors;
 };
 
-/* Of "sgd", …, "m-arwp": the demonstration; "uneven": a short run with a tail batch. Fails the
- * running cmocka test on any mistake. */
+/* Of "sgd", …, "m-arwp": the demonstration; "uneven": a short run with a tail batch; a model's
+ * name: ten updates of it. Fails the running cmocka test on any mistake. */
 struct golden_run *golden_run_open(const char *name);
 void golden_run_close(struct golden_run *run);
+
+/* The enum model_kind of a name. */
+int golden_model(const char *name);
 
 /* Reads the rest of a line, "AT VALUE AT VALUE …"; returns how many pairs there are. */
 int golden_places(char *line, size_t at[GOLDEN_PLACES], double value[GOLDEN_PLACES]);

@@ -11,6 +11,11 @@ static struct shape shape4(int a, int b, int c, int d)
     return shape_of(4, (int64_t)a, (int64_t)b, (int64_t)c, (int64_t)d);
 }
 
+static struct shape shape3(int a, int b, int c)
+{
+    return shape_of(3, (int64_t)a, (int64_t)b, (int64_t)c);
+}
+
 static struct shape shape2(int a, int b)
 {
     return shape_of(2, (int64_t)a, (int64_t)b);
@@ -24,6 +29,21 @@ static struct shape shape1(int a)
 static int images(struct graph *g, const struct op_case *o)
 {
     return graph_input(g, shape4(o->size.n, o->size.c, o->size.h, o->size.w), VALUE_REAL);
+}
+
+/* n samples of h tokens of c features */
+static int tokens(struct graph *g, const struct op_case *o)
+{
+    return graph_input(g, shape3(o->size.n, o->size.h, o->size.c), VALUE_REAL);
+}
+
+/* From c to k features; with `r`, as a convolution of patches of r×r has them. */
+static struct shape token_weights(const struct op_case *o)
+{
+    int pixels = o->size.r * o->size.r;
+
+    return o->size.r ? shape4(o->size.k, o->size.c / pixels, o->size.r, o->size.r)
+                     : shape2(o->size.k, o->size.c);
 }
 
 static struct shape filters(const struct op_case *o)
@@ -137,6 +157,53 @@ static struct graph *build_pool_grad(const struct op_case *o)
                           shape4(o->size.n, o->size.c, o->size.h, o->size.w)));
 }
 
+static struct graph *build_bias(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int x = images(g, o), b = graph_param(g, shape1(o->size.c), uniform, "b");
+
+    return finish(g, graph_bias(g, x, b));
+}
+
+static struct graph *build_sum_channels(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int dy = images(g, o);
+
+    return finish(g, graph_node(g, OP_SUM_CHANNELS, &dy, 1, NULL));
+}
+
+/* `r` is the window's size. */
+static struct graph *build_max_pool(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+
+    return finish(g, graph_max_pool(g, images(g, o), o->size.r, o->size.stride, o->size.pad));
+}
+
+static struct graph *build_max_pool_grad(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int p = (o->size.h + 2 * o->size.pad - o->size.r) / o->size.stride + 1;
+    int q = (o->size.w + 2 * o->size.pad - o->size.r) / o->size.stride + 1;
+    int dy = graph_input(g, shape4(o->size.n, o->size.c, p, q), VALUE_REAL), x = images(g, o);
+    struct node attr = {.attr = {.k = o->size.r, .stride = o->size.stride, .pad = o->size.pad}};
+
+    return finish(g, graph_node(g, OP_MAX_POOL_GRAD, (int[]){dy, x}, 2, &attr));
+}
+
+/* `k` is the rate in tenths; images come out of a ReLU, so that each backend has them as it likes
+ * best; without a height it is a matrix. */
+static struct graph *build_dropout(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int x = o->size.h ? graph_relu(g, images(g, o))
+                      : graph_input(g, shape2(o->size.n, o->size.c), VALUE_REAL);
+
+    graph_dropout(g, x, 0.9); /* the second mask of two is looked at */
+    return finish(g, graph_dropout(g, x, o->size.k / 10.0));
+}
+
 static struct graph *build_linear(const struct op_case *o)
 {
     struct graph *g = graph_new(true);
@@ -163,6 +230,171 @@ static struct graph *build_linear_grad_w(const struct op_case *o)
     int dy = graph_input(g, shape2(o->size.n, o->size.k), VALUE_REAL);
 
     return finish(g, graph_node(g, OP_LINEAR_GRAD_W, (int[]){x, dy}, 2, NULL));
+}
+
+/* As in a transformer: n samples of h tokens of c features; w may have more than two dimensions,
+ * and there is no bias. */
+static struct graph *build_token_linear(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int x = tokens(g, o), w = graph_param(g, token_weights(o), uniform, "w");
+
+    return finish(g, graph_linear(g, x, w, -1));
+}
+
+static struct graph *build_token_linear_grad_x(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int dy = graph_input(g, shape3(o->size.n, o->size.h, o->size.k), VALUE_REAL);
+    int w = graph_param(g, token_weights(o), uniform, "w");
+
+    return finish(g, graph_node(g, OP_LINEAR_GRAD_X, (int[]){dy, w}, 2, NULL));
+}
+
+static struct graph *build_token_linear_grad_w(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int x = tokens(g, o);
+    int dy = graph_input(g, shape3(o->size.n, o->size.h, o->size.k), VALUE_REAL);
+
+    return finish(g, node(g, OP_LINEAR_GRAD_W, (int[]){x, dy}, 2, o, token_weights(o)));
+}
+
+/* `r` is a patch's size, `k` = 1: channels last. */
+static struct graph *build_patches(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+
+    return finish(g, graph_patches(g, images(g, o), o->size.r, o->size.k == 1));
+}
+
+static struct graph *build_patches_grad(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int r = o->size.r, n = o->size.h / r * (o->size.w / r);
+    int dy = graph_input(g, shape3(o->size.n, n, r * r * o->size.c), VALUE_REAL);
+    struct node attr = {.attr = {.k = r,
+                                 .channels_last = o->size.k == 1,
+                                 .shape = shape4(o->size.n, o->size.c, o->size.h, o->size.w)}};
+
+    return finish(g, graph_node(g, OP_PATCHES_GRAD, &dy, 1, &attr));
+}
+
+static struct graph *build_prepend(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int x = tokens(g, o), token = graph_param(g, shape3(1, 1, o->size.c), uniform, "token");
+
+    return finish(g, graph_prepend(g, x, token));
+}
+
+static struct graph *build_drop_first(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int dy = graph_input(g, shape3(o->size.n, o->size.h + 1, o->size.c), VALUE_REAL);
+
+    return finish(g, graph_node(g, OP_DROP_FIRST, &dy, 1, NULL));
+}
+
+/* The last token. */
+static struct graph *build_token(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+
+    return finish(g, graph_token(g, tokens(g, o), o->size.h - 1));
+}
+
+static struct graph *build_token_grad(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int dy = graph_input(g, shape2(o->size.n, o->size.c), VALUE_REAL);
+    struct node attr = {
+        .attr = {.index = o->size.h / 2, .shape = shape3(o->size.n, o->size.h, o->size.c)}};
+
+    return finish(g, graph_node(g, OP_TOKEN_GRAD, &dy, 1, &attr));
+}
+
+static struct graph *build_add_each(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int x = tokens(g, o), b = graph_param(g, shape3(1, o->size.h, o->size.c), uniform, "b");
+
+    return finish(g, graph_add_each(g, x, b));
+}
+
+static struct graph *build_sum_each(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int dy = tokens(g, o);
+
+    return finish(g, node(g, OP_SUM_EACH, &dy, 1, o, shape3(1, o->size.h, o->size.c)));
+}
+
+static struct graph *build_layer_norm(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+
+    return finish(g, graph_layer_norm(g, tokens(g, o), 1e-5, "norm"));
+}
+
+static struct graph *build_layer_norm_grad(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int x = tokens(g, o), dy = tokens(g, o), y = graph_layer_norm(g, x, 1e-5, "norm");
+    int inputs[] = {dy, x, g->params[0].value, y + 1, y + 2};
+
+    return finish(g, node(g, OP_LAYER_NORM_GRAD, inputs, 5, o, (struct shape){0}));
+}
+
+/* GELU and softmax. */
+static struct graph *build_on_tokens(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int x = tokens(g, o);
+
+    return finish(g, graph_node(g, o->op, &x, 1, NULL));
+}
+
+static struct graph *build_on_two_tokens(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int a = tokens(g, o), b = tokens(g, o);
+
+    return finish(g, graph_node(g, o->op, (int[]){a, b}, 2, NULL));
+}
+
+/* `k` parts of `r` heads of `w` features. */
+static struct graph *build_split_heads(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int x =
+        graph_input(g, shape3(o->size.n, o->size.h, o->size.k * o->size.r * o->size.w), VALUE_REAL);
+
+    return finish(g, graph_split_heads(g, x, o->size.k, o->size.r));
+}
+
+static struct graph *build_merge_heads(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    int part[3] = {-1, -1, -1};
+
+    for (int i = 0; i < o->size.k; i++)
+        part[i] = graph_input(g, shape4(o->size.n, o->size.r, o->size.h, o->size.w), VALUE_REAL);
+    return finish(g, graph_node(g, OP_MERGE_HEADS, part, o->size.k, NULL));
+}
+
+/* n·c products of h×w and w×k; `r` = 1, 2, 3: the left side is transposed, the right one, both. */
+static struct graph *build_matmul(const struct op_case *o)
+{
+    struct graph *g = graph_new(true);
+    struct op_sizes s = o->size;
+    bool across_a = s.r & 1, across_b = s.r & 2;
+    int a =
+        graph_input(g, shape4(s.n, s.c, across_a ? s.w : s.h, across_a ? s.h : s.w), VALUE_REAL);
+    int b =
+        graph_input(g, shape4(s.n, s.c, across_b ? s.k : s.w, across_b ? s.w : s.k), VALUE_REAL);
+
+    return finish(g, graph_matmul(g, a, b, (struct matmul){across_a, across_b, 0.3}));
 }
 
 static struct graph *build_sum_rows(const struct op_case *o)
@@ -211,11 +443,63 @@ static const struct op_sizes image_sizes[] = {
     {.n = 5, .c = 16, .h = 8, .w = 8},
 };
 
+/* Windows that nets have, windows that overlap, leave pixels out, or reach over the edge. */
+static const struct op_sizes pool_sizes[] = {
+    {2, 3, 8, 8, .r = 2, .stride = 2},           {2, 3, 9, 7, .r = 2, .stride = 2},
+    {3, 5, 9, 7, .r = 3, .stride = 2, .pad = 1}, {1, 17, 16, 16, .r = 3, .stride = 2, .pad = 1},
+    {2, 2, 5, 6, .r = 3, .stride = 1, .pad = 1}, {2, 1, 7, 5, .r = 2, .stride = 3, .pad = 1},
+    {5, 20, 1, 1, .r = 1, .stride = 1},          {17, 3, 2, 2, .r = 2, .stride = 2},
+};
+
+static const struct op_sizes dropout_sizes[] = {
+    {.n = 2, .c = 3, .h = 5, .w = 7, .k = 3},
+    {.n = 3, .c = 20, .h = 4, .w = 4, .k = 5},
+    {.n = 18, .c = 2, .h = 1, .w = 2, .k = 1},
+    {.n = 3, .c = 37, .k = 5},
+    {.n = 30, .c = 512, .k = 2},
+    {.n = 1, .c = 1, .k = 9},
+};
+
 /* n rows, c features in, k features out. */
 static const struct op_sizes matrix_sizes[] = {
     {.n = 2, .c = 3, .k = 5},
     {.n = 1, .c = 7, .k = 1},
     {.n = 30, .c = 32, .k = 10},
+    {.n = 65, .c = 513, .k = 130},
+};
+
+/* n samples, h tokens, c features, k features out, r×r of a convolution's weights. */
+static const struct op_sizes token_sizes[] = {
+    {.n = 2, .h = 5, .c = 7, .k = 3},    {.n = 3, .h = 4, .c = 12, .k = 5, .r = 2},
+    {.n = 1, .h = 1, .c = 1, .k = 1},    {.n = 3, .h = 17, .c = 64, .k = 33},
+    {.n = 2, .h = 65, .c = 19, .k = 48},
+};
+
+static const struct op_sizes patch_sizes[] = {
+    {.n = 2, .c = 3, .h = 8, .w = 12, .r = 4, .k = 1},
+    {.n = 2, .c = 3, .h = 8, .w = 12, .r = 4},
+    {.n = 1, .c = 1, .h = 3, .w = 3, .r = 3},
+    {.n = 3, .c = 5, .h = 2, .w = 3, .r = 1, .k = 1},
+};
+
+/* n samples of h tokens: k parts of r heads of w features. */
+static const struct op_sizes head_sizes[] = {
+    {.n = 2, .h = 5, .k = 3, .r = 2, .w = 7},
+    {.n = 1, .h = 17, .k = 1, .r = 3, .w = 16},
+    {.n = 3, .h = 1, .k = 2, .r = 1, .w = 5},
+    {.n = 2, .h = 9, .k = 3, .r = 4, .w = 32},
+};
+
+/* n·c products of h×w and w×k; r: what is transposed. */
+static const struct op_sizes product_sizes[] = {
+    {.n = 2, .c = 3, .h = 5, .w = 7, .k = 4},
+    {.n = 2, .c = 3, .h = 5, .w = 7, .k = 4, .r = 1},
+    {.n = 2, .c = 3, .h = 5, .w = 7, .k = 4, .r = 2},
+    {.n = 2, .c = 3, .h = 5, .w = 7, .k = 4, .r = 3},
+    {.n = 1, .c = 1, .h = 1, .w = 1, .k = 1},
+    {.n = 3, .c = 2, .h = 17, .w = 64, .k = 17, .r = 2},
+    {.n = 3, .c = 2, .h = 17, .w = 17, .k = 64},
+    {.n = 1, .c = 9, .h = 33, .w = 20, .k = 1, .r = 1},
 };
 
 static const struct op_sizes label_sizes[] = {
@@ -246,9 +530,34 @@ static const struct family {
     {OP_ADD, build_two_images, image_sizes, ARRAY_LENGTH(image_sizes)},
     {OP_GLOBAL_AVG_POOL, build_pool, image_sizes, ARRAY_LENGTH(image_sizes)},
     {OP_GLOBAL_AVG_POOL_GRAD, build_pool_grad, image_sizes, ARRAY_LENGTH(image_sizes)},
+    {OP_BIAS, build_bias, image_sizes, ARRAY_LENGTH(image_sizes)},
+    {OP_SUM_CHANNELS, build_sum_channels, image_sizes, ARRAY_LENGTH(image_sizes)},
+    {OP_MAX_POOL, build_max_pool, pool_sizes, ARRAY_LENGTH(pool_sizes)},
+    {OP_MAX_POOL_GRAD, build_max_pool_grad, pool_sizes, ARRAY_LENGTH(pool_sizes)},
+    {OP_DROPOUT, build_dropout, dropout_sizes, ARRAY_LENGTH(dropout_sizes)},
     {OP_LINEAR, build_linear, matrix_sizes, ARRAY_LENGTH(matrix_sizes)},
     {OP_LINEAR_GRAD_X, build_linear_grad_x, matrix_sizes, ARRAY_LENGTH(matrix_sizes)},
     {OP_LINEAR_GRAD_W, build_linear_grad_w, matrix_sizes, ARRAY_LENGTH(matrix_sizes)},
+    {OP_LINEAR, build_token_linear, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_LINEAR_GRAD_X, build_token_linear_grad_x, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_LINEAR_GRAD_W, build_token_linear_grad_w, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_PATCHES, build_patches, patch_sizes, ARRAY_LENGTH(patch_sizes)},
+    {OP_PATCHES_GRAD, build_patches_grad, patch_sizes, ARRAY_LENGTH(patch_sizes)},
+    {OP_PREPEND, build_prepend, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_DROP_FIRST, build_drop_first, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_TOKEN, build_token, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_TOKEN_GRAD, build_token_grad, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_ADD_EACH, build_add_each, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_SUM_EACH, build_sum_each, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_LAYER_NORM, build_layer_norm, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_LAYER_NORM_GRAD, build_layer_norm_grad, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_GELU, build_on_tokens, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_GELU_GRAD, build_on_two_tokens, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_SOFTMAX, build_on_tokens, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_SOFTMAX_GRAD, build_on_two_tokens, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_SPLIT_HEADS, build_split_heads, head_sizes, ARRAY_LENGTH(head_sizes)},
+    {OP_MERGE_HEADS, build_merge_heads, head_sizes, ARRAY_LENGTH(head_sizes)},
+    {OP_MATMUL, build_matmul, product_sizes, ARRAY_LENGTH(product_sizes)},
     {OP_SUM_ROWS, build_sum_rows, matrix_sizes, ARRAY_LENGTH(matrix_sizes)},
     {OP_CROSS_ENTROPY, build_with_labels, label_sizes, ARRAY_LENGTH(label_sizes)},
     {OP_CROSS_ENTROPY_GRAD, build_with_labels, label_sizes, ARRAY_LENGTH(label_sizes)},

@@ -196,3 +196,43 @@ enum engine_outcome record_run_well(struct record *record, const struct engine_j
         fail_msg("%s", err.message);
     return outcome;
 }
+
+void record_begin(struct record *record, const struct engine_job *job,
+                  const struct checkpoint *source)
+{
+    struct engine_sink sink = record_sink(record);
+    enum engine_outcome outcome;
+    struct engine_run *run;
+    struct err err;
+
+    assert_int_equal(engine_run_open(&run, job, 1, &sink, &err), 0);
+    if (engine_run_begin_from(run, source, &err))
+        fail_msg("%s", err.message);
+    atomic_store(&record->request, ENGINE_STOP);
+    assert_int_equal(engine_run_train(run, &record->request, &outcome, &err), 0);
+    engine_run_close(run);
+}
+
+static double element(const struct tensor *tensor, size_t i)
+{
+    return tensor->type == TENSOR_F32 ? (double)((const float *)tensor->data)[i]
+                                      : ((const double *)tensor->data)[i];
+}
+
+void assert_begun(const struct checkpoint *own, const struct checkpoint *source, bool exact)
+{
+    assert_int_equal(own->update, 0);
+    for (int t = 0; t < own->n_tensors; t++) {
+        const struct tensor *tensor = &own->tensors[t], *from;
+        bool model = tensor->role == TENSOR_PARAMETER || tensor->role == TENSOR_BUFFER;
+
+        if (tensor->type == TENSOR_I64)
+            continue;
+        from = model ? checkpoint_find(source, tensor->role, tensor->name) : NULL;
+        for (size_t i = 0; i < tensor_elements(tensor); i++) {
+            double want = from ? element(from, i) : 0;
+
+            assert_true(element(tensor, i) == (exact ? want : (double)(float)want));
+        }
+    }
+}

@@ -53,4 +53,11 @@ int record_run(struct record *record, const struct engine_job *job, const struct
 enum engine_outcome record_run_well(struct record *record, const struct engine_job *job,
                                     const struct checkpoint *from);
 
+/* Begins with the weights of `source` and stops before the first update. */
+void record_begin(struct record *record, const struct engine_job *job,
+                  const struct checkpoint *source);
+/* That such a run has the source's parameters and statistics, of whatever precision and with
+ * whatever method it was trained, and nothing of its past. `exact`: nothing was rounded. */
+void assert_begun(const struct checkpoint *own, const struct checkpoint *source, bool exact);
+
 #endif

@@ -209,6 +209,7 @@ void trial_fill(struct trial *t, uint64_t seed)
 {
     const struct graph *graph = t->graph;
 
+    t->draws = (struct pass_draws){.seed = seed, .update = seed + 1, .term = 1};
     seed *= 1000; /* a stream of its own for each array */
     for (int i = 0; i < graph->n_inputs; i++) {
         size_t n = value_size(graph, graph->inputs[i]);
@@ -276,6 +277,7 @@ void trial_run(struct trial *t)
     struct pass pass = {.program = t->program,
                         .weights = t->device_weights,
                         .perturbation = t->perturbation,
+                        .draws = t->draws,
                         .states = t->device_states,
                         .move_statistics = t->move_statistics,
                         .statistics_momentum = 0.1,

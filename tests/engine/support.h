@@ -60,6 +60,7 @@ struct trial {
     double *weights, *state; /* flat, in the layouts; `state` is also read back */
     struct perturbation perturbation;
     bool move_statistics; /* with momentum 0.1 */
+    struct pass_draws draws;
 
     /* Results */
     double **output;  /* one a graph output */

@@ -10,9 +10,11 @@
 
 #include "base/cleanup.h"
 #include "cpu_compare.h"
+#include "job/tables.h"
 #include "model/model.h"
 
-#define TOLERANCE 2e-5
+#define TOLERANCE     2e-5
+#define NET_TOLERANCE 2e-4 /* deep nets with weights of ±1 carry their rounding far */
 
 static const struct init uniform = {INIT_UNIFORM, 1};
 
@@ -152,6 +154,85 @@ static void evaluation(void **state)
     compare("evaluation", g);
 }
 
+static int biased(struct graph *g, int x, const char *name)
+{
+    int64_t channels = x < 0 ? 1 : g->values[x].shape.dim[1];
+
+    return graph_bias(g, x, graph_param(g, shape_of(1, channels), uniform, "%s", name));
+}
+
+/* A bias that a normalisation takes out again, with what may follow; one that it does not; and one
+ * whose normalisation's mean somebody looks at. */
+static void biases(void **state)
+{
+    (void)state;
+    for (int64_t c = 8; c <= 40; c += 16)
+        for (int training = 0; training < 2; training++) {
+            struct graph *g = graph_new(training);
+            int x = images(g, 3), y = biased(g, conv(g, x, c, 3, 1, "w"), "b");
+            int z = biased(g, conv(g, x, c, 1, 1, "v"), "d");
+
+            y = graph_relu(g, graph_batch_norm(g, y, "bn"));
+            y = graph_add(g, graph_batch_norm(g, z, "bn2"), y);
+            if (training)
+                compare_with_derivatives("bias, norm", g, y);
+            else {
+                graph_output(g, y);
+                compare("bias, norm, evaluated", g);
+            }
+        }
+    for (int mean = 0; mean < 2; mean++) {
+        struct graph *g = graph_new(true);
+        int x = biased(g, conv(g, images(g, 3), 24, 3, 1, "w"), "b");
+        int y = graph_batch_norm(g, x, "bn");
+
+        if (!mean)
+            y = graph_add(g, y, graph_relu(g, x));
+        graph_output(g, y);
+        if (mean)
+            graph_output(g, g->nodes[g->values[y].node].output[1]);
+        add_derivatives(g);
+        compare(mean ? "bias, norm, its mean" : "bias, norm and another", g);
+    }
+}
+
+static void pools_and_masks(void **state)
+{
+    (void)state;
+    for (int64_t c = 8; c <= 40; c += 16) {
+        struct graph *g = graph_new(true);
+        int y = graph_relu(g, graph_batch_norm(g, conv(g, images(g, 3), c, 3, 1, "w"), "bn"));
+
+        y = graph_max_pool(g, y, c == 24 ? 3 : 2, 2, c == 24 ? 1 : 0);
+        y = graph_dropout(g, conv(g, graph_dropout(g, y, 0.4), 12, 3, 1, "v"), 0.3);
+        compare_with_derivatives("norm, relu, max_pool, dropout", g, y);
+    }
+}
+
+/* A ReLU before a max_pool that somebody else reads too: another pool, a convolution, an output. */
+static void pools_that_do_not_own_their_relu(void **state)
+{
+    const struct shape two = shape_of(4, (int64_t)20, (int64_t)20, (int64_t)2, (int64_t)2);
+
+    (void)state;
+    for (int reader = 0; reader < 4; reader++) {
+        struct graph *g = graph_new(true);
+        int x = images(g, 20);
+        int y = graph_relu(g, graph_batch_norm(g, conv(g, x, 20, 3, 1, "w"), "bn"));
+        int z = graph_max_pool(g, y, 2, 2, 0);
+
+        if (reader == 1)
+            z = graph_add(g, z, graph_max_pool(g, y, 2, 2, 0));
+        if (reader == 2)
+            z = graph_add(g, z, graph_conv(g, y, graph_param(g, two, uniform, "v"), 2, 0));
+        graph_output(g, graph_max_pool(g, z, 2, 3, 0));
+        if (reader == 3)
+            graph_output(g, y);
+        add_derivatives(g);
+        compare("a relu with readers", g);
+    }
+}
+
 static void compare_model(int64_t width, struct spec_int_list blocks,
                           const struct model_input *input)
 {
@@ -175,6 +256,35 @@ static void residual_nets(void **state)
     compare_model(24, (struct spec_int_list){2, {1, 2}}, &(struct model_input){33, 2, 6, 10, 3});
 }
 
+/* One of each other family, on images that are no multiple of anything. */
+static void other_nets(void **state)
+{
+    static const struct {
+        struct job_model model;
+        struct model_input input;
+    } nets[] = {
+        {{.kind = MODEL_RESNET50, .width = 4, .blocks = {2, {1, 2}}}, {5, 3, 9, 9, 5}},
+        {{.kind = MODEL_RESNET50, .width = 8, .blocks = {3, {1, 1, 1}}, .stem = STEM_IMAGENET},
+         {5, 3, 33, 21, 5}},
+        {{.kind = MODEL_PRERESNET, .width = 6, .depth = 20}, {6, 3, 9, 7, 5}},
+        {{.kind = MODEL_VGG16_BN, .width = 5, .dropout = 0.5}, {18, 3, 37, 32, 5}},
+        {{.kind = MODEL_WRN, .depth = 16, .widen = 1, .dropout = 0.3}, {6, 3, 9, 7, 5}},
+        {{.kind = MODEL_WRN, .depth = 10, .widen = 2}, {18, 1, 8, 8, 3}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 2 * ARRAY_LENGTH(nets); i++) {
+        const char *kind = job_model_kinds[nets[i / 2].model.kind].name;
+        struct graph *g;
+        char name[160];
+
+        assert_ok(model_graph(&g, &nets[i / 2].model, &nets[i / 2].input, i % 2, err));
+        snprintf(name, sizeof name, "net %zu, %s, training %d", i / 2, kind, (int)i % 2);
+        compare_all_ways(name, g, 3, NET_TOLERANCE, NET_TOLERANCE);
+        graph_free(g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,7 +296,11 @@ int main(void)
         cmocka_unit_test(residual_chain),
         cmocka_unit_test(shared_parameters),
         cmocka_unit_test(evaluation),
+        cmocka_unit_test(biases),
+        cmocka_unit_test(pools_and_masks),
+        cmocka_unit_test(pools_that_do_not_own_their_relu),
         cmocka_unit_test(residual_nets),
+        cmocka_unit_test(other_nets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

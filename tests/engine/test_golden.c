@@ -187,6 +187,22 @@ static void the_state_agrees_at_the_end(void **state)
     state_agrees(ours, (uint64_t)golden->n_updates);
 }
 
+/* Each model's weights, those after one update, begin a job of another method on either device. */
+static void another_run_begins_with_the_weights(void **state)
+{
+    (void)state;
+    for (int device = DEVICE_CPU; device <= DEVICE_REFERENCE; device++) {
+        struct engine_job job = golden->job;
+        struct record *own = record_new();
+
+        job.device = device;
+        job.method = (struct job_method){.kind = METHOD_SAM, .rho = 0.05};
+        record_begin(own, &job, &first->checkpoint);
+        assert_begun(&own->checkpoint, &first->checkpoint, device == DEVICE_REFERENCE);
+        record_free(own);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +212,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(telemetry_agrees),
         cmocka_unit_test(every_epoch_agrees),
         cmocka_unit_test(the_state_agrees_at_the_end),
+        cmocka_unit_test(another_run_begins_with_the_weights),
     };
 
     if (argc != 2) {

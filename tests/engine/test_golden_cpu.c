@@ -14,6 +14,8 @@
 #define FIRST_LOSS   2e-6 /* relative */
 #define LATER_LOSS   1e-2
 #define FIRST_TENSOR 5e-5 /* of the root mean square of the tensor */
+#define NOTHING      1e-12 /* a root mean square that is rounding alone: a bias before a batch norm */
+#define ROUNDING     1e-6 /* what fp32 may make of nothing */
 
 static void losses_agree(const struct golden_run *golden, const struct record *record)
 {
@@ -39,6 +41,11 @@ static void tensor_agrees(const struct golden_tensor *want, const struct tensor 
     double scale = sqrt(want->squares / (double)want->n), norm = 0;
 
     assert_int_equal(tensor_elements(have), want->n);
+    if (scale < NOTHING) {
+        for (size_t i = 0; i < want->n; i++)
+            assert_true(fabs(tensor_element(have, i)) <= ROUNDING);
+        return;
+    }
     for (int i = 0; i < want->n_places; i++) {
         double value = tensor_element(have, want->at[i]);
 
@@ -81,10 +88,18 @@ static void run_follows_pytorch(void **state)
 
 int main(void)
 {
-    static char runs[][16] = {
-        "sgd",      "sam",     "rwp",       "arwp",     "m-rwp",         "m-arwp",    "uneven",
-        "nesterov", "adam",    "adamw",     "clipped",  "warm-up",       "steps",     "passes",
-        "asam",     "samples", "m-samples", "sam-both", "sam-perturbed", "rwp-clean", "m-both"};
+    static char runs[][16] = {"sgd",       "sam",      "rwp",
+                              "arwp",      "m-rwp",    "m-arwp",
+                              "uneven",    "resnet50", "resnet101",
+                              "preresnet", "vgg16",    "resnet18-large",
+                              "wrn",       "vgg19",    "resnet50-large",
+                              "vit",       "vit-sgd",  "vit-s16",
+                              "nesterov",  "adam",     "adamw",
+                              "clipped",   "warm-up",  "steps",
+                              "passes",    "asam",     "samples",
+                              "m-samples", "sam-both", "sam-perturbed",
+                              "rwp-clean", "m-both",   "vit-samples",
+                              "wrn-both"};
     struct CMUnitTest tests[ARRAY_LENGTH(runs)];
 
     for (size_t i = 0; i < ARRAY_LENGTH(runs); i++)

@@ -175,6 +175,48 @@ static void other_mistakes(void **state)
 }
 
 /* Later calls neither act nor hide the first mistake. */
+static void transformer_mistakes(void **state)
+{
+    struct graph *g;
+    int x, part, dy, dx;
+
+    (void)state;
+    g = graph_new(true);
+    graph_patches(g, real_input(g, SHAPE(2, 3, 8, 6)), 4, true);
+    assert_mistake(g, "patches: patches of 4x4 on a 8x6 image");
+    g = graph_new(true);
+    graph_prepend(g, real_input(g, SHAPE(2, 3, 8)), param(g, SHAPE(1, 1, 7), "t"));
+    assert_mistake(g, "prepend: token is [1,1,7] and should be [1,1,8]");
+    g = graph_new(true);
+    graph_token(g, real_input(g, SHAPE(2, 3, 8)), 3);
+    assert_mistake(g, "token: there is no token 3 of 3");
+    g = graph_new(true);
+    graph_add_each(g, real_input(g, SHAPE(2, 3, 8)), param(g, SHAPE(3, 8), "b"));
+    assert_mistake(g, "add_each: b is [3,8] and should be [1,3,8]");
+    g = graph_new(true);
+    graph_split_heads(g, real_input(g, SHAPE(2, 3, 24)), 3, 5);
+    assert_mistake(g, "split_heads: 24 features into 3 parts of 5 heads");
+    g = graph_new(true);
+    graph_matmul(g, real_input(g, SHAPE(2, 3, 8)), real_input(g, SHAPE(2, 7, 4)),
+                 (struct matmul){.scale = 1});
+    assert_mistake(g, "matmul: a has 8 columns, b 7 rows");
+    g = graph_new(true);
+    graph_matmul(g, real_input(g, SHAPE(2, 3, 8)), real_input(g, SHAPE(8, 4)),
+                 (struct matmul){.scale = 1});
+    assert_mistake(g, "matmul: a has 3 dimensions, b 2");
+    g = graph_new(true);
+    graph_linear(g, real_input(g, SHAPE(2, 3, 48)), param(g, SHAPE(5, 3, 4, 3), "w"), -1);
+    assert_mistake(g, "linear: x has 48 features, w wants 36");
+    g = graph_new(true);
+    x = real_input(g, SHAPE(2, 3, 24));
+    part = graph_split_heads(g, x, 3, 2);
+    dy = graph_input(g, g->values[part].shape, VALUE_REAL);
+    graph_gradient_from(g, part, dy, &x, 1, &dx);
+    assert_refused(graph_check(g, err), ERR_UNSUPPORTED,
+                   "no derivative of split_heads is known where only some of its parts");
+    graph_free(g);
+}
+
 static void the_first_mistake_is_kept(void **state)
 {
     struct graph *g = graph_new(true);
@@ -341,6 +383,7 @@ int main(void)
         cmocka_unit_test(convolution_mistakes),
         cmocka_unit_test(batch_norm_mistakes),
         cmocka_unit_test(other_mistakes),
+        cmocka_unit_test(transformer_mistakes),
         cmocka_unit_test(the_first_mistake_is_kept),
         cmocka_unit_test(reverse_mode_appends_what_is_needed),
         cmocka_unit_test(derivatives_of_inputs_on_request),

@@ -1,4 +1,4 @@
-/* The tables of a job: consistent with themselves and with engine/job.h; what the check refuses. */
+/* What the check of a job refuses; the facts of a job; devices. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,192 +14,6 @@
 #include "data_folder.h"
 #include "engine/job.h"
 #include "idx_folder.h"
-
-/* --- the tables ------------------------------------------------------------------------------- */
-
-static size_t member_bytes(const struct spec_field *field)
-{
-    static const size_t bytes[] = {
-        [SPEC_INT] = sizeof(int64_t),
-        [SPEC_REAL] = sizeof(double),
-        [SPEC_BOOL] = sizeof(bool),
-        [SPEC_CHOICE] = sizeof(int),
-        [SPEC_INT_LIST] = sizeof(struct spec_int_list),
-    };
-
-    return field->type == SPEC_STRING ? field->max_length + 1 : bytes[field->type];
-}
-
-static bool in_range(const struct spec_field *field, double value)
-{
-    return (field->above_min ? value > field->min : value >= field->min) &&
-           (field->below_max ? value < field->max : value <= field->max);
-}
-
-static void check_default(const struct spec_field *field)
-{
-    int n = 0;
-
-    switch (field->type) {
-    case SPEC_INT:
-    case SPEC_REAL:
-        assert_true(field->min < field->max);
-        assert_true(in_range(field, field->number));
-        break;
-    case SPEC_CHOICE:
-        while (field->choices[n])
-            n++;
-        assert_in_range(field->number, 0, n - 1);
-        break;
-    case SPEC_INT_LIST:
-        assert_in_range(field->list.n, 1, field->max_length);
-        assert_true(field->max_length <= SPEC_LIST_MAX);
-        for (int i = 0; i < field->list.n; i++)
-            assert_true(in_range(field, (double)field->list.item[i]));
-        break;
-    default:
-        break;
-    }
-}
-
-static void check_object(const struct spec_object *object, size_t size, size_t first);
-
-static size_t variant_bytes(const char *name)
-{
-    static const struct {
-        const char *name;
-        size_t bytes;
-    } sizes[] = {{"model", sizeof(struct job_model)},
-                 {"dataset", sizeof(struct job_dataset)},
-                 {"augment", sizeof(struct job_augment)},
-                 {"method", sizeof(struct job_method)},
-                 {"optimizer", sizeof(struct job_optimizer)},
-                 {"schedule", sizeof(struct job_schedule)},
-                 {"batch_norm", sizeof(struct job_batch_norm)},
-                 {"checkpoint", sizeof(struct job_checkpoint)},
-                 {"evaluate", sizeof(struct job_evaluate)},
-                 {"telemetry", sizeof(struct job_telemetry)},
-                 {"init_from", sizeof(struct job_init_from)}};
-
-    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
-        if (!strcmp(sizes[i].name, name))
-            return sizes[i].bytes;
-    fail_msg("no struct for %s", name);
-    return 0;
-}
-
-static void check_field(const struct spec_field *field, size_t size, size_t first)
-{
-    assert_non_null(field->doc);
-    assert_true(field->doc[strlen(field->doc) - 1] == '.');
-    assert_true(field->offset >= first);
-    if (field->type == SPEC_OBJECT) {
-        check_object(field->object, variant_bytes(field->name), 0);
-    } else if (field->type == SPEC_VARIANT) {
-        assert_true(field->n_kinds > 0);
-        assert_in_range(field->default_kind, 0, field->n_kinds - 1);
-        assert_true(field->offset + variant_bytes(field->name) <= size);
-        for (int k = 0; k < field->n_kinds; k++) {
-            assert_non_null(field->kinds[k].name);
-            check_object(&field->kinds[k], variant_bytes(field->name), sizeof(int));
-        }
-    } else {
-        assert_true(field->offset + member_bytes(field) <= size);
-        check_default(field);
-    }
-}
-
-static void check_object(const struct spec_object *object, size_t size, size_t first)
-{
-    assert_non_null(object->doc);
-    for (int i = 0; i < object->n_fields; i++) {
-        check_field(&object->fields[i], size, first);
-        for (int j = 0; j < i; j++)
-            assert_string_not_equal(object->fields[i].name, object->fields[j].name);
-    }
-}
-
-static void tables_are_consistent(void **state)
-{
-    (void)state;
-    check_object(engine_job_spec(), sizeof(struct engine_job), 0);
-}
-
-static const struct spec_field *field_of(const struct spec_object *object, const char *name)
-{
-    for (int i = 0; i < object->n_fields; i++)
-        if (!strcmp(object->fields[i].name, name))
-            return &object->fields[i];
-    fail_msg("no field %s", name);
-    return NULL;
-}
-
-static void kinds_are_at_their_enums_places(void **state)
-{
-    const struct spec_object *job = engine_job_spec();
-    const struct spec_field *model = field_of(job, "model");
-    const struct spec_field *method = field_of(job, "method");
-    const struct spec_field *schedule = field_of(job, "schedule");
-    const struct spec_field *dataset = field_of(job, "dataset");
-    const struct spec_object *augment;
-
-    (void)state;
-    assert_string_equal(model->kinds[MODEL_RESNET].name, "resnet");
-    assert_string_equal(model->kinds[MODEL_RESNET18].name, "resnet18");
-    assert_string_equal(model->kinds[MODEL_RESNET34].name, "resnet34");
-    assert_string_equal(dataset->kinds[DATASET_DIGITS].name, "digits");
-    assert_string_equal(dataset->kinds[DATASET_IDX].name, "idx");
-    assert_string_equal(dataset->kinds[DATASET_CIFAR10].name, "cifar10");
-    assert_string_equal(dataset->kinds[DATASET_CIFAR100].name, "cifar100");
-    assert_string_equal(dataset->kinds[DATASET_IMAGE_FOLDER].name, "image_folder");
-    augment = field_of(&dataset->kinds[DATASET_IMAGE_FOLDER], "augment")->object;
-    assert_string_equal(field_of(augment, "crop")->choices[CROP_RANDOM], "random");
-    assert_string_equal(field_of(augment, "crop")->choices[CROP_RANDOM_RESIZED], "random_resized");
-    assert_string_equal(method->kinds[METHOD_SGD].name, "sgd");
-    assert_string_equal(method->kinds[METHOD_SAM].name, "sam");
-    assert_string_equal(method->kinds[METHOD_RWP].name, "rwp");
-    assert_string_equal(method->kinds[METHOD_ARWP].name, "arwp");
-    assert_string_equal(method->kinds[METHOD_M_RWP].name, "m-rwp");
-    assert_string_equal(method->kinds[METHOD_M_ARWP].name, "m-arwp");
-    assert_string_equal(method->kinds[METHOD_ASAM].name, "asam");
-    assert_string_equal(schedule->kinds[SCHEDULE_COSINE].name, "cosine");
-    assert_string_equal(schedule->kinds[SCHEDULE_STEP].name, "step");
-    assert_string_equal(schedule->kinds[SCHEDULE_CONSTANT].name, "constant");
-    assert_string_equal(field_of(job, "optimizer")->kinds[OPTIMIZER_SGD].name, "sgd");
-    assert_string_equal(field_of(job, "optimizer")->kinds[OPTIMIZER_ADAM].name, "adam");
-    assert_string_equal(field_of(job, "optimizer")->kinds[OPTIMIZER_ADAMW].name, "adamw");
-    assert_string_equal(field_of(job, "device")->choices[DEVICE_REFERENCE], "reference");
-    assert_string_equal(field_of(job, "precision")->choices[PRECISION_FP64], "fp64");
-}
-
-static void defaults_are_the_scripts(void **state)
-{
-    struct engine_job job;
-
-    (void)state;
-    engine_job_defaults(&job, MODEL_RESNET34, DATASET_DIGITS, METHOD_M_ARWP);
-    assert_close(job.method.sigma, 0.015, 0);
-    assert_close(job.method.lambda, 0.5, 0);
-    assert_close(job.method.ramp, 0, 0);
-    assert_close(job.method.eta, 0.1, 0);
-    assert_close(job.method.beta, 0.99, 0);
-    assert_close(job.optimizer.lr, 0.1, 0);
-    assert_close(job.optimizer.momentum, 0.9, 0);
-    assert_close(job.optimizer.weight_decay, 0.001, 0);
-    assert_int_equal(job.schedule.kind, SCHEDULE_COSINE);
-    assert_int_equal(job.model.blocks.n, 4);
-    assert_int_equal(job.model.blocks.item[2], 6);
-    assert_int_equal(job.batch_size, 128);
-    assert_int_equal(job.checkpoint.every_seconds, 300);
-    engine_job_defaults(&job, MODEL_RESNET18, DATASET_DIGITS, METHOD_RWP);
-    assert_close(job.method.sigma, 0.001, 0);
-    assert_close(job.method.ramp, 10, 0);
-    assert_close(job.method.eta, 0, 0);
-    assert_close(job.method.lambda, 0, 0);
-    assert_int_equal(job.model.blocks.item[2], 2);
-    engine_job_defaults(&job, MODEL_RESNET18, DATASET_DIGITS, METHOD_SAM);
-    assert_close(job.method.rho, 0.05, 0);
-}
 
 /* --- the check -------------------------------------------------------------------------------- */
 
@@ -276,6 +90,23 @@ static void models_too_deep_for_the_images_are_refused(void **state)
     assert_problem(&job, "/model/blocks", "8×8");
     job.model.blocks.n = 0;
     assert_problem(&job, "/model/blocks", "at least one");
+}
+
+static void models_tell_what_they_need(void **state)
+{
+    struct engine_job job;
+
+    (void)state;
+    engine_job_defaults(&job, MODEL_VGG16_BN, DATASET_DIGITS, METHOD_SGD);
+    assert_problem(&job, "/model/kind", "32×32");
+    engine_job_defaults(&job, MODEL_WRN, DATASET_DIGITS, METHOD_SGD);
+    job.model.widen = 2;
+    assert_sound(&job);
+    job.model.depth = 17;
+    assert_problem(&job, "/model/depth", "6·n + 4");
+    engine_job_defaults(&job, MODEL_PRERESNET164, DATASET_DIGITS, METHOD_SGD);
+    job.model.width = 4;
+    assert_sound(&job);
 }
 
 /* resnet18 makes 1×1 of 8×8: a last batch of one sample is a single value for batch norm. */
@@ -544,12 +375,10 @@ static void devices_of_this_machine(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tables_are_consistent),
-        cmocka_unit_test(kinds_are_at_their_enums_places),
-        cmocka_unit_test(defaults_are_the_scripts),
         cmocka_unit_test(defaults_are_sound),
         cmocka_unit_test(a_mix_of_one_only_is_sound),
         cmocka_unit_test(models_too_deep_for_the_images_are_refused),
+        cmocka_unit_test(models_tell_what_they_need),
         cmocka_unit_test(a_single_value_cannot_be_normalised),
         cmocka_unit_test(a_run_has_one_length),
         cmocka_unit_test(a_warm_up_leaves_something),

@@ -1,4 +1,5 @@
-/* The ResNets' parameters: numbers and names as torchvision's modules have them. */
+/* The models' parameters: numbers, and the ResNet's names, as the PyTorch modules have them (the
+ * other names are in test_golden_models.c); starts; which images they fit. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,9 +27,19 @@ static struct graph *build(const struct job_model *model, const struct model_inp
 static const struct model_input cifar = {
     .batch = 4, .channels = 3, .height = 32, .width = 32, .classes = 10};
 
-static const struct job_model resnet18 = {MODEL_RESNET18, 64, {4, {2, 2, 2, 2}}};
-static const struct job_model resnet34 = {MODEL_RESNET34, 64, {4, {3, 4, 6, 3}}};
-static const struct job_model demonstration = {MODEL_RESNET, 8, {3, {1, 1, 1}}};
+static const struct job_model resnet18 = {
+    .kind = MODEL_RESNET18, .width = 64, .blocks = {4, {2, 2, 2, 2}}};
+static const struct job_model demonstration = {
+    .kind = MODEL_RESNET, .width = 8, .blocks = {3, {1, 1, 1}}};
+
+/* A kind with its defaults. */
+static struct job_model standard(int kind)
+{
+    struct engine_job job;
+
+    engine_job_defaults(&job, kind, DATASET_DIGITS, METHOD_SGD);
+    return job.model;
+}
 
 static void assert_parameters(const struct job_model *model, const struct model_input *input,
                               int64_t parameters, int tensors)
@@ -36,22 +47,75 @@ static void assert_parameters(const struct job_model *model, const struct model_
     struct graph *graph = build(model, input, false);
 
     assert_int_equal(model_parameters(graph), parameters);
-    assert_int_equal(graph->n_params, tensors);
+    if (tensors)
+        assert_int_equal(graph->n_params, tensors);
     graph_free(graph);
 }
 
 static void numbers_of_parameters(void **state)
 {
+    static const struct {
+        int kind;
+        int64_t ten, hundred;
+        int tensors;
+    } known[] = {
+        {MODEL_RESNET18, 11173962, 11220132, 62},  {MODEL_RESNET34, 21282122, 21328292, 110},
+        {MODEL_RESNET50, 23520842, 23705252, 161}, {MODEL_RESNET101, 42512970, 42697380, 314},
+        {MODEL_VGG16_BN, 15253578, 15299748, 58},  {MODEL_VGG19_BN, 20565834, 20612004, 70},
+        {MODEL_WRN16_8, 10961370, 11007540, 0},    {MODEL_WRN28_10, 36479194, 36536884, 0},
+        {MODEL_WRN22_8, 17158106, 17204276, 0},    {MODEL_WRN34_10, 46160474, 46218164, 0},
+        {MODEL_PRERESNET164, 1703258, 1726388, 0}, {MODEL_VIT, 9523722, 9569892, 74},
+    };
     struct model_input cifar100 = cifar;
     struct model_input digits = {
         .batch = 30, .channels = 1, .height = 8, .width = 8, .classes = 10};
 
     (void)state;
     cifar100.classes = 100;
-    assert_parameters(&resnet18, &cifar, 11173962, 62);
-    assert_parameters(&resnet18, &cifar100, 11220132, 62);
-    assert_parameters(&resnet34, &cifar, 21282122, 110);
+    for (size_t i = 0; i < ARRAY_LENGTH(known); i++) {
+        struct job_model model = standard(known[i].kind);
+
+        assert_parameters(&model, &cifar, known[i].ten, known[i].tensors);
+        assert_parameters(&model, &cifar100, known[i].hundred, known[i].tensors);
+    }
     assert_parameters(&demonstration, &digits, 19810, 29);
+}
+
+/* torchvision's and timm's, for 1,000 classes. */
+static void numbers_of_parameters_for_large_images(void **state)
+{
+    static const struct {
+        int kind;
+        int64_t parameters;
+        int tensors;
+    } known[] = {{MODEL_RESNET18, 11689512, 62},  {MODEL_RESNET34, 21797672, 110},
+                 {MODEL_RESNET50, 25557032, 161}, {MODEL_RESNET101, 44549160, 314},
+                 {MODEL_VIT_S32, 22878952, 152},  {MODEL_VIT_S16, 22050664, 152},
+                 {MODEL_VIT_B16, 86567656, 152}};
+    const struct model_input imagenet = {
+        .batch = 1, .channels = 3, .height = 224, .width = 224, .classes = 1000};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(known); i++) {
+        struct job_model model = standard(known[i].kind);
+
+        assert_parameters(&model, &imagenet, known[i].parameters, known[i].tensors);
+    }
+}
+
+/* `wrn` and `preresnet` of the depths that have names. */
+static void general_kinds_make_the_named_ones(void **state)
+{
+    struct job_model wrn = standard(MODEL_WRN), preresnet = standard(MODEL_PRERESNET);
+
+    (void)state;
+    wrn.depth = 16;
+    wrn.widen = 8;
+    assert_parameters(&wrn, &cifar, 10961370, 0);
+    wrn.depth = 34;
+    wrn.widen = 10;
+    assert_parameters(&wrn, &cifar, 46160474, 0);
+    assert_parameters(&preresnet, &cifar, 1703258, 0);
 }
 
 /* [n for n, _ in torchvision.models.resnet18().named_parameters()], its middle spelt by rule */
@@ -129,40 +193,190 @@ static void training_has_a_gradient_for_every_parameter(void **state)
     graph_free(graph);
 }
 
-static void stages_halve_the_resolution(void **state)
+static void starts_are_the_originals(void **state)
 {
-    int64_t height = 9, width = 5;
+    const struct model_input imagenet = {
+        .batch = 1, .channels = 3, .height = 224, .width = 224, .classes = 1000};
+    struct job_model model = standard(MODEL_RESNET50);
+    struct graph *graph = build(&model, &imagenet, false);
 
     (void)state;
-    assert_true(model_resolution(&resnet18, &height, &width));
-    assert_int_equal(height, 2); /* 9 → 5 → 3 → 2 */
-    assert_int_equal(width, 1);  /* 5 → 3 → 2 → 1 */
-    height = width = 4;
-    assert_false(model_resolution(&resnet18, &height, &width)); /* 4 → 2 → 1 → none */
+    assert_int_equal(param(graph, "conv1.weight")->init.kind, INIT_NORMAL);
+    assert_close(param(graph, "conv1.weight")->init.deviation, sqrt(2.0 / (49 * 64)), 1e-15);
+    assert_close(param(graph, "fc.bias")->init.bound, 1 / sqrt(2048.0), 1e-15);
+    graph_free(graph);
+    model = standard(MODEL_VGG16_BN);
+    graph = build(&model, &cifar, false);
+    assert_close(param(graph, "features.3.weight")->init.deviation, sqrt(2.0 / (9 * 64)), 1e-15);
+    assert_int_equal(param(graph, "features.3.bias")->init.kind, INIT_ZERO);
+    assert_close(param(graph, "classifier.6.weight")->init.bound, 1 / sqrt(512.0), 1e-15);
+    graph_free(graph);
+    model = standard(MODEL_WRN16_8);
+    graph = build(&model, &cifar, false);
+    assert_close(param(graph, "f.0_convolution.weight")->init.deviation, sqrt(2.0 / 27), 1e-15);
+    assert_int_equal(param(graph, "f.8_classification.weight")->init.kind, INIT_ZERO);
+    assert_int_equal(param(graph, "f.8_classification.bias")->init.kind, INIT_ZERO);
+    graph_free(graph);
 }
 
-/* Odd sizes: what `model_resolution` says is what the graph has. */
-static void the_graph_has_the_resolution_that_was_told(void **state)
+static int dropouts(const struct job_model *model, bool training)
 {
-    struct model_input odd = {.batch = 2, .channels = 1, .height = 11, .width = 7, .classes = 3};
-    struct graph *graph = build(&resnet18, &odd, true);
-    int64_t height = 11, width = 7;
+    struct graph *graph = build(model, &cifar, training);
+    int n = graph->n_dropouts;
+
+    graph_free(graph);
+    return n;
+}
+
+static void dropout_is_for_training(void **state)
+{
+    struct job_model vgg = standard(MODEL_VGG16_BN), wrn = standard(MODEL_WRN16_8);
 
     (void)state;
-    assert_true(model_resolution(&resnet18, &height, &width));
-    assert_int_equal(graph->moments[graph->n_moments - 1].count, 2 * height * width);
+    assert_int_equal(dropouts(&vgg, true), 2);
+    assert_int_equal(dropouts(&vgg, false), 0);
+    assert_int_equal(dropouts(&wrn, true), 0);
+    wrn.dropout = 0.3;
+    assert_int_equal(dropouts(&wrn, true), 6);
+    assert_int_equal(dropouts(&wrn, false), 0);
+}
+
+/* NULL: the model fits. */
+static void assert_fit(const struct job_model *model, int64_t height, int64_t width,
+                       const char *pointer)
+{
+    struct model_input input = {
+        .batch = 2, .channels = 1, .height = height, .width = width, .classes = 10};
+    struct model_problem problem = {0};
+    struct graph *graph;
+
+    assert_int_equal(model_fits(model, &input, &problem), pointer == NULL);
+    if (pointer) {
+        assert_string_equal(problem.pointer, pointer);
+        assert_true(strlen(problem.message) > 10);
+        return;
+    }
+    graph = build(model, &input, true); /* what is said to fit can be built */
     graph_free(graph);
+}
+
+static void images_may_be_too_small(void **state)
+{
+    struct job_model resnet = standard(MODEL_RESNET18), vgg = standard(MODEL_VGG19_BN);
+    struct job_model wrn = standard(MODEL_WRN16_8), preresnet = standard(MODEL_PRERESNET164);
+
+    (void)state;
+    assert_fit(&resnet, 5, 9, NULL);
+    assert_fit(&resnet, 4, 4, "/model/blocks"); /* 4 → 2 → 1 → none */
+    resnet.stem = STEM_IMAGENET;
+    assert_fit(&resnet, 2, 2, "/model/stem");
+    assert_fit(&resnet, 16, 16, "/model/blocks");
+    assert_fit(&resnet, 17, 16, NULL);
+    assert_fit(&vgg, 31, 40, "/model/kind");
+    assert_fit(&vgg, 32, 63, NULL);
+    assert_fit(&vgg, 70, 64, NULL);
+    assert_fit(&wrn, 2, 2, "/model/kind");
+    assert_fit(&wrn, 3, 1, NULL);
+    assert_fit(&preresnet, 1, 2, "/model/kind");
+    assert_fit(&preresnet, 3, 3, NULL);
+}
+
+static void depths_come_in_steps(void **state)
+{
+    struct job_model wrn = standard(MODEL_WRN), preresnet = standard(MODEL_PRERESNET);
+
+    (void)state;
+    for (wrn.depth = 10; wrn.depth < 30; wrn.depth++)
+        assert_fit(&wrn, 8, 8, (wrn.depth - 4) % 6 ? "/model/depth" : NULL);
+    for (preresnet.depth = 10; preresnet.depth < 40; preresnet.depth++)
+        assert_fit(&preresnet, 8, 8, (preresnet.depth - 2) % 9 ? "/model/depth" : NULL);
+}
+
+static void patches_and_heads_come_out_even(void **state)
+{
+    struct job_model vit = standard(MODEL_VIT), large = standard(MODEL_VIT_S16);
+
+    (void)state;
+    assert_fit(&vit, 32, 32, NULL);
+    assert_fit(&vit, 4, 8, NULL);
+    assert_fit(&vit, 28, 30, "/model/patch");
+    assert_fit(&vit, 2, 4, "/model/patch");
+    vit.heads = 7;
+    assert_fit(&vit, 32, 32, "/model/heads");
+    large.width = 24;
+    large.heads = 6;
+    assert_fit(&large, 48, 32, NULL);
+    assert_fit(&large, 8, 8, "/model/patch");
+}
+
+/* Positions and class token N(0, 1); timm's 0.02 and 1e-6. */
+static void transformers_start_as_the_originals(void **state)
+{
+    struct job_model vit = standard(MODEL_VIT), timm = standard(MODEL_VIT_S16);
+    struct model_input input = cifar;
+    struct graph *graph = build(&vit, &input, false);
+
+    (void)state;
+    assert_close(param(graph, "pos_embedding")->init.deviation, 1, 0);
+    assert_close(param(graph, "cls_token")->init.deviation, 1, 0);
+    assert_close(param(graph, "to_patch_embedding.1.bias")->init.bound, 1 / sqrt(48.0), 1e-15);
+    assert_close(param(graph, "transformer.layers.5.0.fn.to_qkv.weight")->init.bound,
+                 1 / sqrt(512.0), 1e-15);
+    assert_int_equal(param(graph, "transformer.layers.0.0.norm.weight")->init.kind, INIT_ONE);
+    graph_free(graph);
+    graph = build(&timm, &input, false);
+    assert_close(param(graph, "pos_embed")->init.deviation, 0.02, 0);
+    assert_close(param(graph, "cls_token")->init.deviation, 1e-6, 0);
+    assert_close(param(graph, "patch_embed.proj.weight")->init.bound, 1 / sqrt(768.0), 1e-15);
+    assert_close(param(graph, "blocks.11.mlp.fc2.weight")->init.deviation, 0.02, 0);
+    assert_int_equal(param(graph, "blocks.11.mlp.fc2.bias")->init.kind, INIT_ZERO);
+    graph_free(graph);
+}
+
+/* 64 pixels are the border; a user may say otherwise. */
+static void large_images_get_the_large_stem(void **state)
+{
+    static const struct {
+        int stem;
+        int64_t height, width, size;
+    } cases[] = {{STEM_AUTO, 63, 200, 3},
+                 {STEM_AUTO, 64, 64, 7},
+                 {STEM_CIFAR, 64, 64, 3},
+                 {STEM_IMAGENET, 33, 33, 7}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        struct model_input input = {.batch = 2,
+                                    .channels = 3,
+                                    .height = cases[i].height,
+                                    .width = cases[i].width,
+                                    .classes = 10};
+        struct job_model model = standard(MODEL_RESNET18);
+        struct graph *graph;
+
+        model.stem = cases[i].stem;
+        graph = build(&model, &input, true);
+        assert_int_equal(param(graph, "conv1.weight")->shape.dim[3], cases[i].size);
+        graph_free(graph);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_of_parameters),
+        cmocka_unit_test(numbers_of_parameters_for_large_images),
+        cmocka_unit_test(general_kinds_make_the_named_ones),
         cmocka_unit_test(names_and_order_are_torchvisions),
         cmocka_unit_test(starts_are_pytorchs_defaults),
         cmocka_unit_test(training_has_a_gradient_for_every_parameter),
-        cmocka_unit_test(stages_halve_the_resolution),
-        cmocka_unit_test(the_graph_has_the_resolution_that_was_told),
+        cmocka_unit_test(starts_are_the_originals),
+        cmocka_unit_test(dropout_is_for_training),
+        cmocka_unit_test(images_may_be_too_small),
+        cmocka_unit_test(depths_come_in_steps),
+        cmocka_unit_test(patches_and_heads_come_out_even),
+        cmocka_unit_test(transformers_start_as_the_originals),
+        cmocka_unit_test(large_images_get_the_large_stem),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

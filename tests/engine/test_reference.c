@@ -112,14 +112,15 @@ static void want_pool(const struct trial *t, const struct op_sizes *z, double *w
         want[i / (z->h * z->w)] += t->input[0][i] / (z->h * z->w);
 }
 
+/* Of rows, or of h tokens a sample and without a bias. */
 static void want_linear(const struct trial *t, const struct op_sizes *z, double *want)
 {
-    const double *b = t->weights + t->params->tensor[1].offset;
+    const double *b = t->params->n > 1 ? t->weights + t->params->tensor[1].offset : NULL;
 
-    for (int i = 0; i < z->n * z->k * z->c; i++) {
+    for (int i = 0; i < z->n * (z->h ? z->h : 1) * z->k * z->c; i++) {
         int n = i / z->c / z->k, k = i / z->c % z->k, c = i % z->c;
         want[n * z->k + k] += t->input[0][n * z->c + c] * t->weights[k * z->c + c];
-        want[n * z->k + k] += c == 0 ? b[k] : 0;
+        want[n * z->k + k] += c == 0 && b ? b[k] : 0;
     }
 }
 

@@ -123,8 +123,12 @@ static void check_case(const struct op_case *op_case, uint64_t seed)
 static void every_operation(void **state)
 {
     static const bool differentiable[OP_COUNT] = {
-        [OP_CONV] = true, [OP_BATCH_NORM] = true,      [OP_RELU] = true,
-        [OP_ADD] = true,  [OP_GLOBAL_AVG_POOL] = true, [OP_LINEAR] = true,
+        [OP_CONV] = true,     [OP_BATCH_NORM] = true,      [OP_RELU] = true,
+        [OP_ADD] = true,      [OP_GLOBAL_AVG_POOL] = true, [OP_LINEAR] = true,
+        [OP_BIAS] = true,     [OP_MAX_POOL] = true,        [OP_DROPOUT] = true,
+        [OP_PATCHES] = true,  [OP_PREPEND] = true,         [OP_TOKEN] = true,
+        [OP_ADD_EACH] = true, [OP_LAYER_NORM] = true,      [OP_GELU] = true,
+        [OP_SOFTMAX] = true,  [OP_MERGE_HEADS] = true,     [OP_MATMUL] = true,
     };
     struct op_case op_case;
 
@@ -183,6 +187,27 @@ static void values_used_several_times(void **state)
     graph_free(g);
 }
 
+/* split_heads has derivatives only where all parts are used: softmax(q·kᵀ)·v, merged again. */
+static void attention(void **state)
+{
+    struct graph *g = graph_new(true);
+    int x = graph_input(g, shape_of(3, (int64_t)2, (int64_t)3, (int64_t)24), VALUE_REAL), first;
+    int q = graph_split_heads(g, x, 3, 2), score;
+    struct trial *t;
+
+    (void)state;
+    score = graph_softmax(g, graph_matmul(g, q, q + 1, (struct matmul){false, true, 0.5}));
+    graph_output(
+        g, graph_merge_heads(g, graph_matmul(g, score, q + 2, (struct matmul){false, false, 1})));
+    first = add_derivatives(g);
+    t = trial_open(g, &backend_reference, NULL);
+    trial_fill(t, 9);
+    trial_run(t);
+    check_array(t, dy_times_y, "attention", t->input[0], t->output[first], 2 * 3 * 24);
+    trial_close(t);
+    graph_free(g);
+}
+
 static int conv_bn(struct graph *g, int x, int64_t out, int kernel, int stride, const char *name)
 {
     const struct init init = {INIT_UNIFORM, 1};
@@ -235,6 +260,7 @@ int main(void)
         cmocka_unit_test(every_operation),
         cmocka_unit_test(cross_entropy),
         cmocka_unit_test(values_used_several_times),
+        cmocka_unit_test(attention),
         cmocka_unit_test(whole_net),
     };
 

@@ -72,13 +72,14 @@ static int run_in_pieces(const struct engine_job *job, const struct record *whol
     return pieces;
 }
 
-static void compare_pieces(const struct engine_job *job, unsigned seeds)
+static void assert_pieces_make_the_whole(const struct engine_job *job, unsigned first_seed,
+                                         unsigned seeds)
 {
     struct record *whole = record_new(), *piece = record_new();
 
     record_run_well(whole, job, NULL);
-    for (unsigned seed = 0; seed < seeds; seed++) {
-        assert_true(run_in_pieces(job, whole, piece, seed + 10 * (unsigned)job->method.kind) >= 3);
+    for (unsigned seed = first_seed; seed < first_seed + seeds; seed++) {
+        assert_true(run_in_pieces(job, whole, piece, seed) >= 3);
         assert_true(piece->final);
         assert_checkpoints_equal(&whole->checkpoint, &piece->checkpoint);
     }
@@ -93,7 +94,7 @@ static void a_run_in_pieces_ends_with_the_same_bits(void **state)
         for (int method = METHOD_SGD; method < METHOD_KINDS; method++) {
             struct engine_job job = tiny_job(method, devices[d]);
 
-            compare_pieces(&job, 3);
+            assert_pieces_make_the_whole(&job, 10 * (unsigned)method, 3);
         }
 }
 
@@ -107,7 +108,7 @@ static void a_run_that_ends_within_an_epoch_resumes(void **state)
     job.epochs = 0;
     job.updates = 2 * TINY_PER_EPOCH + 3;
     job.schedule.warmup_updates = 5;
-    compare_pieces(&job, 2);
+    assert_pieces_make_the_whole(&job, 10 * METHOD_M_ARWP, 2);
     record_run_well(whole, &job, NULL);
     assert_int_equal(whole->n_epochs, 3);
     assert_int_equal(whole->epoch[2].update, job.updates);
@@ -145,7 +146,7 @@ static void parts_and_statistics_resume(void **state)
                 job.method.samples = 3;
                 job.method.statistics = which;
                 job.label_smoothing = 0.1;
-                compare_pieces(&job, 1);
+                assert_pieces_make_the_whole(&job, 10 * (unsigned)method, 1);
             }
 }
 
@@ -165,8 +166,24 @@ static void every_optimizer_resumes(void **state)
                                                    .eps = 1e-8,
                                                    .weight_decay = 0.01,
                                                    .clip_norm = 0.5};
-            compare_pieces(&job, 1);
+            assert_pieces_make_the_whole(&job, 10 * METHOD_M_ARWP, 1);
         }
+}
+
+/* Masks are drawn by the update's number, so nothing of them is kept. */
+static void so_does_one_with_dropout(void **state)
+{
+    (void)state;
+    for (size_t d = 0; d < ARRAY_LENGTH(devices); d++) {
+        struct engine_job job = tiny_job(METHOD_M_ARWP, devices[d]);
+
+        job.model = (struct job_model){.kind = MODEL_WRN, .depth = 10, .widen = 1, .dropout = 0.3};
+        assert_pieces_make_the_whole(&job, 70, 3);
+        job.method.samples = 2;
+        job.method.statistics = STATISTICS_BOTH;
+        job.telemetry.every_updates = 2;
+        assert_pieces_make_the_whole(&job, 80, 1);
+    }
 }
 
 /* Stopped after the last update of an epoch: the epoch is evaluated and told when it goes on. */
@@ -367,49 +384,6 @@ static void foreign_checkpoints_are_refused(void **state)
 
 /* --- weights to begin with -------------------------------------------------------------------- */
 
-static double element(const struct tensor *tensor, size_t i)
-{
-    return tensor->type == TENSOR_F32 ? (double)((const float *)tensor->data)[i]
-                                      : ((const double *)tensor->data)[i];
-}
-
-/* Of whatever precision, and with whatever method the source was trained: a run stopped before its
- * first update has the source's parameters and statistics, and nothing of its past. */
-static void check_begun(const struct checkpoint *own, const struct checkpoint *source, bool exact)
-{
-    assert_int_equal(own->update, 0);
-    for (int t = 0; t < own->n_tensors; t++) {
-        const struct tensor *tensor = &own->tensors[t], *from;
-        bool model = tensor->role == TENSOR_PARAMETER || tensor->role == TENSOR_BUFFER;
-
-        if (tensor->type == TENSOR_I64)
-            continue;
-        from = model ? checkpoint_find(source, tensor->role, tensor->name) : NULL;
-        for (size_t i = 0; i < tensor_elements(tensor); i++) {
-            double want = from ? element(from, i) : 0;
-
-            assert_true(element(tensor, i) == (exact ? want : (double)(float)want));
-        }
-    }
-}
-
-static struct checkpoint *begin_from(struct record *record, const struct engine_job *job,
-                                     const struct checkpoint *source)
-{
-    struct engine_sink sink = record_sink(record);
-    enum engine_outcome outcome;
-    struct engine_run *run;
-    struct err err;
-
-    assert_int_equal(engine_run_open(&run, job, 1, &sink, &err), 0);
-    if (engine_run_begin_from(run, source, &err))
-        fail_msg("%s", err.message);
-    atomic_store(&record->request, ENGINE_STOP);
-    assert_int_equal(engine_run_train(run, &record->request, &outcome, &err), 0);
-    engine_run_close(run);
-    return &record->checkpoint;
-}
-
 static void a_run_begins_with_anothers_weights(void **state)
 {
     (void)state;
@@ -421,8 +395,9 @@ static void a_run_begins_with_anothers_weights(void **state)
 
             job.optimizer.kind = OPTIMIZER_ADAM;
             record_run_well(source, &source_job, NULL);
-            check_begun(begin_from(own, &job, &source->checkpoint), &source->checkpoint,
-                        devices[to] == DEVICE_REFERENCE || devices[from] == DEVICE_CPU);
+            record_begin(own, &job, &source->checkpoint);
+            assert_begun(&own->checkpoint, &source->checkpoint,
+                         devices[to] == DEVICE_REFERENCE || devices[from] == DEVICE_CPU);
             record_free(source);
             record_free(own);
         }
@@ -493,6 +468,7 @@ int main(void)
         cmocka_unit_test(parts_and_statistics_resume),
         cmocka_unit_test(every_optimizer_resumes),
         cmocka_unit_test(a_run_that_ends_within_an_epoch_resumes),
+        cmocka_unit_test(so_does_one_with_dropout),
         cmocka_unit_test(an_epoch_that_was_not_told_is_told_later),
         cmocka_unit_test(a_finished_run_finishes_again),
         cmocka_unit_test(a_checkpoint_by_time_resumes_too),

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/golden/*.txt: what PyTorch in float64 makes of the demonstration on digits, and of
-a short run in which whatever the demonstration keeps symmetric or even is neither.
+a short run in which whatever the demonstration keeps symmetric or even is neither; and ten updates
+of each of the other models, narrow or shallow, on digits or on images of noise (data.Noise).
 
 Needs PyTorch and numpy (Debian: python3-torch). `--check` writes nothing and compares the files
 with a fresh run instead, number by number, to 1e-10; its last line is then `N passed, N failed`.
@@ -8,6 +9,8 @@ with a fresh run instead, number by number, to 1e-10; its last line is then `N p
 The files are lines of words, so that C reads them with sscanf. A run's file holds
     method NAME
     kind MEMBER NAME                           of optimizer and the like, where it is not the first
+    model KIND                                 "resnet" where there is no such line
+    images SIZE TRAIN TEST                     of noise, in place of digits
     blocks COUNT…                              residual blocks of each stage
     setting NAME VALUE
     update U LOSS PERTURBED_LOSS               U updates done, from 1
@@ -17,6 +20,9 @@ The files are lines of words, so that C reads them with sscanf. A run's file hol
     tensor U ROLE NAME N SUM SQUARES (AT VALUE)…  of the state after the first and last update;
                                                   Fisher numbers are one a filter, and one an
                                                   element for tensors of one dimension
+models.txt, for each model with its defaults, how many parameters, tensors and running statistics it
+has, and FNV-1a of their names and shapes, "NAME D0 D1 …" a line, parameters first:
+    model KIND CHANNELS CLASSES SIZE PARAMETERS TENSORS STATISTICS HASH
 and draws.txt what the generator gives:
     philox SEED BLOCK STREAM STEP W0 W1 W2 W3
     normal SEED TENSOR TERM STEP (VALUE)…
@@ -36,6 +42,7 @@ import torch
 
 import data
 import methods
+import model
 import philox
 from runs import Run
 
@@ -78,6 +85,49 @@ RUNS["sam-both"] = small("sam", rho=0.5, statistics="both")
 RUNS["sam-perturbed"] = small("sam", rho=0.5, statistics="perturbed")
 RUNS["rwp-clean"] = small("arwp", sigma=0.05, eta=0.1, beta=0.9, samples=2, statistics="clean")
 RUNS["m-both"] = small("m-rwp", sigma=0.1, lambda_=0.5, statistics="both")
+
+
+def ten_updates(method, model_, images=(), telemetry=0, **changes):
+    """Two passes over five batches."""
+    n = images[1] if images else 80
+    changes = {"lr": 0.05, "batch_size": n // 5, "epochs": 2, **changes}
+    return Run(methods.Settings(method, **changes), seed=11, train_limit=n,
+               label_noise=0.0 if images else 0.2, model=model_, images=images, telemetry=telemetry)
+
+
+MIXED = {"sigma": 0.05, "lambda_": 0.4, "eta": 0.1, "beta": 0.99}
+MODELS = {
+    "resnet50": ten_updates("m-arwp", {"kind": "resnet50", "width": 4, "blocks": (1, 2, 1)},
+                            **MIXED),
+    "resnet101": ten_updates("sgd", {"kind": "resnet101", "width": 3, "blocks": (1, 1, 2)}),
+    "resnet18-large": ten_updates("sam", {"kind": "resnet18", "width": 4, "blocks": (1, 1),
+                                          "stem": "imagenet"}, (32, 40, 12), rho=0.1),
+    "resnet50-large": ten_updates("m-arwp", {"kind": "resnet50", "width": 4, "blocks": (1, 1, 1)},
+                                  (64, 30, 7), **MIXED),
+    "preresnet": ten_updates("m-arwp", {"kind": "preresnet", "depth": 20, "width": 4}, **MIXED),
+    "vgg16": ten_updates("m-arwp", {"kind": "vgg16_bn", "width": 3, "dropout": 0.5}, (32, 40, 12),
+                         lr=0.01, **MIXED),
+    "vgg19": ten_updates("sam", {"kind": "vgg19_bn", "width": 3, "dropout": 0.25}, (37, 40, 12),
+                         lr=0.002, rho=0.02),
+    "vit": ten_updates("m-arwp", {"kind": "vit", "patch": 2, "width": 24, "depth": 2, "heads": 3,
+                                  "mlp": 20, "dropout": 0.1, "embedding_dropout": 0.2}, **MIXED),
+    "vit-sgd": ten_updates("sgd", {"kind": "vit", "patch": 4, "width": 20, "depth": 3, "heads": 1,
+                                   "mlp": 33}),
+    "vit-s16": ten_updates("m-arwp", {"kind": "vit_s16", "patch": 16, "width": 24, "depth": 2,
+                                      "heads": 4, "mlp": 40, "dropout": 0.15}, (48, 40, 12),
+                           **MIXED),
+    "wrn": ten_updates("m-arwp", {"kind": "wrn", "depth": 16, "widen": 1, "dropout": 0.3}, **MIXED),
+    # Masks of each part of a batch, and of the clean pass behind them.
+    "vit-samples": ten_updates("m-arwp", {"kind": "vit", "patch": 4, "width": 16, "depth": 1,
+                                          "heads": 2, "mlp": 12, "dropout": 0.2,
+                                          "embedding_dropout": 0.1},
+                               telemetry=4, samples=3, optimizer="adamw", label_smoothing=0.1,
+                               **{**MIXED, "lr": 2e-3}),
+    "wrn-both": ten_updates("arwp", {"kind": "wrn", "depth": 10, "widen": 1, "dropout": 0.3},
+                            telemetry=5, samples=2, statistics="both", sigma=0.05, ramp=2.0,
+                            eta=0.1, beta=0.9),
+}
+RUNS.update(MODELS)
 
 
 def number(value):
@@ -138,6 +188,19 @@ KINDS = ("optimizer", "schedule", "step", "statistics")
 EXTRAS = ("nesterov", "beta1", "beta2", "eps", "clip_norm", "every_epochs", "gamma",
           "warmup_updates", "warmup_epochs", "updates", "label_smoothing", "bn_momentum",
           "samples")
+STEMS = ("auto", "cifar", "imagenet")
+
+
+def model_lines(run):
+    """What only runs of other models have."""
+    if run.images:
+        yield line("images", *run.images)
+    if not run.model:
+        return
+    yield line("model", run.model["kind"])
+    for name, value in run.model.items():
+        if name not in ("kind", "blocks"):
+            yield line("setting", name, STEMS.index(value) if name == "stem" else value)
 
 
 def setting_lines(run):
@@ -145,7 +208,9 @@ def setting_lines(run):
     changed = [name for name in KINDS + EXTRAS
                if getattr(run.settings, name) != getattr(plain, name)]
     yield line("method", run.settings.method)
-    yield line("blocks", *run.blocks)
+    if not run.model or "blocks" in run.model:
+        yield line("blocks", *(run.model or {"blocks": run.blocks})["blocks"])
+    yield from model_lines(run)
     for name in changed:
         if name in KINDS:
             yield line("kind", name, getattr(run.settings, name))
@@ -156,7 +221,8 @@ def setting_lines(run):
         yield line("setting", name.rstrip("_"), getattr(run.settings, name))
     extra = ("telemetry",) if run.telemetry else ()
     for name in ("seed", "train_limit", "label_noise", "width", *extra):
-        yield line("setting", name, getattr(run, name))
+        if name != "width" or not run.model:
+            yield line("setting", name, getattr(run, name))
 
 
 def run_lines(run):
@@ -205,6 +271,23 @@ def draw_lines():
                    fnv1a(values.astype("<f4").tobytes()), *picked)
 
 
+def catalogue_lines():
+    """Names and shapes of every model as it is by default."""
+    small = [(kind, 3, classes, 32) for kind in
+             ("resnet18", "resnet34", "resnet50", "resnet101", "preresnet164", "vgg16_bn",
+              "vgg19_bn", "wrn16_8", "wrn28_10", "wrn22_8", "wrn34_10", "vit")
+             for classes in (10, 100)]
+    large = [(kind, 3, 1000, 224) for kind in
+             ("resnet18", "resnet34", "resnet50", "resnet101", "vit_s32", "vit_s16", "vit_b16")]
+    for kind, channels, classes, size in small + large:
+        network = model.build({"kind": kind}, channels, classes, size)
+        params = list(network.named_parameters())
+        buffers = [(name, b) for name, b in network.named_buffers() if b.dim() > 0]
+        text = "".join(f"{name} {' '.join(map(str, t.shape))}\n" for name, t in params + buffers)
+        yield line("model", kind, channels, classes, size, sum(p.numel() for _, p in params),
+                   len(params), len(buffers), fnv1a(text.encode()))
+
+
 def differs(old, new):
     """Whether two words differ: as numbers to the tolerance, else as text."""
     try:
@@ -239,9 +322,10 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(1)  # one order of summation, whatever the machine
     failed = 0
-    names = options.names or ["draws", *RUNS]
+    names = options.names or ["draws", "models", *RUNS]
     for name in names:
-        lines = list(draw_lines() if name == "draws" else run_lines(RUNS[name]))
+        special = {"draws": draw_lines, "models": catalogue_lines}
+        lines = list(special[name]() if name in special else run_lines(RUNS[name]))
         path = os.path.normpath(os.path.join(FOLDER, name + ".txt"))
         if options.check:
             failed += compare(path, lines)

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import philox
+from model import set_draws
 
 
 @dataclass
@@ -100,8 +101,10 @@ class Training:
 
     # --- one pass -----------------------------------------------------------------------------
 
-    def _pass(self, index, move_statistics=True):
-        """Loss, number right, and gradients of these samples at the model's weights."""
+    def _pass(self, index, move_statistics=True, term=0):
+        """Loss, number right, and gradients of these samples at the model's weights. `term` is the
+        pass's number among the update's, by which dropout's masks are drawn."""
+        set_draws(self.model, self.seed, self.done, term)
         for norm in self.norms:
             norm.momentum = self.settings.bn_momentum if move_statistics else 0.0
         labels = self.labels[index]
@@ -111,13 +114,13 @@ class Training:
         grads = torch.autograd.grad(loss, self.params)
         return loss.item(), (logits.argmax(1) == labels).sum().item(), list(grads)
 
-    def _pass_at(self, offsets, index, move_statistics):
+    def _pass_at(self, offsets, index, move_statistics, term):
         """The same at w + offsets; w itself comes back unrounded."""
         kept = [p.detach().clone() for p in self.params]
         with torch.no_grad():
             for param, offset in zip(self.params, offsets):
                 param.add_(offset)
-        result = self._pass(index, move_statistics)
+        result = self._pass(index, move_statistics, term)
         with torch.no_grad():
             for param, value in zip(self.params, kept):
                 param.copy_(value)
@@ -129,9 +132,10 @@ class Training:
         loss, correct, grads = 0.0, 0, [torch.zeros_like(p) for p in self.params]
         for part in range(parts):
             own = index[n * part // parts:n * (part + 1) // parts]
-            offsets = self._noise(first_term + part, sigma)
+            term = first_term + part
+            offsets = self._noise(term, sigma)
             self.seen["offsets"].append(offsets)
-            result = self._pass_at(offsets, own, move_statistics)
+            result = self._pass_at(offsets, own, move_statistics, term)
             share = len(own) / n
             loss, correct = loss + share * result[0], correct + result[1]
             grads = [g + share * own_grad for g, own_grad in zip(grads, result[2])]
@@ -188,7 +192,7 @@ class Training:
         loss, correct, grads = self._pass(index, self._moves(False))
         offsets = (ascent or self._ascent)(grads)
         self.seen.update(clean=grads, offsets=[offsets])
-        perturbed, _, grads = self._pass_at(offsets, index, self._moves(True))
+        perturbed, _, grads = self._pass_at(offsets, index, self._moves(True), 1)
         self.seen["perturbed"] = grads
         return loss, perturbed, correct, grads
 
@@ -200,7 +204,7 @@ class Training:
         perturbed, correct, grads = self._noisy(0, index, sigma, self._moves(True, "perturbed"))
         if not self._moves(False, "perturbed"):
             return perturbed, perturbed, correct, grads
-        loss, correct, _ = self._pass(index)
+        loss, correct, _ = self._pass(index, term=self.settings.samples)
         return loss, perturbed, correct, grads
 
     def _arwp(self, sigma):

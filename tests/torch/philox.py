@@ -11,6 +11,7 @@ wrong labels and noise.
 import numpy as np
 
 INIT, SHUFFLE, LABEL_PICK, LABEL_VALUE, NOISE, SUBSET = 1, 2, 3, 4, 5, 6
+DROPOUT = 32
 
 LOW = np.uint64(0xFFFFFFFF)
 HALF = np.uint64(32)
@@ -68,6 +69,18 @@ def init_uniform(seed, tensor, shape, bound):
     n = int(np.prod(shape))
     values = symmetric(_words(seed, stream(INIT, tensor=tensor), 0, n)) * bound
     return values.astype(np.float32).reshape(shape)
+
+
+def init_normal(seed, tensor, shape, deviation):
+    """N(0, deviation²), rounded to fp32."""
+    values = normal(seed, stream(INIT, tensor=tensor), 0, int(np.prod(shape))) * deviation
+    return values.astype(np.float32).reshape(shape)
+
+
+def kept(seed, update, term, mask, shape, rate):
+    """Which elements dropout mask number `mask` of a pass keeps."""
+    words = _words(seed, stream(DROPOUT, term, mask), update, int(np.prod(shape)))
+    return ((words >> 8) * 2.0**-24 >= rate).reshape(shape)
 
 
 def noise(seed, update, term, tensor, shape):

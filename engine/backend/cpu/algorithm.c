@@ -54,7 +54,8 @@ dnnl_alg_kind_t cpu_algorithm(const struct program *program, enum direction dire
                                                      : dnnl_convolution_direct;
 }
 
-/* Multiply-adds of a graph's forward convolutions: as they are, and as each layout does them. */
+/* Multiply-adds of a graph's way forward: of convolutions and linear layers as they are, and of
+ * convolutions as each layout does them. */
 struct work {
     double plain;
     double by_channel; /* channels in whole blocks; less where Winograd saves some */
@@ -89,13 +90,27 @@ static void add_work(struct work *work, const struct program *p, const struct no
     work->by_image += plain * (double)round_up(s.n, lanes) / (double)s.n;
 }
 
+/* A row of weights for each number of the result. */
+static double linear_work(const struct program *p, const struct node *node)
+{
+    const struct shape *w = &p->graph->values[node->input[1]].shape;
+    const struct shape *y = &p->graph->values[node->output[0]].shape;
+
+    return (double)shape_elements(y) * (double)(shape_elements(w) / w->dim[0]);
+}
+
 static struct work work_of(const struct program *p)
 {
     struct work work = {0};
 
-    for (int i = 0; i < p->graph->n_nodes; i++)
-        if (p->graph->nodes[i].op == OP_CONV)
-            add_work(&work, p, &p->graph->nodes[i]);
+    for (int i = 0; i < p->graph->n_nodes; i++) {
+        const struct node *node = &p->graph->nodes[i];
+
+        if (node->op == OP_CONV)
+            add_work(&work, p, node);
+        else if (node->op == OP_LINEAR)
+            work.plain += linear_work(p, node);
+    }
     return work;
 }
 

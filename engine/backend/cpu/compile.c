@@ -66,27 +66,37 @@ static void compile_pool(struct compiler *c, const struct node *node)
     compile_emit(c, &command);
 }
 
+static size_t features(const struct shape *shape)
+{
+    return (size_t)shape->dim[shape->rank - 1];
+}
+
+static size_t rows(const struct shape *shape)
+{
+    return (size_t)shape_elements(shape) / features(shape);
+}
+
 /* rows n, columns out, inner in: x [n][in], dy [n][out], w [out][in]. */
 static void compile_linear(struct compiler *c, const struct node *node)
 {
     const struct shape *a = &c->graph->values[node->input[0]].shape;
     const struct shape *b = &c->graph->values[node->input[1]].shape;
-    struct command command = {.in_place = -1, .rows = (size_t)a->dim[0]};
+    struct command command = {.in_place = -1, .rows = rows(a)};
 
     switch (node->op) {
     case OP_LINEAR:
-        command.inner = (size_t)a->dim[1];
+        command.inner = features(a);
         command.columns = (size_t)b->dim[0];
         simple(c, node, cpu_run_linear, FORM_DENSE, command);
         break;
     case OP_LINEAR_GRAD_X:
-        command.inner = (size_t)b->dim[1];
-        command.columns = (size_t)a->dim[1];
+        command.inner = features(&c->graph->values[node->output[0]].shape);
+        command.columns = features(a);
         simple(c, node, cpu_run_linear_grad_x, FORM_DENSE, command);
         break;
     default:
-        command.inner = (size_t)a->dim[1];
-        command.columns = (size_t)b->dim[1];
+        command.inner = features(a);
+        command.columns = features(b);
         simple(c, node, cpu_run_linear_grad_w, FORM_DENSE, command);
     }
 }
@@ -98,8 +108,8 @@ static void compile_rows(struct compiler *c, const struct node *node, command_ru
 
     simple(c, node, run, FORM_DENSE,
            (struct command){.in_place = -1,
-                            .rows = (size_t)x->dim[0],
-                            .columns = (size_t)x->dim[1],
+                            .rows = rows(x),
+                            .columns = features(x),
                             .k = (size_t)node->attr.k,
                             .smoothing = node->attr.smoothing});
 }
@@ -132,6 +142,19 @@ static void compile_node(struct compiler *c, const struct node *node)
     case OP_GLOBAL_AVG_POOL_GRAD:
         compile_pool(c, node);
         break;
+    case OP_BIAS:
+        compile_bias(c, node);
+        break;
+    case OP_SUM_CHANNELS:
+        compile_sum_channels(c, node);
+        break;
+    case OP_MAX_POOL:
+    case OP_MAX_POOL_GRAD:
+        compile_max_pool(c, node);
+        break;
+    case OP_DROPOUT:
+        compile_dropout(c, node);
+        break;
     case OP_LINEAR:
     case OP_LINEAR_GRAD_X:
     case OP_LINEAR_GRAD_W:
@@ -150,6 +173,8 @@ static void compile_node(struct compiler *c, const struct node *node)
         compile_rows(c, node, cpu_run_correct);
         break;
     default:
+        if (compile_tokens(c, node))
+            break;
         c->code = err_set(c->err, ERR_UNSUPPORTED, "the CPU backend has no operation %s",
                           op_name(node->op));
     }
@@ -162,7 +187,7 @@ static void compile_nodes(struct compiler *c)
         const struct node *node = &c->graph->nodes[c->node];
         bool norm = node->op == OP_BATCH_NORM || node->op == OP_BATCH_NORM_EVAL;
 
-        if (node->n_inputs > 0 && (norm || !c->absorbed[c->node]))
+        if (node->n_inputs > 0 && !c->early[c->node] && (norm || !c->absorbed[c->node]))
             compile_node(c, node);
     }
     c->node = c->graph->n_nodes - 1;
@@ -207,9 +232,12 @@ static void read_results(struct compiler *c)
     for (int i = 0; i < g->n_moments; i++) {
         const struct graph_moments *m = &g->moments[i];
         const struct layout_tensor *mean = &p->states->tensor[m->running_mean];
+        int bias;
 
+        compile_norm_source(c, compile_maker(c, m->mean)->input[0], &bias);
         p->moments[i] = (struct moments){.mean = compile_read(c, m->mean, FORM_DENSE),
                                          .var = compile_read(c, m->var, FORM_DENSE),
+                                         .bias = bias < 0 ? -1 : compile_read(c, bias, FORM_DENSE),
                                          .running_mean = mean->offset,
                                          .running_var = p->states->tensor[m->running_var].offset,
                                          .channels = mean->size,
@@ -226,10 +254,15 @@ static int open_tables(struct compiler *c)
     c->use = calloc(values, sizeof *c->use);
     c->gradient_of = malloc(values * sizeof *c->gradient_of);
     c->absorbed = calloc((size_t)g->n_nodes + 1, sizeof *c->absorbed);
+    c->early = calloc((size_t)g->n_nodes + 1, sizeof *c->early);
+    c->sum_of = malloc(((size_t)g->n_nodes + 1) * sizeof *c->sum_of);
     p->moments = calloc((size_t)g->n_moments + 1, sizeof *p->moments);
     p->outputs = calloc((size_t)g->n_outputs + 1, sizeof *p->outputs);
-    if (!c->use || !c->gradient_of || !c->absorbed || !p->moments || !p->outputs)
+    if (!c->use || !c->gradient_of || !c->absorbed || !c->early || !c->sum_of || !p->moments ||
+        !p->outputs)
         return err_no_memory(c->err);
+    for (int i = 0; i < g->n_nodes; i++)
+        c->sum_of[i] = -1;
     for (int i = 0; i < g->n_values; i++)
         c->gradient_of[i] = -1;
     for (int i = g->n_params - 1; i >= 0; i--)
@@ -252,5 +285,7 @@ int cpu_compile(struct program *program, struct err *err)
     free(c.use);
     free(c.gradient_of);
     free(c.absorbed);
+    free(c.early);
+    free(c.sum_of);
     return c.code;
 }

@@ -16,6 +16,8 @@ struct compiler {
     const struct graph *graph;
     struct use *use;  /* by value */
     bool *absorbed;   /* by node: whether a later node's command does its work */
+    bool *early;      /* by node: whether an earlier node's command has done its work */
+    int *sum_of;      /* by node: the add that a batch_norm_grad does too, or -1 */
     int *gradient_of; /* by value: the parameter whose gradient it is, or -1 */
     int node;         /* being compiled */
     int code;
@@ -34,6 +36,16 @@ static inline const struct node *compile_maker(const struct compiler *c, int val
 static inline bool compile_is_absorbed(const struct compiler *c, int value)
 {
     return c->absorbed[c->graph->values[value].node];
+}
+
+/* What a normalisation reads for `x`, and the bias (a value) that it lacks there, or -1. */
+static inline int compile_norm_source(const struct compiler *c, int x, int *bias)
+{
+    const struct node *maker = compile_maker(c, x);
+    bool left = maker->op == OP_BIAS && compile_is_absorbed(c, x);
+
+    *bias = left ? maker->input[1] : -1;
+    return left ? maker->input[0] : x;
 }
 
 /* Whether the value is a normalisation's result that its reader has yet to compute. */
@@ -65,8 +77,23 @@ void compile_emit(struct compiler *c, const struct command *command);
 void compile_norm(struct compiler *c, const struct node *node);
 void compile_norm_apply(struct compiler *c, int y, int normalised, int other, bool relu);
 void compile_norm_grad(struct compiler *c, const struct node *node);
+/* The derivative of a max_pool that a batch_norm_grad is to take on its way, or NULL. */
+const struct node *compile_pool_grad_of(const struct compiler *c, const struct node *node);
+void compile_norm_pool(struct compiler *c, const struct node *pool);
+struct max_pool compile_windows(const struct compiler *c, const struct node *node);
 void compile_conv(struct compiler *c, const struct node *node);
+/* Whether a batch_norm_grad's mean and variance are those of its x, taken by a node of the graph:
+ * that node, else NULL. */
+const struct node *compile_forward_norm(const struct compiler *c, const struct node *node);
+void compile_bias(struct compiler *c, const struct node *node);
+void compile_sum_channels(struct compiler *c, const struct node *node);
+void compile_max_pool(struct compiler *c, const struct node *node);
+void compile_dropout(struct compiler *c, const struct node *node);
 void compile_direct(struct compiler *c, const struct node *node);
+/* compile_tokens.c: false if the operation is none of a transformer's. */
+bool compile_tokens(struct compiler *c, const struct node *node);
+/* Whether products of matrices do the work of this split_heads or merge_heads. */
+bool compile_heads_absorbed(const struct compiler *c, const struct node *node);
 struct convolution_shape compile_conv_shape(const struct compiler *c, const struct node *node,
                                             int x, int w, int y);
 /* slots.c: two layouts that are the same are one packing. */

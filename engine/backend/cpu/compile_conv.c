@@ -114,15 +114,48 @@ static void compile_grad_x(struct compiler *c, const struct node *node)
     compile_emit(c, &command);
 }
 
+/* Where products of rows beat oneDNN's own derivative by the weights. Measured (AVX-512, one
+ * thread, 512 channels): 2×2 pixels, batch 128: 9.5 against 63 ms; 3×3, batch 64: 13 against 30. */
+#define FEW_PIXELS   9
+#define ROW_CHANNELS 64
+
+static bool is_by_rows(const struct convolution_shape *s)
+{
+    return s->p * s->q <= FEW_PIXELS && s->r * s->s > 1 && s->c >= ROW_CHANNELS &&
+           s->k >= ROW_CHANNELS;
+}
+
+static void compile_rows_grad_w(struct compiler *c, const struct node *node,
+                                const struct convolution_shape *s)
+{
+    struct command command = {
+        .run = cpu_run_rows_grad_w, .what = "conv_grad_w by rows", .in_place = -1, .conv = *s};
+    size_t n = (size_t)s->n * sizeof(float);
+
+    command.in[command.n_in++] = compile_read(c, node->input[0], FORM_BLOCKED);
+    command.in[command.n_in++] = compile_read(c, node->input[1], FORM_BLOCKED);
+    command.out[command.n_out++] = compile_write(c, node->output[0], FORM_DENSE);
+    command.out[command.n_out++] = compile_scratch(c, (size_t)(s->c * s->h * s->w) * n);
+    command.out[command.n_out++] = compile_scratch(c, (size_t)(s->k * s->p * s->q) * n);
+    command.out[command.n_out++] =
+        compile_scratch(c, (size_t)(s->k * s->c * s->r * s->s) * sizeof(float));
+    compile_emit(c, &command);
+}
+
 static void compile_grad_w(struct compiler *c, const struct node *node)
 {
     int x = node->input[0], dy = node->input[1], dw = node->output[0];
     const struct value *values = c->graph->values;
     struct convolution_shape shape = compile_conv_shape(c, node, x, dw, dy);
-    struct convolution *v = open_convolution(c, GRAD_W, &shape, x);
     struct command command = {.run = cpu_run_conv_grad_w, .what = "conv_grad_w", .in_place = -1};
     const struct packing *packing;
+    struct convolution *v;
 
+    if (is_by_rows(&shape)) {
+        compile_rows_grad_w(c, node, &shape);
+        return;
+    }
+    v = open_convolution(c, GRAD_W, &shape, x);
     if (!v)
         return;
     packing = compile_packing(c, cpu_convolution_weights(v), &values[dw].shape);

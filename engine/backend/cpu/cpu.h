@@ -88,6 +88,18 @@ void cpu_team_wait(struct team *team);
 /* dnnl.c: an error of oneDNN's as one of ours. */
 int cpu_dnnl_error(struct err *err, dnnl_status_t status, const char *what);
 
+/* product.c: [rows][columns] = a·b + keep·result over `inner`, by oneDNN, on the calling thread's
+ * team; `turned`: that operand is stored the other way round. */
+struct product {
+    size_t rows, columns, inner;
+    const float *a, *b;
+    bool a_turned, b_turned;
+    float *result;
+    float keep;
+};
+
+int cpu_multiply(const struct product *product, struct err *err);
+
 int cpu_noise_room_open(struct noise_room *room, const struct layout *layout, struct err *err);
 void cpu_noise_room_close(struct noise_room *room);
 

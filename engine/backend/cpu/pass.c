@@ -102,6 +102,7 @@ static int bind_slots(const struct pass *pass, const struct memory *arena, struc
     float *weights, *gradient;
     int rc = set_weights(pass, &weights, err);
 
+    p->draws = pass->draws;
     if (!rc && !pass->gradient)
         rc = need(p, &p->spare, err);
     if (rc)
@@ -152,11 +153,12 @@ static void move_statistics(const struct pass *pass)
     for (int i = 0; i < p->graph->n_moments; i++) {
         const struct moments *moments = &p->moments[i];
         const float *mean = cpu_data(p, moments->mean), *var = cpu_data(p, moments->var);
+        const float *bias = cpu_data(p, moments->bias);
         float *running_mean = pass->states->data + moments->running_mean;
         float *running_var = pass->states->data + moments->running_var;
 
         for (size_t c = 0; c < moments->channels; c++) {
-            running_mean[c] = kept * running_mean[c] + m * mean[c];
+            running_mean[c] = kept * running_mean[c] + m * (bias ? mean[c] + bias[c] : mean[c]);
             running_var[c] = kept * running_var[c] + m * (float)(var[c] * moments->unbiased);
         }
     }

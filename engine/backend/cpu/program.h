@@ -40,6 +40,26 @@ struct slot {
     float *data;     /* set anew by each pass */
 };
 
+struct convolution_shape {
+    int64_t n, c, h, w, k, r, s, p, q;
+    int stride, pad;
+    bool dense_source; /* x is the graph's input as it is, with few channels */
+};
+
+/* Matrix number i·inner + j of a factor or of the result begins at `at` + i·outer_step +
+ * j·inner_step and has its rows `row` apart. */
+struct matrix_place {
+    size_t at, outer_step, inner_step, row;
+};
+
+/* Products of matrices: result [rows][columns] = scale·a·b over `depth`, `outer`·`inner` times. */
+struct matrices {
+    size_t outer, inner, rows, columns, depth;
+    bool a_turned, b_turned;
+    float scale;
+    struct matrix_place a, b, result;
+};
+
 enum { COMMAND_IN_MAX = 8, COMMAND_OUT_MAX = 5 };
 
 struct command {
@@ -62,11 +82,20 @@ struct command {
     const struct packing *packing;
     const struct direct *direct;
     size_t rows, columns, inner, k;
+    struct max_pool max_pool;      /* without its arrays */
+    struct convolution_shape conv; /* of a convolution by rows */
+    double rate;                   /* of dropout */
+    struct patches patches;        /* without its arrays, as the next three */
+    struct place_rows place;
+    struct heads heads;
+    struct matrices matrices;
+    int mask_number;
 };
 
 /* What a pass moves the running statistics with. */
 struct moments {
     int mean, var;                    /* slots */
+    int bias;                         /* slot of what x lacked when its mean was taken, or -1 */
     size_t running_mean, running_var; /* elements in the states */
     size_t channels;
     double unbiased; /* n/(n − 1) */
@@ -101,7 +130,8 @@ struct program {
     struct direct **directs;
     int n_directs;
 
-    double *seconds; /* by command, while it is profiled; NULL otherwise */
+    struct pass_draws draws; /* of the running pass */
+    double *seconds;         /* by command, while it is profiled; NULL otherwise */
 };
 
 /* compile.c: fills commands and slots. */
@@ -127,12 +157,6 @@ struct packing {
 
 struct convolution;
 enum direction { FORWARD, GRAD_X, GRAD_W };
-
-struct convolution_shape {
-    int64_t n, c, h, w, k, r, s, p, q;
-    int stride, pad;
-    bool dense_source; /* x is the graph's input as it is, with few channels */
-};
 
 /* convolution.c */
 int cpu_convolution_open(struct convolution **out, const struct program *program,
@@ -174,9 +198,15 @@ typedef int command_run(const struct program *program, const struct command *com
 command_run cpu_run_norm_statistics, cpu_run_norm_eval, cpu_run_norm_apply, cpu_run_norm_grad_sums,
     cpu_run_norm_grad_apply;
 command_run cpu_run_conv, cpu_run_conv_grad_x, cpu_run_conv_grad_w, cpu_run_pack, cpu_run_unpack;
-command_run cpu_run_direct, cpu_run_direct_grad_w;
+command_run cpu_run_direct, cpu_run_direct_grad_w, cpu_run_rows_grad_w;
 command_run cpu_run_to_blocked, cpu_run_to_dense, cpu_run_copy, cpu_run_relu, cpu_run_relu_grad,
     cpu_run_add, cpu_run_pool, cpu_run_pool_grad;
+command_run cpu_run_norm_pool, cpu_run_norm_pool_sums, cpu_run_norm_pool_grad;
+command_run cpu_run_bias, cpu_run_sum_channels, cpu_run_clear, cpu_run_max_pool,
+    cpu_run_max_pool_grad, cpu_run_dropout, cpu_run_dropout_blocked;
+command_run cpu_run_patches, cpu_run_place, cpu_run_add_each, cpu_run_split_heads,
+    cpu_run_merge_heads, cpu_run_layer_norm, cpu_run_layer_norm_grad, cpu_run_gelu,
+    cpu_run_gelu_grad, cpu_run_softmax, cpu_run_softmax_grad, cpu_run_matmul;
 command_run cpu_run_linear, cpu_run_linear_grad_x, cpu_run_linear_grad_w, cpu_run_sum_rows,
     cpu_run_cross_entropy, cpu_run_cross_entropy_grad, cpu_run_correct;
 

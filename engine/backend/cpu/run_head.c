@@ -8,15 +8,67 @@ static struct linear sizes(const struct command *c)
     return (struct linear){.n = c->rows, .in = c->inner, .out = c->columns};
 }
 
+/* From so many multiply-adds on, oneDNN's product of matrices is faster than our loops. */
+#define LARGE ((size_t)1 << 21)
+
+static bool is_large(const struct linear *l)
+{
+    return l->n * l->in * l->out >= LARGE;
+}
+
+/* y = x·wᵀ [+ b] */
+static int large_linear(const struct program *p, const struct linear *l, struct err *err)
+{
+    struct place_rows rows = {.size = l->out, .to_step = l->out, .from = l->b, .to = l->result};
+
+    if (l->b)
+        cpu_run_kernel(p->threads, p->cpu->kernels->place, &rows, l->n);
+    return cpu_multiply(&(struct product){.rows = l->n,
+                                          .columns = l->out,
+                                          .inner = l->in,
+                                          .a = l->x,
+                                          .b = l->w,
+                                          .b_turned = true,
+                                          .result = l->result,
+                                          .keep = l->b ? 1 : 0},
+                        err);
+}
+
+/* dx = dy·w */
+static int large_grad_x(const struct linear *l, struct err *err)
+{
+    return cpu_multiply(&(struct product){.rows = l->n,
+                                          .columns = l->in,
+                                          .inner = l->out,
+                                          .a = l->dy,
+                                          .b = l->w,
+                                          .result = l->result},
+                        err);
+}
+
+/* dw = dyᵀ·x */
+static int large_grad_w(const struct linear *l, struct err *err)
+{
+    return cpu_multiply(&(struct product){.rows = l->out,
+                                          .columns = l->in,
+                                          .inner = l->n,
+                                          .a = l->dy,
+                                          .a_turned = true,
+                                          .b = l->x,
+                                          .result = l->result},
+                        err);
+}
+
 int cpu_run_linear(const struct program *p, const struct command *c, struct err *err)
 {
     struct linear args = sizes(c);
 
-    (void)err;
     args.x = cpu_data(p, c->in[0]);
     args.w = cpu_data(p, c->in[1]);
-    args.b = cpu_data(p, c->in[2]);
+    args.b = cpu_data(p, c->n_in > 2 ? c->in[2] : -1);
     args.result = cpu_data(p, c->out[0]);
+    if (is_large(&args))
+        return large_linear(p, &args, err);
     cpu_run_kernel(p->threads, p->cpu->kernels->linear, &args, args.n);
     return 0;
 }
@@ -25,10 +77,11 @@ int cpu_run_linear_grad_x(const struct program *p, const struct command *c, stru
 {
     struct linear args = sizes(c);
 
-    (void)err;
     args.dy = cpu_data(p, c->in[0]);
     args.w = cpu_data(p, c->in[1]);
     args.result = cpu_data(p, c->out[0]);
+    if (is_large(&args))
+        return large_grad_x(&args, err);
     cpu_run_kernel(p->threads, p->cpu->kernels->linear_grad_x, &args, args.n);
     return 0;
 }
@@ -37,10 +90,11 @@ int cpu_run_linear_grad_w(const struct program *p, const struct command *c, stru
 {
     struct linear args = sizes(c);
 
-    (void)err;
     args.x = cpu_data(p, c->in[0]);
     args.dy = cpu_data(p, c->in[1]);
     args.result = cpu_data(p, c->out[0]);
+    if (is_large(&args))
+        return large_grad_w(&args, err);
     cpu_run_kernel(p->threads, p->cpu->kernels->linear_grad_w, &args, args.out);
     return 0;
 }
@@ -49,11 +103,13 @@ int cpu_run_sum_rows(const struct program *p, const struct command *c, struct er
 {
     struct sum_rows args = {.n = c->rows,
                             .out = c->columns,
+                            .step = c->columns,
                             .dy = cpu_data(p, c->in[0]),
                             .result = cpu_data(p, c->out[0])};
 
     (void)err;
-    p->cpu->kernels->sum_rows(&args, 0, args.out);
+    cpu_run_kernel(p->threads, p->cpu->kernels->sum_rows, &args,
+                   (args.out + SUM_COLUMNS - 1) / SUM_COLUMNS);
     return 0;
 }
 

@@ -42,6 +42,7 @@ int cpu_run_norm_eval(const struct program *p, const struct command *c, struct e
                                      .beta = cpu_data(p, c->in[1]),
                                      .mean = cpu_data(p, c->in[2]),
                                      .var = cpu_data(p, c->in[3]),
+                                     .bias = cpu_data(p, c->in[4]),
                                      .coef = cpu_data(p, c->out[0])};
 
     (void)err;
@@ -108,9 +109,75 @@ int cpu_run_norm_grad_apply(const struct program *p, const struct command *c, st
                                    .d = derivative(p, c),
                                    .x = cpu_data(p, c->in[4]),
                                    .grad_coef = cpu_data(p, c->in[5]),
+                                   .plus = cpu_data(p, c->in[6]),
                                    .dx = cpu_data(p, c->out[0])};
 
     (void)err;
     cpu_run_kernel(p->threads, p->cpu->kernels->norm_grad_apply, &args, planes(&c->shape));
+    return 0;
+}
+
+static struct norm_pool norm_pool(const struct command *c)
+{
+    return (struct norm_pool){.shape = c->shape,
+                              .height = c->max_pool.height,
+                              .width = c->max_pool.width,
+                              .out_height = c->max_pool.out_height,
+                              .out_width = c->max_pool.out_width,
+                              .size = c->max_pool.size};
+}
+
+/* in: x, coef */
+int cpu_run_norm_pool(const struct program *p, const struct command *c, struct err *err)
+{
+    struct norm_pool args = norm_pool(c);
+
+    (void)err;
+    args.x = cpu_data(p, c->in[0]);
+    args.coef = cpu_data(p, c->in[1]);
+    args.y = cpu_data(p, c->out[0]);
+    cpu_run_kernel(p->threads, p->cpu->kernels->norm_pool, &args, planes(&c->shape));
+    return 0;
+}
+
+/* in: dy, x, coef, gamma, mean, var; out: dgamma, dbeta, grad_coef, partial */
+int cpu_run_norm_pool_sums(const struct program *p, const struct command *c, struct err *err)
+{
+    const struct kernels *kernels = p->cpu->kernels;
+    struct norm_pool sweep = norm_pool(c);
+    struct norm_grad_coefficients finish = {.shape = c->shape,
+                                            .tiles = c->shape.images,
+                                            .channels = c->channels,
+                                            .eps = c->eps,
+                                            .partial = cpu_data(p, c->out[3]),
+                                            .gamma = cpu_data(p, c->in[3]),
+                                            .mean = cpu_data(p, c->in[4]),
+                                            .var = cpu_data(p, c->in[5]),
+                                            .dgamma = cpu_data(p, c->out[0]),
+                                            .dbeta = cpu_data(p, c->out[1]),
+                                            .coef = cpu_data(p, c->out[2])};
+
+    (void)err;
+    sweep.dy = cpu_data(p, c->in[0]);
+    sweep.x = cpu_data(p, c->in[1]);
+    sweep.coef = cpu_data(p, c->in[2]);
+    sweep.partial = cpu_data(p, c->out[3]);
+    cpu_run_kernel(p->threads, kernels->norm_pool_sums, &sweep, planes(&c->shape));
+    cpu_run_kernel(p->threads, kernels->norm_grad_coefficients, &finish, c->shape.blocks);
+    return 0;
+}
+
+/* in: dy, x, coef, grad_coef */
+int cpu_run_norm_pool_grad(const struct program *p, const struct command *c, struct err *err)
+{
+    struct norm_pool args = norm_pool(c);
+
+    (void)err;
+    args.dy = cpu_data(p, c->in[0]);
+    args.x = cpu_data(p, c->in[1]);
+    args.coef = cpu_data(p, c->in[2]);
+    args.grad_coef = cpu_data(p, c->in[3]);
+    args.dx = cpu_data(p, c->out[0]);
+    cpu_run_kernel(p->threads, p->cpu->kernels->norm_pool_grad, &args, planes(&c->shape));
     return 0;
 }

@@ -54,15 +54,47 @@ static void global_avg_pool_grad(const struct operands *o)
             o->out[0][i * plane + j] = o->in[0][i] / (double)plane;
 }
 
+static void bias(const struct operands *o)
+{
+    const struct shape *x = o->in_shape[0];
+    int64_t planes = x->dim[0] * x->dim[1], plane = x->dim[2] * x->dim[3];
+
+    for (int64_t i = 0; i < planes; i++)
+        for (int64_t j = 0; j < plane; j++)
+            o->out[0][i * plane + j] = o->in[0][i * plane + j] + o->in[1][i % x->dim[1]];
+}
+
+static void sum_channels(const struct operands *o)
+{
+    const struct shape *dy = o->in_shape[0];
+    int64_t planes = dy->dim[0] * dy->dim[1], plane = dy->dim[2] * dy->dim[3];
+
+    memset(o->out[0], 0, (size_t)dy->dim[1] * sizeof *o->out[0]);
+    for (int64_t i = 0; i < planes; i++)
+        for (int64_t j = 0; j < plane; j++)
+            o->out[0][i % dy->dim[1]] += o->in[0][i * plane + j];
+}
+
+static int64_t features(const struct shape *shape)
+{
+    return shape->dim[shape->rank - 1];
+}
+
+static int64_t rows_of(const struct shape *shape)
+{
+    return shape_elements(shape) / features(shape);
+}
+
 static void linear(const struct operands *o)
 {
-    const double *x = o->in[0], *w = o->in[1], *b = o->in[2];
-    int64_t rows = o->in_shape[0]->dim[0], in = o->in_shape[0]->dim[1];
+    const double *x = o->in[0], *w = o->in[1];
+    const double *b = o->node->n_inputs > 2 ? o->in[2] : NULL;
+    int64_t in = features(o->in_shape[0]), rows = rows_of(o->in_shape[0]);
     int64_t out = o->in_shape[1]->dim[0];
 
     for (int64_t n = 0; n < rows; n++)
         for (int64_t k = 0; k < out; k++) {
-            double sum = b[k];
+            double sum = b ? b[k] : 0;
             for (int64_t i = 0; i < in; i++)
                 sum += x[n * in + i] * w[k * in + i];
             o->out[0][n * out + k] = sum;
@@ -72,8 +104,8 @@ static void linear(const struct operands *o)
 static void linear_grad_x(const struct operands *o)
 {
     const double *dy = o->in[0], *w = o->in[1];
-    int64_t rows = o->in_shape[0]->dim[0], out = o->in_shape[1]->dim[0];
-    int64_t in = o->in_shape[1]->dim[1];
+    int64_t rows = rows_of(o->in_shape[0]), out = o->in_shape[1]->dim[0];
+    int64_t in = features(o->out_shape[0]);
     double *dx = o->out[0];
 
     memset(dx, 0, (size_t)(rows * in) * sizeof *dx);
@@ -86,8 +118,8 @@ static void linear_grad_x(const struct operands *o)
 static void linear_grad_w(const struct operands *o)
 {
     const double *x = o->in[0], *dy = o->in[1];
-    int64_t rows = o->in_shape[0]->dim[0], in = o->in_shape[0]->dim[1];
-    int64_t out = o->in_shape[1]->dim[1];
+    int64_t in = features(o->in_shape[0]), rows = rows_of(o->in_shape[0]);
+    int64_t out = features(o->in_shape[1]);
     double *dw = o->out[0];
 
     memset(dw, 0, (size_t)(out * in) * sizeof *dw);
@@ -99,7 +131,7 @@ static void linear_grad_w(const struct operands *o)
 
 static void sum_rows(const struct operands *o)
 {
-    int64_t rows = o->in_shape[0]->dim[0], out = o->in_shape[0]->dim[1];
+    int64_t rows = rows_of(o->in_shape[0]), out = features(o->in_shape[0]);
 
     memset(o->out[0], 0, (size_t)out * sizeof *o->out[0]);
     for (int64_t n = 0; n < rows; n++)
@@ -179,6 +211,9 @@ reference_op reference_op_of(enum op op)
         [OP_RELU] = relu,
         [OP_ADD] = add,
         [OP_GLOBAL_AVG_POOL] = global_avg_pool,
+        [OP_BIAS] = bias,
+        [OP_MAX_POOL] = reference_max_pool,
+        [OP_DROPOUT] = reference_dropout,
         [OP_LINEAR] = linear,
         [OP_CROSS_ENTROPY] = cross_entropy,
         [OP_CORRECT] = correct,
@@ -187,10 +222,29 @@ reference_op reference_op_of(enum op op)
         [OP_BATCH_NORM_GRAD] = reference_batch_norm_grad,
         [OP_RELU_GRAD] = relu_grad,
         [OP_GLOBAL_AVG_POOL_GRAD] = global_avg_pool_grad,
+        [OP_SUM_CHANNELS] = sum_channels,
+        [OP_MAX_POOL_GRAD] = reference_max_pool_grad,
         [OP_LINEAR_GRAD_X] = linear_grad_x,
         [OP_LINEAR_GRAD_W] = linear_grad_w,
         [OP_SUM_ROWS] = sum_rows,
         [OP_CROSS_ENTROPY_GRAD] = cross_entropy_grad,
+        [OP_PATCHES] = reference_patches,
+        [OP_PREPEND] = reference_prepend,
+        [OP_TOKEN] = reference_token,
+        [OP_ADD_EACH] = reference_add_each,
+        [OP_LAYER_NORM] = reference_layer_norm,
+        [OP_GELU] = reference_gelu,
+        [OP_SOFTMAX] = reference_softmax,
+        [OP_SPLIT_HEADS] = reference_split_heads,
+        [OP_MERGE_HEADS] = reference_merge_heads,
+        [OP_MATMUL] = reference_matmul,
+        [OP_PATCHES_GRAD] = reference_patches_grad,
+        [OP_DROP_FIRST] = reference_drop_first,
+        [OP_TOKEN_GRAD] = reference_token_grad,
+        [OP_SUM_EACH] = reference_sum_each,
+        [OP_LAYER_NORM_GRAD] = reference_layer_norm_grad,
+        [OP_GELU_GRAD] = reference_gelu_grad,
+        [OP_SOFTMAX_GRAD] = reference_softmax_grad,
     };
 
     return (unsigned)op < OP_COUNT ? ops[op] : NULL;

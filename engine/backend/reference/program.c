@@ -181,10 +181,11 @@ static void set_sources(const struct pass *pass)
         p->read[graph->states[i].value] = pass->states->data + p->states->tensor[i].offset;
 }
 
-static void run_node(const struct program *p, const struct node *node)
+static void run_node(const struct pass *pass, const struct node *node)
 {
+    const struct program *p = pass->program;
     const struct value *values = p->graph->values;
-    struct operands o = {.node = node, .scratch = p->scratch};
+    struct operands o = {.node = node, .scratch = p->scratch, .draws = &pass->draws};
 
     for (int i = 0; i < node->n_inputs; i++) {
         o.in_shape[i] = &values[node->input[i]].shape;
@@ -250,7 +251,7 @@ static int run_pass(const struct pass *pass, struct err *err)
         return code;
     for (int i = 0; i < graph->n_nodes; i++)
         if (graph->nodes[i].n_inputs)
-            run_node(p, &graph->nodes[i]);
+            run_node(pass, &graph->nodes[i]);
     if (pass->gradient)
         give_gradient(pass);
     for (int i = 0; i < graph->n_outputs; i++) {

@@ -18,6 +18,7 @@ struct operands {
     double *out[NODE_OUTPUTS_MAX]; /* overwritten; apart from the inputs */
     const struct shape *out_shape[NODE_OUTPUTS_MAX];
     double *scratch; /* reference_scratch elements */
+    const struct pass_draws *draws;
 };
 
 /* Does an operation; NULL for those that this backend lacks. */
@@ -32,9 +33,31 @@ size_t reference_conv_scratch(const struct node *node, const struct shape *x, co
 void reference_conv(const struct operands *o);
 void reference_conv_grad_x(const struct operands *o);
 void reference_conv_grad_w(const struct operands *o);
+void reference_max_pool(const struct operands *o);
+void reference_max_pool_grad(const struct operands *o);
+void reference_dropout(const struct operands *o);
 void reference_batch_norm(const struct operands *o);
 void reference_batch_norm_eval(const struct operands *o);
 void reference_batch_norm_grad(const struct operands *o);
+
+/* tokens.c */
+void reference_patches(const struct operands *o);
+void reference_patches_grad(const struct operands *o);
+void reference_prepend(const struct operands *o);
+void reference_drop_first(const struct operands *o);
+void reference_token(const struct operands *o);
+void reference_token_grad(const struct operands *o);
+void reference_add_each(const struct operands *o);
+void reference_sum_each(const struct operands *o);
+void reference_layer_norm(const struct operands *o);
+void reference_layer_norm_grad(const struct operands *o);
+void reference_gelu(const struct operands *o);
+void reference_gelu_grad(const struct operands *o);
+void reference_softmax(const struct operands *o);
+void reference_softmax_grad(const struct operands *o);
+void reference_split_heads(const struct operands *o);
+void reference_merge_heads(const struct operands *o);
+void reference_matmul(const struct operands *o);
 
 /* Writes w ⊕ perturbation to `out`, of layout->size. Expects a perturbation that is complete. */
 void reference_materialise(const struct layout *layout, const struct vector *weights,

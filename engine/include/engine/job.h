@@ -15,12 +15,42 @@
 struct err;
 struct tensor;
 
-enum model_kind { MODEL_RESNET, MODEL_RESNET18, MODEL_RESNET34 };
+enum model_kind {
+    MODEL_RESNET,
+    MODEL_RESNET18,
+    MODEL_RESNET34,
+    MODEL_RESNET50,
+    MODEL_RESNET101,
+    MODEL_PRERESNET,
+    MODEL_PRERESNET164,
+    MODEL_VGG16_BN,
+    MODEL_VGG19_BN,
+    MODEL_WRN,
+    MODEL_WRN16_8,
+    MODEL_WRN28_10,
+    MODEL_WRN22_8,
+    MODEL_WRN34_10,
+    MODEL_VIT,
+    MODEL_VIT_S32,
+    MODEL_VIT_S16,
+    MODEL_VIT_B16,
+    MODEL_KINDS
+};
+enum model_stem { STEM_AUTO, STEM_CIFAR, STEM_IMAGENET };
 
 struct job_model {
     int kind;                    /* enum model_kind */
-    int64_t width;               /* channels of the first stage; each stage doubles them */
+    int64_t width;               /* channels of the first stage, which each further one doubles;
+                                    vit: features of a token */
     struct spec_int_list blocks; /* residual blocks a stage */
+    int stem;                    /* resnets: enum model_stem */
+    int64_t depth;               /* preresnet, wrn: layers with weights; vit: blocks */
+    int64_t widen;               /* wrn: times 16 channels in the first group */
+    double dropout;              /* vgg, wrn, vit: rate */
+    double embedding_dropout;    /* vit: rate, after the embedding */
+    int64_t patch;               /* vit: pixels of a patch's side */
+    int64_t heads;               /* vit: attention heads, each of width/heads features */
+    int64_t mlp;                 /* vit: hidden features of a block's linear layers */
 };
 
 enum dataset_kind {

@@ -63,6 +63,8 @@ struct norm_coefficients {
     double eps;
     const float *partial;
     const float *gamma, *beta; /* [channels]; beta may be NULL: zeros */
+    const float *bias;         /* [channels], of what was not added to x: taken off a given mean;
+                                  may be NULL */
     float *mean, *var;
     float *coef;
 };
@@ -108,6 +110,7 @@ enum { GRAD_MEAN, GRAD_SCALE, GRAD_C1, GRAD_C2, GRADS };
 /* Work: block. */
 struct norm_grad_coefficients {
     struct activation shape;
+    size_t tiles; /* sums of a block; 0: as many as the shape has tiles */
     size_t channels;
     double eps;
     const float *partial;
@@ -117,11 +120,12 @@ struct norm_grad_coefficients {
     float *coef;
 };
 
-/* Work: (image, block). dx may be dy, more or x. */
+/* Work: (image, block). dx may be dy, more, x or plus. */
 struct norm_grad_apply {
     struct activation shape;
     struct norm_derivative d;
     const float *x, *grad_coef;
+    const float *plus; /* added to the result; may be NULL */
     float *dx;
 };
 
@@ -139,12 +143,76 @@ struct rearrange {
     float *to;
 };
 
+/* y = x + bias. Work: (image, block). */
+struct channel_bias {
+    struct activation shape;
+    size_t channels;
+    const float *x, *bias; /* bias: [channels] */
+    float *y;
+};
+
+/* Σ dy of each channel. Work: block. */
+struct channel_sums {
+    struct activation shape;
+    size_t channels;
+    const float *dy;
+    float *sum; /* [channels] */
+};
+
+/* The largest of each window of size×size pixels, and its derivative. Work: (image, block). */
+struct max_pool {
+    size_t height, width, out_height, out_width;
+    size_t size, stride, pad;
+    const float *x, *dy; /* dy: of the derivative only */
+    float *to;           /* y, or dx */
+};
+
+/* max_pool(relu(norm(x))) for windows of size×size that do not overlap, and the way back. Work:
+ * (image, block). */
+struct norm_pool {
+    struct activation shape; /* of x */
+    size_t height, width, out_height, out_width, size;
+    const float *x, *coef;
+    float *y;               /* forward */
+    const float *dy;        /* backward */
+    float *partial;         /* sums: as norm_grad_sums has them, an image a tile */
+    const float *grad_coef; /* grad */
+    float *dx;
+};
+
+/* y = x·scale where the element's word (random/philox.h) has (word >> 8) ≥ threshold, else 0.
+ * Work: elements of a dense array, or (image, block). */
+struct dropout {
+    struct activation shape; /* blocked only, as `channels` */
+    size_t channels;
+    uint64_t seed, step;
+    uint32_t stream, threshold;
+    float scale;
+    const float *x;
+    float *y;
+};
+
 /* A weight tensor [k][c][taps] between row-major and a blocked layout, in which element (k, c, t)
  * lies at k_at[k] + c_at[c] + tap_at[t]. Work: (16 of k) · ⌈c/16⌉ + (16 of c). */
 #define WEIGHT_TILE 16
 struct weights_pack {
     size_t k, c, taps;
     const size_t *k_at, *c_at, *tap_at;
+    const float *from;
+    float *to;
+};
+
+/* By channel, [images][blocks][pixels][LANES] → [pixels][images][channels]. Work: image. */
+struct pixel_rows {
+    struct activation shape;
+    size_t channels;
+    const float *from;
+    float *to;
+};
+
+/* dw [k][c][taps] from [taps][k][c]. Work: k. */
+struct taps_inside {
+    size_t k, c, taps;
     const float *from;
     float *to;
 };
@@ -190,18 +258,75 @@ struct direct_grad_w {
     float *dw;
 };
 
-/* y[n][o] = x·wᵀ + b and its derivatives. Work: forward and grad_x: n; grad_w: o. */
+/* y[n][o] = x·wᵀ + b (NULL: none) and its derivatives. Work: forward and grad_x: n; grad_w: o. */
 struct linear {
     size_t n, in, out;
     const float *x, *w, *b, *dy;
     float *result;
 };
 
-/* Sums over the rows of dy [n][out]. Work: columns. */
+/* Sums over the rows of dy [n][out], `step` apart. Work: SUM_COLUMNS columns. */
+#define SUM_COLUMNS 64
 struct sum_rows {
-    size_t n, out;
+    size_t n, out, step;
     const float *dy;
     float *result;
+};
+
+/* Images [n][channels][height][width] into patches of size×size pixels, or back. Work: rows of
+ * patches. */
+struct patches {
+    size_t channels, height, width, size;
+    bool channels_last, back;
+    const float *from;
+    float *to;
+};
+
+/* to[to_step] = `before` (NULL: zeros), `size` numbers of from[from_step], zeros; again and again.
+ * Work: times. */
+struct place_rows {
+    size_t size, from_at, from_step, to_at, to_step;
+    const float *before, *from;
+    float *to;
+};
+
+/* y = x + b, sample by sample. Work: samples of `size` numbers. */
+struct add_each {
+    size_t size;
+    const float *x, *b;
+    float *y;
+};
+
+/* Between whole [n][tokens][parts][heads][size] and parts [n][heads][tokens][size]. Work: (sample,
+ * token). */
+struct heads {
+    size_t tokens, parts, heads, size;
+    bool merge; /* parts → whole */
+    float *whole, *part[3];
+};
+
+/* Work: rows of `columns`. */
+struct layer_norm {
+    size_t columns;
+    double eps;
+    const float *x, *gamma, *beta;
+    float *y, *mean, *var; /* mean, var: a number a row */
+};
+
+/* partial[chunk][2][columns] = Σ dy·x̂, Σ dy over so many rows. Work: chunks. */
+#define LAYER_NORM_ROWS 32
+struct layer_norm_grad {
+    size_t rows, columns;
+    double eps;
+    const float *dy, *x, *gamma, *mean, *var;
+    float *dx, *partial;
+};
+
+/* Work: rows of `columns`. In the derivative x is the forward pass's result, and y dx. */
+struct softmax {
+    size_t columns;
+    const float *x, *dy;
+    float *y;
 };
 
 /* Squares of x in double, one number a row of `columns`. Work: rows. */
@@ -300,11 +425,15 @@ typedef void kernel(const void *arguments, size_t begin, size_t end);
 /* clang-format off */
 #define KERNEL_LIST(do) \
     do(norm_statistics) do(norm_coefficients) do(norm_apply) do(norm_grad_sums) \
-    do(norm_grad_coefficients) do(norm_grad_apply) do(relu) do(relu_grad) do(add) \
-    do(to_blocked) do(to_dense) do(pool) do(pool_grad) do(weights_pack) do(weights_unpack) \
+    do(norm_grad_coefficients) do(norm_grad_apply) do(norm_pool) do(norm_pool_sums) \
+    do(norm_pool_grad) do(relu) do(relu_grad) do(add) \
+    do(to_blocked) do(to_dense) do(pool) do(pool_grad) do(channel_bias) do(channel_sums) \
+    do(pixel_rows) do(taps_inside) do(max_pool) do(max_pool_grad) do(dropout) do(dropout_blocked) do(weights_pack) do(weights_unpack) \
     do(direct_border) do(direct_conv) do(direct_grad_w) do(linear) do(linear_grad_x) \
     do(linear_grad_w) do(sum_rows) do(row_squares) do(feed_fisher) do(random_normal) \
-    do(add_noise) do(add_scaled) do(adaptive_squares) do(add_adaptive) do(mix_squares) do(sgd_step) do(adam_step)
+    do(patches) do(place) do(add_each) do(heads) do(layer_norm) do(layer_norm_grad) do(gelu) \
+    do(gelu_grad) do(softmax) do(softmax_grad) do(add_noise) do(add_scaled) \
+    do(adaptive_squares) do(add_adaptive) do(mix_squares) do(sgd_step) do(adam_step)
 /* clang-format on */
 
 #define KERNEL_MEMBER(name) kernel *name;

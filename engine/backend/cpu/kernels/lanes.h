@@ -52,6 +52,17 @@ INLINE lanes keep(lanes x, lanes_mask mask)
     return (lanes)((lanes_mask)x & mask);
 }
 
+/* Where `value` takes the place of the largest so far, of which a NaN is one. */
+INLINE lanes_mask larger(lanes value, lanes so_far)
+{
+    return (lanes_mask)(value > so_far) | (lanes_mask)(value != value);
+}
+
+INLINE lanes choose(lanes_mask mask, lanes yes, lanes no)
+{
+    return (lanes)(((lanes_mask)yes & mask) | ((lanes_mask)no & ~mask));
+}
+
 /* 0 only where x ≤ 0: a NaN stays one, so that a diverged pass is seen. */
 INLINE lanes rectify(lanes x)
 {
@@ -81,6 +92,26 @@ INLINE wide widen(lanes x)
 INLINE wide keep_wide(wide x, lanes_mask mask)
 {
     return (wide)((wide_mask)x & __builtin_convertvector(mask, wide_mask));
+}
+
+/* Where the lanes of a plane of an activation lie on the dense side. */
+struct dense_lanes {
+    size_t at, step; /* number of the first lane's (image, channel), and from one to the next */
+    size_t n;        /* lanes that exist */
+};
+
+INLINE struct dense_lanes dense_lanes_of(const struct activation *shape, size_t channels,
+                                         size_t plane)
+{
+    size_t row = plane / shape->blocks, block = plane % shape->blocks;
+    size_t left = channels - block * LANES;
+
+    if (shape->by_image)
+        return (struct dense_lanes){.at = row * LANES * channels + block,
+                                    .step = channels,
+                                    .n = row == shape->images - 1 ? shape->tail : LANES};
+    return (struct dense_lanes){
+        .at = row * channels + block * LANES, .step = 1, .n = left < LANES ? left : LANES};
 }
 
 /* Lanes in a fixed order. */

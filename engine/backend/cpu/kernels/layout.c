@@ -1,23 +1,9 @@
 /* Changes of layout, and pools, which are one on the way. */
 #include "backend/cpu/kernels/lanes.h"
 
-/* Where a plane's lanes lie on the dense side. */
-struct dense_lanes {
-    size_t at, step; /* number of the first lane's (image, channel), and from one to the next */
-    size_t n;        /* lanes that exist */
-};
-
 INLINE struct dense_lanes dense_lanes_at(const struct rearrange *r, size_t plane)
 {
-    size_t row = plane / r->shape.blocks, block = plane % r->shape.blocks;
-    size_t left = r->channels - block * LANES;
-
-    if (r->shape.by_image)
-        return (struct dense_lanes){.at = row * LANES * r->channels + block,
-                                    .step = r->channels,
-                                    .n = row == r->shape.images - 1 ? r->shape.tail : LANES};
-    return (struct dense_lanes){
-        .at = row * r->channels + block * LANES, .step = 1, .n = left < LANES ? left : LANES};
+    return dense_lanes_of(&r->shape, r->channels, plane);
 }
 
 void KERNEL(to_blocked)(const void *arguments, size_t begin, size_t end)

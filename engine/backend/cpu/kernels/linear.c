@@ -35,7 +35,8 @@ void KERNEL(linear)(const void *arguments, size_t begin, size_t end)
 
     for (size_t n = begin; n < end; n++)
         for (size_t o = 0; o < l->out; o++)
-            l->result[n * l->out + o] = l->b[o] + dot(l->x + n * l->in, l->w + o * l->in, l->in);
+            l->result[n * l->out + o] =
+                (l->b ? l->b[o] : 0) + dot(l->x + n * l->in, l->w + o * l->in, l->in);
 }
 
 void KERNEL(linear_grad_x)(const void *arguments, size_t begin, size_t end)
@@ -66,15 +67,31 @@ void KERNEL(linear_grad_w)(const void *arguments, size_t begin, size_t end)
     }
 }
 
+/* Each column in double, row after row. */
+INLINE void sum_columns(const struct sum_rows *s, size_t first, size_t n)
+{
+    double sum[SUM_COLUMNS] = {0};
+
+    for (size_t row = 0; row < s->n; row++) {
+        const float *dy = s->dy + row * s->step + first;
+
+        for (size_t i = 0; i < n; i++)
+            sum[i] += dy[i];
+    }
+    for (size_t i = 0; i < n; i++)
+        s->result[first + i] = (float)sum[i];
+}
+
 void KERNEL(sum_rows)(const void *arguments, size_t begin, size_t end)
 {
     const struct sum_rows *s = arguments;
 
-    for (size_t o = begin; o < end; o++) {
-        double sum = 0;
+    for (size_t block = begin; block < end; block++) {
+        size_t first = block * SUM_COLUMNS;
 
-        for (size_t n = 0; n < s->n; n++)
-            sum += s->dy[n * s->out + o];
-        s->result[o] = (float)sum;
+        if (first + SUM_COLUMNS <= s->out)
+            sum_columns(s, first, SUM_COLUMNS);
+        else
+            sum_columns(s, first, s->out - first);
     }
 }

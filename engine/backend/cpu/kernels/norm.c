@@ -124,7 +124,7 @@ INLINE struct coefficients coefficients_of(const struct norm_coefficients *a, si
 {
     if (c >= a->channels)
         return (struct coefficients){0};
-    return (struct coefficients){.mean = a->mean[c],
+    return (struct coefficients){.mean = a->bias ? a->mean[c] - a->bias[c] : a->mean[c],
                                  .scale = (float)(a->gamma[c] / sqrt((double)a->var[c] + a->eps)),
                                  .shift = a->beta ? a->beta[c] : 0};
 }

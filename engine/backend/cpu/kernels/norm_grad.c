@@ -136,7 +136,8 @@ INLINE void finish_images(const struct norm_grad_coefficients *a, size_t channel
 void KERNEL(norm_grad_coefficients)(const void *arguments, size_t begin, size_t end)
 {
     const struct norm_grad_coefficients *a = arguments;
-    size_t tiles = tile_count(&a->shape), step = a->shape.blocks * 2 * LANES;
+    size_t tiles = a->tiles ? a->tiles : tile_count(&a->shape);
+    size_t step = a->shape.blocks * 2 * LANES;
 
     for (size_t block = begin; block < end; block++) {
         const float *first = a->partial + block * 2 * LANES;
@@ -154,7 +155,7 @@ void KERNEL(norm_grad_coefficients)(const void *arguments, size_t begin, size_t 
 }
 
 INLINE void apply_planes(const struct norm_grad_apply *a, size_t begin, size_t end,
-                         struct variant v)
+                         struct variant v, bool plus)
 {
     size_t pixels = a->shape.pixels, last_row = (a->shape.images - 1) * a->shape.blocks;
 
@@ -169,27 +170,35 @@ INLINE void apply_planes(const struct norm_grad_apply *a, size_t begin, size_t e
         for (size_t p = 0; p < pixels; p++, at += LANES) {
             lanes x = load(a->x + at);
             lanes d = derivative(&a->d, v, &forward, at, x);
-            store(a->dx + at, keep(d * scale - c1 - (x - mean) * c2, mask));
+            lanes dx = keep(d * scale - c1 - (x - mean) * c2, mask);
+            if (plus)
+                dx += load(a->plus + at);
+            store(a->dx + at, dx);
         }
     }
 }
 
-INLINE void apply_masked(const struct norm_grad_apply *a, size_t begin, size_t end, bool more)
+INLINE void apply_masked(const struct norm_grad_apply *a, size_t begin, size_t end, bool more,
+                         bool plus)
 {
     if (a->d.mask == MASK_NONE)
-        apply_planes(a, begin, end, (struct variant){more, false, MASK_NONE});
+        apply_planes(a, begin, end, (struct variant){more, false, MASK_NONE}, plus);
     else if (a->d.mask == MASK_Y)
-        apply_planes(a, begin, end, (struct variant){more, false, MASK_Y});
+        apply_planes(a, begin, end, (struct variant){more, false, MASK_Y}, plus);
     else
-        apply_planes(a, begin, end, (struct variant){more, false, MASK_X});
+        apply_planes(a, begin, end, (struct variant){more, false, MASK_X}, plus);
 }
 
 void KERNEL(norm_grad_apply)(const void *arguments, size_t begin, size_t end)
 {
     const struct norm_grad_apply *a = arguments;
 
-    if (a->d.more)
-        apply_masked(a, begin, end, true);
+    if (a->d.more && a->plus)
+        apply_masked(a, begin, end, true, true);
+    else if (a->d.more)
+        apply_masked(a, begin, end, true, false);
+    else if (a->plus)
+        apply_masked(a, begin, end, false, true);
     else
-        apply_masked(a, begin, end, false);
+        apply_masked(a, begin, end, false, false);
 }

@@ -1,0 +1,205 @@
+/* Commands of what transformers are made of. */
+#include <stdatomic.h>
+
+#include "backend/cpu/program.h"
+
+int cpu_run_patches(const struct program *p, const struct command *c, struct err *err)
+{
+    struct patches args = c->patches;
+
+    (void)err;
+    args.from = cpu_data(p, c->in[0]);
+    args.to = cpu_data(p, c->out[0]);
+    cpu_run_kernel(p->threads, p->cpu->kernels->patches, &args, c->rows);
+    return 0;
+}
+
+/* in: what is placed, what comes before it */
+int cpu_run_place(const struct program *p, const struct command *c, struct err *err)
+{
+    struct place_rows args = c->place;
+
+    (void)err;
+    args.from = cpu_data(p, c->in[0]);
+    args.before = cpu_data(p, c->n_in > 1 ? c->in[1] : -1);
+    args.to = cpu_data(p, c->out[0]);
+    cpu_run_kernel(p->threads, p->cpu->kernels->place, &args, c->rows);
+    return 0;
+}
+
+int cpu_run_add_each(const struct program *p, const struct command *c, struct err *err)
+{
+    struct add_each args = {.size = c->columns,
+                            .x = cpu_data(p, c->in[0]),
+                            .b = cpu_data(p, c->in[1]),
+                            .y = cpu_data(p, c->out[0])};
+
+    (void)err;
+    cpu_run_kernel(p->threads, p->cpu->kernels->add_each, &args, c->rows);
+    return 0;
+}
+
+static void run_heads(const struct program *p, const struct command *c, int whole, const int *parts)
+{
+    struct heads args = c->heads;
+
+    args.whole = cpu_data(p, whole);
+    for (size_t i = 0; i < args.parts; i++)
+        args.part[i] = cpu_data(p, parts[i]);
+    cpu_run_kernel(p->threads, p->cpu->kernels->heads, &args, c->rows);
+}
+
+int cpu_run_split_heads(const struct program *p, const struct command *c, struct err *err)
+{
+    (void)err;
+    run_heads(p, c, c->in[0], c->out);
+    return 0;
+}
+
+int cpu_run_merge_heads(const struct program *p, const struct command *c, struct err *err)
+{
+    (void)err;
+    run_heads(p, c, c->out[0], c->in);
+    return 0;
+}
+
+/* in: x, gamma, beta; out: y, mean, var */
+int cpu_run_layer_norm(const struct program *p, const struct command *c, struct err *err)
+{
+    struct layer_norm args = {.columns = c->columns,
+                              .eps = c->eps,
+                              .x = cpu_data(p, c->in[0]),
+                              .gamma = cpu_data(p, c->in[1]),
+                              .beta = cpu_data(p, c->in[2]),
+                              .y = cpu_data(p, c->out[0]),
+                              .mean = cpu_data(p, c->out[1]),
+                              .var = cpu_data(p, c->out[2])};
+
+    (void)err;
+    cpu_run_kernel(p->threads, p->cpu->kernels->layer_norm, &args, c->rows);
+    return 0;
+}
+
+/* in: dy, x, gamma, mean, var; out: dx, dgamma, dbeta, sums of chunks of rows */
+int cpu_run_layer_norm_grad(const struct program *p, const struct command *c, struct err *err)
+{
+    const struct kernels *kernels = p->cpu->kernels;
+    size_t chunks = (c->rows + LAYER_NORM_ROWS - 1) / LAYER_NORM_ROWS;
+    struct layer_norm_grad args = {.rows = c->rows,
+                                   .columns = c->columns,
+                                   .eps = c->eps,
+                                   .dy = cpu_data(p, c->in[0]),
+                                   .x = cpu_data(p, c->in[1]),
+                                   .gamma = cpu_data(p, c->in[2]),
+                                   .mean = cpu_data(p, c->in[3]),
+                                   .var = cpu_data(p, c->in[4]),
+                                   .dx = cpu_data(p, c->out[0]),
+                                   .partial = cpu_data(p, c->out[3])};
+
+    (void)err;
+    cpu_run_kernel(p->threads, kernels->layer_norm_grad, &args, chunks);
+    for (size_t i = 0; i < 2; i++) {
+        struct sum_rows sums = {.n = chunks,
+                                .out = c->columns,
+                                .step = 2 * c->columns,
+                                .dy = args.partial + i * c->columns,
+                                .result = cpu_data(p, c->out[1 + i])};
+
+        cpu_run_kernel(p->threads, kernels->sum_rows, &sums,
+                       (sums.out + SUM_COLUMNS - 1) / SUM_COLUMNS);
+    }
+    return 0;
+}
+
+static void elementwise(const struct program *p, const struct command *c, kernel *run)
+{
+    struct elementwise args = {.a = cpu_data(p, c->in[0]),
+                               .b = cpu_data(p, c->n_in > 1 ? c->in[1] : -1),
+                               .y = cpu_data(p, c->out[0])};
+    size_t n = c->rows * c->columns;
+
+    cpu_run_kernel(p->threads, run, &args, n);
+}
+
+int cpu_run_gelu(const struct program *p, const struct command *c, struct err *err)
+{
+    (void)err;
+    elementwise(p, c, p->cpu->kernels->gelu);
+    return 0;
+}
+
+/* in: dy, x */
+int cpu_run_gelu_grad(const struct program *p, const struct command *c, struct err *err)
+{
+    (void)err;
+    elementwise(p, c, p->cpu->kernels->gelu_grad);
+    return 0;
+}
+
+int cpu_run_softmax(const struct program *p, const struct command *c, struct err *err)
+{
+    struct softmax args = {
+        .columns = c->columns, .x = cpu_data(p, c->in[0]), .y = cpu_data(p, c->out[0])};
+
+    (void)err;
+    cpu_run_kernel(p->threads, p->cpu->kernels->softmax, &args, c->rows);
+    return 0;
+}
+
+/* in: dy, y */
+int cpu_run_softmax_grad(const struct program *p, const struct command *c, struct err *err)
+{
+    struct softmax args = {.columns = c->columns,
+                           .dy = cpu_data(p, c->in[0]),
+                           .x = cpu_data(p, c->in[1]),
+                           .y = cpu_data(p, c->out[0])};
+
+    (void)err;
+    cpu_run_kernel(p->threads, p->cpu->kernels->softmax_grad, &args, c->rows);
+    return 0;
+}
+
+/* Products, and the first of oneDNN's complaints about one. */
+struct products {
+    const struct matrices *m;
+    const float *a, *b;
+    float *result;
+    _Atomic int *status;
+};
+
+static size_t place_of(const struct matrix_place *place, size_t i, size_t j)
+{
+    return place->at + i * place->outer_step + j * place->inner_step;
+}
+
+/* One thread does each of them: called by several, oneDNN's product starts none. */
+static void multiply_some(const void *arguments, size_t begin, size_t end)
+{
+    const struct products *p = arguments;
+    const struct matrices *m = p->m;
+
+    for (size_t at = begin; at < end; at++) {
+        size_t i = at / m->inner, j = at % m->inner;
+        dnnl_status_t status = dnnl_sgemm(
+            m->a_turned ? 'T' : 'N', m->b_turned ? 'T' : 'N', (dnnl_dim_t)m->rows,
+            (dnnl_dim_t)m->columns, (dnnl_dim_t)m->depth, m->scale, p->a + place_of(&m->a, i, j),
+            (dnnl_dim_t)m->a.row, p->b + place_of(&m->b, i, j), (dnnl_dim_t)m->b.row, 0,
+            p->result + place_of(&m->result, i, j), (dnnl_dim_t)m->result.row);
+
+        if (status != dnnl_success)
+            atomic_store(p->status, (int)status);
+    }
+}
+
+int cpu_run_matmul(const struct program *p, const struct command *c, struct err *err)
+{
+    _Atomic int status = dnnl_success;
+    struct products args = {.m = &c->matrices,
+                            .a = cpu_data(p, c->in[0]),
+                            .b = cpu_data(p, c->in[1]),
+                            .result = cpu_data(p, c->out[0]),
+                            .status = &status};
+
+    cpu_run_kernel(p->threads, multiply_some, &args, c->matrices.outer * c->matrices.inner);
+    return cpu_dnnl_error(err, (dnnl_status_t)status, "products of matrices");
+}
