@@ -92,9 +92,13 @@ static void schedules_agree(void **state)
 
 static void telemetry_agrees(void **state)
 {
+    int n = 0;
+
     (void)state;
-    assert_int_equal(ours->n_telemetry, golden->n_telemetry);
-    for (int i = 0; i < golden->n_telemetry; i++) {
+    while (n < golden->n_telemetry && golden->telemetry[n].update <= (uint64_t)n_updates)
+        n++;
+    assert_int_equal(ours->n_telemetry, n);
+    for (int i = 0; i < n; i++) {
         const struct golden_telemetry *want = &golden->telemetry[i];
         const struct telemetry *have = &ours->telemetry[i];
 
