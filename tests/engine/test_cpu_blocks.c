@@ -5,9 +5,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
+#include "backend/cpu/profile.h"
 #include "base/cleanup.h"
 #include "cpu_compare.h"
 #include "job/tables.h"
@@ -31,6 +33,21 @@ static int conv(struct graph *g, int x, int64_t out, int64_t size, int stride, c
     return graph_conv(g, x, w, stride, (int)size / 2);
 }
 
+/* Commands of the compiled graph by this algorithm. */
+static int count_commands(const struct graph *g, const char *algorithm)
+{
+    struct support_options options = {.threads = 1};
+    struct trial *trial = trial_open(g, &cpu_by_channel, &options);
+    struct cpu_profile_row row;
+    int n = 0;
+
+    assert_ok(cpu_profile_start(trial->program, err));
+    for (int i = 0; cpu_profile_row(trial->program, i, &row); i++)
+        n += row.algorithm && strcmp(row.algorithm, algorithm) == 0;
+    trial_close(trial);
+    return n;
+}
+
 static void compare(const char *what, struct graph *g)
 {
     compare_all_ways(what, g, 3, TOLERANCE, TOLERANCE);
@@ -42,6 +59,32 @@ static void compare_with_derivatives(const char *what, struct graph *g, int y)
     graph_output(g, y);
     add_derivatives(g);
     compare(what, g);
+}
+
+/* Sizes with which the CPU backend takes its own Winograd convolutions: borders, tiles that reach
+ * past the edge, groups of tiles that end early, channels that fill no block. */
+static void winograd(void **state)
+{
+    static const struct {
+        int64_t n, c, k, h, w;
+    } sizes[] = {{9, 16, 16, 16, 16},
+                 {20, 17, 40, 15, 15},
+                 {41, 40, 17, 8, 8},
+                 {160, 20, 33, 4, 4},
+                 {2, 16, 48, 44, 43}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++) {
+        struct graph *g = graph_new(true);
+        int x =
+            graph_input(g, shape_of(4, sizes[i].n, sizes[i].c, sizes[i].h, sizes[i].w), VALUE_REAL);
+        int y = conv(g, x, sizes[i].k, 3, 1, "w");
+
+        graph_output(g, y);
+        add_derivatives(g);
+        assert_int_equal(count_commands(g, "winograd"), 3);
+        compare("winograd", g);
+    }
 }
 
 static void norm_relu(void **state)
@@ -288,6 +331,7 @@ static void other_nets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(winograd),
         cmocka_unit_test(norm_relu),
         cmocka_unit_test(norm_add_relu),
         cmocka_unit_test(two_norms_add_relu),

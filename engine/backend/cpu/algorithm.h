@@ -7,9 +7,15 @@
 
 #include "backend/cpu/program.h"
 
-/* dnnl_convolution_winograd or dnnl_convolution_direct. */
-dnnl_alg_kind_t cpu_algorithm(const struct program *program, enum direction direction,
-                              const struct convolution_shape *shape);
+enum algorithm {
+    ALGORITHM_DIRECT,
+    ALGORITHM_WINOGRAD,       /* ours, for activations by channel */
+    ALGORITHM_ONEDNN_WINOGRAD /* a wish: not every processor has it */
+};
+
+/* How a convolution is done where activations are stored by channel. */
+enum algorithm cpu_algorithm(const struct program *program, enum direction direction,
+                             const struct convolution_shape *shape);
 
 /* Sets threads, beside and by_image; `side_by_side` as in the program's options. */
 void cpu_choose(struct program *program, enum cpu_layout layout, int side_by_side);

@@ -90,6 +90,9 @@ void compile_sum_channels(struct compiler *c, const struct node *node);
 void compile_max_pool(struct compiler *c, const struct node *node);
 void compile_dropout(struct compiler *c, const struct node *node);
 void compile_direct(struct compiler *c, const struct node *node);
+/* False if this convolution is to be done otherwise. */
+bool compile_winograd(struct compiler *c, const struct node *node, enum direction direction,
+                      const struct convolution_shape *shape);
 /* compile_tokens.c: false if the operation is none of a transformer's. */
 bool compile_tokens(struct compiler *c, const struct node *node);
 /* Whether products of matrices do the work of this split_heads or merge_heads. */

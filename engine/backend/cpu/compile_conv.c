@@ -79,10 +79,13 @@ static void compile_forward(struct compiler *c, const struct node *node)
     int x = node->input[0], w = node->input[1], y = node->output[0];
     const struct value *values = c->graph->values;
     struct convolution_shape shape = compile_conv_shape(c, node, x, w, y);
-    struct convolution *v = open_convolution(c, FORWARD, &shape, x);
     struct command command = {.run = cpu_run_conv, .what = "conv", .in_place = -1};
     const struct packing *packing;
+    struct convolution *v;
 
+    if (compile_winograd(c, node, FORWARD, &shape))
+        return;
+    v = open_convolution(c, FORWARD, &shape, x);
     if (!v)
         return;
     packing = compile_packing(c, cpu_convolution_weights(v), &values[w].shape);
@@ -99,10 +102,13 @@ static void compile_grad_x(struct compiler *c, const struct node *node)
     int dy = node->input[0], w = node->input[1], dx = node->output[0];
     const struct value *values = c->graph->values;
     struct convolution_shape shape = compile_conv_shape(c, node, dx, w, dy);
-    struct convolution *v = open_convolution(c, GRAD_X, &shape, -1);
     struct command command = {.run = cpu_run_conv_grad_x, .what = "conv_grad_x", .in_place = -1};
     const struct packing *packing;
+    struct convolution *v;
 
+    if (compile_winograd(c, node, GRAD_X, &shape))
+        return;
+    v = open_convolution(c, GRAD_X, &shape, -1);
     if (!v)
         return;
     packing = compile_packing(c, cpu_convolution_weights(v), &values[w].shape);
@@ -155,6 +161,8 @@ static void compile_grad_w(struct compiler *c, const struct node *node)
         compile_rows_grad_w(c, node, &shape);
         return;
     }
+    if (compile_winograd(c, node, GRAD_W, &shape))
+        return;
     v = open_convolution(c, GRAD_W, &shape, x);
     if (!v)
         return;

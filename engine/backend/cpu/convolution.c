@@ -125,7 +125,10 @@ static dnnl_status_t create(struct convolution *v, const struct program *program
                             const struct convolution_shape *shape)
 {
     struct descriptors d = {0};
-    dnnl_alg_kind_t algorithm = cpu_algorithm(program, v->direction, shape);
+    dnnl_alg_kind_t algorithm =
+        cpu_algorithm(program, v->direction, shape) == ALGORITHM_ONEDNN_WINOGRAD
+            ? dnnl_convolution_winograd
+            : dnnl_convolution_direct;
     dnnl_status_t status = describe(&d, v->cpu, shape);
 
     if (status == dnnl_success)

@@ -274,10 +274,12 @@ bool cpu_profile_row(const struct program *p, int i, struct cpu_profile_row *out
     if (i < 0 || i >= p->n_commands || !p->seconds)
         return false;
     c = &p->commands[i];
-    *out = (struct cpu_profile_row){
-        .what = c->what,
-        .algorithm = c->convolution ? cpu_convolution_name(c->convolution) : NULL,
-        .seconds = p->seconds[i]};
+    *out = (struct cpu_profile_row){.what = c->what,
+                                    .algorithm = c->algorithm ? c->algorithm
+                                                 : c->convolution
+                                                     ? cpu_convolution_name(c->convolution)
+                                                     : NULL,
+                                    .seconds = p->seconds[i]};
     if (c->node >= 0)
         out->shape = p->graph->values[p->graph->nodes[c->node].output[0]].shape;
     return true;

@@ -64,8 +64,9 @@ enum { COMMAND_IN_MAX = 8, COMMAND_OUT_MAX = 5 };
 
 struct command {
     int (*run)(const struct program *program, const struct command *command, struct err *err);
-    const char *what; /* for profiles: the operation, or what was fused */
-    int node;         /* of the graph: whose work this is */
+    const char *what;      /* for profiles: the operation, or what was fused */
+    const char *algorithm; /* for profiles; NULL: that of `convolution` */
+    int node;              /* of the graph: whose work this is */
     int n_in, n_out;
     int in[COMMAND_IN_MAX], out[COMMAND_OUT_MAX];
     int in_place;       /* the `out` that may take over the memory of an `in` of its size; -1 */
@@ -198,6 +199,7 @@ typedef int command_run(const struct program *program, const struct command *com
 command_run cpu_run_norm_statistics, cpu_run_norm_eval, cpu_run_norm_apply, cpu_run_norm_grad_sums,
     cpu_run_norm_grad_apply;
 command_run cpu_run_conv, cpu_run_conv_grad_x, cpu_run_conv_grad_w, cpu_run_pack, cpu_run_unpack;
+command_run cpu_run_winograd, cpu_run_winograd_grad_x, cpu_run_winograd_grad_w;
 command_run cpu_run_direct, cpu_run_direct_grad_w, cpu_run_rows_grad_w;
 command_run cpu_run_to_blocked, cpu_run_to_dense, cpu_run_copy, cpu_run_relu, cpu_run_relu_grad,
     cpu_run_add, cpu_run_pool, cpu_run_pool_grad;

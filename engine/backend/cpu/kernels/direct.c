@@ -3,25 +3,10 @@
  * registers; where a tile reaches past the end it does the last result again. */
 #include <string.h>
 
+#include "backend/cpu/kernels/fused.h"
 #include "backend/cpu/kernels/lanes.h"
 
-#if defined(__FMA__) || defined(__AVX512F__)
-#include <immintrin.h>
-#endif
-
 #define TILE DIRECT_TILE
-
-/* a·b + c; how it rounds is the instruction set's affair here, as in oneDNN's convolutions. */
-INLINE lanes fused(lanes a, lanes b, lanes c)
-{
-#if defined(__AVX512F__)
-    return (lanes)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif defined(__FMA__)
-    return (lanes)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
-#else
-    return a * b + c;
-#endif
-}
 
 INLINE size_t at_most(size_t i, size_t last)
 {

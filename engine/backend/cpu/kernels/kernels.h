@@ -1,4 +1,4 @@
-/* The loops that this backend does itself: everything but convolutions.
+/* The loops that this backend does itself: everything but some convolutions.
  *
  * The files of this folder are compiled once for each instruction set and never call the system or
  * OpenMP: each kernel does the part [begin, end) of its work and is threaded by its caller. No
@@ -258,6 +258,50 @@ struct direct_grad_w {
     float *dw;
 };
 
+/* Convolutions of 3×3, stride 1, border 1, activations by channel. Work: part; each takes its share
+ * of the tiles and has `part_room` floats of room of its own. The derivative by the weights is
+ * summed part by part, so that its last bits depend on their number. */
+struct winograd {
+    size_t images, height, width;
+    size_t in_blocks, out_blocks; /* of channels of x and y */
+    const float *x, *dy;
+    const float *u; /* by winograd_weights */
+    float *y;
+    size_t parts, part_room;
+    float *room;
+};
+
+enum { WINOGRAD_POINTS = 36, WINOGRAD_SIDE = 4 };
+
+/* Floats of room that a part needs, and those of u. */
+static inline size_t winograd_filters(size_t in_blocks, size_t out_blocks, size_t lanes)
+{
+    return WINOGRAD_POINTS * in_blocks * out_blocks * lanes * lanes;
+}
+
+static inline size_t winograd_room(size_t in_blocks, size_t lanes)
+{
+    return WINOGRAD_POINTS * (in_blocks + 1) * lanes * lanes;
+}
+
+static inline size_t winograd_grad_w_room(size_t in_blocks, size_t out_blocks, size_t lanes)
+{
+    return winograd_filters(in_blocks, out_blocks, lanes) +
+           WINOGRAD_POINTS * (in_blocks + out_blocks) * lanes * lanes;
+}
+
+/* Weights as its points, and their derivative from its sums. Work: (block of y, block of x). The
+ * weight of channels i of x and o of y begins at i·in_step + o·out_step. */
+struct winograd_weights {
+    size_t in, out, in_blocks; /* channels, and blocks of them */
+    size_t in_step, out_step;
+    bool turned; /* by 180 degrees: for the derivative by x */
+    const float *w;
+    float *u;
+    size_t parts, part_room; /* of the sums */
+    float *dw;
+};
+
 /* y[n][o] = x·wᵀ + b (NULL: none) and its derivatives. Work: forward and grad_x: n; grad_w: o. */
 struct linear {
     size_t n, in, out;
@@ -429,6 +473,7 @@ typedef void kernel(const void *arguments, size_t begin, size_t end);
     do(norm_pool_grad) do(relu) do(relu_grad) do(add) \
     do(to_blocked) do(to_dense) do(pool) do(pool_grad) do(channel_bias) do(channel_sums) \
     do(pixel_rows) do(taps_inside) do(max_pool) do(max_pool_grad) do(dropout) do(dropout_blocked) do(weights_pack) do(weights_unpack) \
+    do(winograd_weights) do(winograd_conv) do(winograd_grad_w) do(winograd_grad_w_sum) \
     do(direct_border) do(direct_conv) do(direct_grad_w) do(linear) do(linear_grad_x) \
     do(linear_grad_w) do(sum_rows) do(row_squares) do(feed_fisher) do(random_normal) \
     do(patches) do(place) do(add_each) do(heads) do(layer_norm) do(layer_norm_grad) do(gelu) \
