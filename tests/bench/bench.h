@@ -30,6 +30,9 @@ void bench_close(struct bench *bench);
 int bench_update(struct bench *bench, struct err *err);
 /* The programs of an update's passes; false past the last one. */
 bool bench_program(const struct bench *bench, int i, struct program **out);
+/* Billions of operations of an update's convolutions and products, a multiply-add two, as the plain
+ * algorithms do them. */
+double bench_gflop(const struct bench *bench);
 /* The last update's loss: it must go down, or what was timed is no training. */
 double bench_loss(const struct bench *bench);
 

@@ -18,7 +18,8 @@ static int by_value(const void *a, const void *b)
 
 static const char *const methods[] = {"sgd", "sam", "rwp", "arwp", "m-rwp", "m-arwp"};
 
-static void print_round(const struct bench_options *o, const double *seconds, double loss)
+static void print_round(const struct bench *bench, const struct bench_options *o,
+                        const double *seconds)
 {
     const struct job_model *model = &o->job.model;
 
@@ -28,11 +29,11 @@ static void print_round(const struct bench_options *o, const double *seconds, do
         printf("%s%lld", i ? "," : "", (long long)model->blocks.item[i]);
     printf("],\"method\":\"%s\",\"batch\":%lld,\"image\":[%lld,%lld,%lld],\"backend\":\"%s\","
            "\"exact\":%s,\"threads\":%d,\"updates\":%d,\"seconds_per_update\":%.6g,"
-           "\"seconds_min\":%.6g,\"loss\":%.6g}\n",
+           "\"seconds_min\":%.6g,\"gflop\":%.6g,\"loss\":%.6g}\n",
            methods[o->job.method.kind], (long long)o->input.batch, (long long)o->input.channels,
            (long long)o->input.height, (long long)o->input.width, o->class->name,
            o->exact ? "true" : "false", o->threads, o->updates, seconds[o->updates / 2], seconds[0],
-           loss);
+           bench_gflop(bench), bench_loss(bench));
     fflush(stdout);
 }
 
@@ -91,7 +92,7 @@ static int measure(struct bench *bench, const struct bench_options *o, struct er
     while (!rc && (!o->rounds || fgets(line, sizeof line, stdin))) {
         rc = run_round(bench, o, seconds, err);
         if (!rc)
-            print_round(o, seconds, bench_loss(bench));
+            print_round(bench, o, seconds);
         if (!o->rounds)
             break;
     }
