@@ -51,7 +51,9 @@ struct pass_draws {
     uint32_t term;
 };
 
-/* One forward pass and, where the graph has them, the gradients of its parameters. */
+/* One forward pass and, where the graph has them, the gradients of its parameters and the tangents
+ * of those: with a direction d the product of the loss's Hessian and d, at the weights that the
+ * pass computes with. */
 struct pass {
     struct program *program;
     const struct vector *weights; /* master, read-only */
@@ -64,6 +66,15 @@ struct pass {
                                    or int32_t for VALUE_INDEX */
     void *const *outputs;       /* one a graph output, host memory, the backend's real type */
     struct vector *gradient;    /* layout of the weights; NULL: not wanted */
+    /* Layout of the weights, gaps 0; both or neither. NULL: nothing that depends on a direction is
+     * computed, and graph outputs that do are not set. */
+    const struct vector *direction;
+    struct vector *product;
+    /* The program's last pass had the same weights, perturbation, states and inputs, and the
+     * program keeps its primal: only what depends on the direction is computed. `inputs` are given
+     * all the same; outputs that depend on no direction are set again, but `gradient` (if any) may
+     * be left as it is. ERR_INVALID when there was no such pass (a pass that failed is none). */
+    bool primal_kept;
 };
 
 struct gradient_term {
@@ -125,6 +136,8 @@ struct program_options {
     /* How many programs with gradients the caller runs in one `execute`; a backend may use it to
      * share its threads among them. 1 if in doubt. */
     int side_by_side;
+    /* A pass leaves all that its graph's tangents read in place, for passes with `primal_kept`. */
+    bool keep_primal;
 };
 
 struct backend_options {

@@ -57,6 +57,24 @@ static void reverse_batch_norm(struct reverse *r, const struct node *node, int d
     accumulate(r, x, dx);
 }
 
+/* Statistics are given: they do not depend on x. */
+static void reverse_batch_norm_eval(struct reverse *r, const struct node *node, int dy)
+{
+    int x = node->input[0], gamma = node->input[1], beta = node->input[2];
+    int mean = node->input[3], var = node->input[4];
+    int inputs[] = {dy, x, mean, var}, dgamma;
+
+    if (r->wanted[gamma] || r->wanted[beta]) {
+        dgamma = append(r, OP_BATCH_NORM_EVAL_GRAD, node, -1, inputs, 4);
+        if (dgamma < 0)
+            return;
+        accumulate(r, gamma, dgamma);
+        accumulate(r, beta, dgamma + 1);
+    }
+    if (r->wanted[x])
+        accumulate(r, x, append(r, OP_BATCH_NORM_SCALE, node, -1, (int[]){dy, gamma, var}, 3));
+}
+
 static void reverse_linear(struct reverse *r, const struct node *node, int dy)
 {
     int x = node->input[0], w = node->input[1], b = node->n_inputs > 2 ? node->input[2] : -1;
@@ -170,6 +188,9 @@ static void reverse_node(struct reverse *r, const struct node *node, int dy)
         break;
     case OP_BATCH_NORM:
         reverse_batch_norm(r, node, dy);
+        break;
+    case OP_BATCH_NORM_EVAL:
+        reverse_batch_norm_eval(r, node, dy);
         break;
     case OP_RELU:
         accumulate(r, x, append(r, OP_RELU_GRAD, node, -1, (int[]){dy, node->output[0]}, 2));

@@ -210,7 +210,7 @@ static int add_tensor(struct graph *graph, enum op op, struct graph_tensor **ten
         return -1;
     *tensor = *made;
     tensor->value = value;
-    tensor->gradient = -1;
+    tensor->gradient = tensor->direction = tensor->product = -1;
     ++*n;
     return value;
 }
@@ -252,6 +252,22 @@ int graph_state(struct graph *graph, struct shape shape, struct init init, const
     if (graph->mistake.code)
         return -1;
     return add_tensor(graph, OP_STATE, &graph->states, &graph->n_states, &tensor);
+}
+
+int graph_direction(struct graph *graph, int param)
+{
+    int *direction;
+
+    if (graph->mistake.code)
+        return -1;
+    if (param < 0 || param >= graph->n_params) {
+        err_set(&graph->mistake, ERR_INVALID, "direction: there is no parameter %d", param);
+        return -1;
+    }
+    direction = &graph->params[param].direction;
+    if (*direction < 0)
+        *direction = append_source(graph, OP_DIRECTION, &graph->params[param].shape, param);
+    return *direction;
 }
 
 int graph_conv(struct graph *graph, int x, int w, int stride, int pad)

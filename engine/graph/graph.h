@@ -17,9 +17,11 @@
 
 enum op {
     /* sources */
-    OP_INPUT, /* → host data given with each pass; attr.index = number of the input */
-    OP_PARAM, /* → trainable weights; attr.index = number of the parameter */
-    OP_STATE, /* → running statistics; attr.index = number of the state */
+    OP_INPUT,     /* → host data given with each pass; attr.index = number of the input */
+    OP_PARAM,     /* → trainable weights; attr.index = number of the parameter */
+    OP_STATE,     /* → running statistics; attr.index = number of the state */
+    OP_DIRECTION, /* → along which a pass differentiates, the part of a parameter; attr.index =
+                     number of the parameter */
     /* forward */
     OP_CONV,            /* x[N,C,H,W], w[K,C,R,S] → y[N,K,P,Q]; attr.stride, attr.pad */
     OP_BATCH_NORM,      /* x, gamma[C], beta[C] → y, mean[C], var[C] (biased), of the batch */
@@ -72,6 +74,22 @@ enum op {
     OP_GELU_GRAD,          /* dy, x → dx */
     OP_SOFTMAX_GRAD,       /* dy, y → dx */
     OP_CROSS_ENTROPY_GRAD, /* logits, labels → dlogits = (softmax − target)/N */
+    /* of batch norm in given statistics, which do not depend on x; x̂ = (x − mean)/√(var + eps) */
+    OP_BATCH_NORM_SCALE, /* x, gamma, var → y = x·gamma/√(var + eps), channel by channel: what
+                            BATCH_NORM_EVAL does to a derivative, and to a tangent of x */
+    OP_BATCH_NORM_EVAL_GRAD, /* dy, x, mean, var → dgamma = Σ dy·x̂, dbeta = Σ dy */
+    /* tangents: RX is how X changes along a direction, dX/dt at t = 0 */
+    OP_BATCH_NORM_DOT,     /* dy, x, var → [C]: Σ dy·x/√(var + eps), channel by channel */
+    OP_BATCH_NORM_TANGENT, /* x, Rx, gamma, Rgamma, Rbeta, mean, var → Ry; mean and var are those
+                              of the batch x, and move with it, here and in the next */
+    OP_BATCH_NORM_GRAD_TANGENT, /* dy, Rdy, x, Rx, gamma, Rgamma, mean, var → Rdx, Rdgamma,
+                                   Rdbeta */
+    OP_LAYER_NORM_TANGENT,      /* as the two above, over D */
+    OP_LAYER_NORM_GRAD_TANGENT,
+    OP_MAX_POOL_TANGENT, /* Rx, x → Ry: Rx where each window of x has its maximum */
+    OP_GELU_CURVE,       /* dy, x, Rx → dy·Rx·gelu''(x): GELU_GRAD's tangent along x */
+    OP_SOFTMAX_CURVE, /* dy, y, Ry → Ry·(dy − ⟨dy,y⟩) − y·⟨dy,Ry⟩: SOFTMAX_GRAD's along y */
+    OP_CROSS_ENTROPY_CURVE, /* logits, Rlogits → p·(Rlogits − ⟨p,Rlogits⟩)/N, p = softmax(logits) */
     OP_COUNT
 };
 
@@ -82,7 +100,7 @@ struct shape {
     int64_t dim[TENSOR_RANK_MAX];
 };
 
-#define NODE_INPUTS_MAX  5
+#define NODE_INPUTS_MAX  8
 #define NODE_OUTPUTS_MAX 3
 
 struct node {
@@ -91,15 +109,15 @@ struct node {
     int input[NODE_INPUTS_MAX];   /* value ids */
     int output[NODE_OUTPUTS_MAX]; /* value ids */
     struct {
-        int stride, pad;  /* CONV, MAX_POOL and their gradients */
-        int k;            /* CORRECT, MAX_POOL, PATCHES and their gradients; …_HEADS */
-        int parts;        /* SPLIT_HEADS */
-        int index;        /* INPUT, PARAM, STATE; TOKEN and its gradient; DROPOUT: number of the
-                             mask in the graph */
-        double rate;      /* DROPOUT, below 1 */
-        double eps;       /* BATCH_NORM…, LAYER_NORM… */
-        double scale;     /* MATMUL */
-        double smoothing; /* CROSS_ENTROPY and its gradient: 0 … 1 */
+        int stride, pad; /* CONV, MAX_POOL and their gradients */
+        int k;           /* CORRECT, MAX_POOL, PATCHES and their gradients; …_HEADS */
+        int parts;       /* SPLIT_HEADS */
+        int index; /* INPUT, PARAM, STATE, DIRECTION; TOKEN and its gradient; DROPOUT: number of the
+                      mask in the graph */
+        double rate;                   /* DROPOUT, below 1 */
+        double eps;                    /* BATCH_NORM…, LAYER_NORM… */
+        double scale;                  /* MATMUL */
+        double smoothing;              /* CROSS_ENTROPY and its gradient: 0 … 1 */
         bool transpose_a, transpose_b; /* MATMUL */
         bool channels_last;            /* PATCHES and its gradient */
         struct shape shape;            /* the result, where inputs alone do not say it */
@@ -133,8 +151,11 @@ struct graph_tensor {
     char name[TENSOR_NAME_MAX];
     struct shape shape;
     struct init init;
-    int value;    /* id of its value */
-    int gradient; /* parameters: id of the loss's derivative; -1 until `graph_gradient` */
+    int value;     /* id of its value */
+    int gradient;  /* parameters: id of the loss's derivative; -1 until `graph_gradient` */
+    int direction; /* parameters: id of the direction's part; -1 until `graph_tangent` */
+    int product;   /* parameters: id of the Hessian-vector product's part; -1 until
+                      `graph_tangent`, and where it is 0 for every direction */
 };
 
 /* A batch norm's batch statistics, to move its running statistics with. */
@@ -225,5 +246,23 @@ int graph_gradient(struct graph *graph, int loss);
 /* As above; also fills wrt_gradient[i] with the derivative by value wrt[i] (-1 if it has none). */
 int graph_gradient_from(struct graph *graph, int value, int derivative, const int *wrt, int n_wrt,
                         int *wrt_gradient);
+
+/* The direction's part of parameter `param`; the same value each time. */
+int graph_direction(struct graph *graph, int param);
+
+/* Forward mode, after `graph_gradient`: appends the nodes that compute the tangent of each
+ * parameter's gradient along a direction d, that is H·d with the loss's Hessian H (Pearlmutter,
+ * Fast Exact Multiplication by the Hessian, 1994), and sets each `params[i].product`. Nothing that
+ * was in the graph before depends on a direction. A ReLU's derivative at 0 is 0, a maximum's is
+ * that of the first of equal ones, and neither has a second one; that is PyTorch's double backward.
+ */
+int graph_tangent(struct graph *graph);
+/* For tests: the same for any values. moving[i].value changes by moving[i].tangent, a value of its
+ * shape; fills of_tangent[i] with how of[i] changes then (-1: not at all). */
+struct graph_motion {
+    int value, tangent;
+};
+int graph_tangent_from(struct graph *graph, const struct graph_motion *moving, int n_moving,
+                       const int *of, int n_of, int *of_tangent);
 
 #endif

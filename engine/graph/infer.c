@@ -151,49 +151,6 @@ static int infer_conv_grad_w(struct inference *f)
     return infer_expect_shape(f, "dy", f->in[1], &y);
 }
 
-/* Inputs from `first` on are vectors of x's channels. */
-static int expect_channels(struct inference *f, const struct shape *x, int first,
-                           const char *const *names)
-{
-    struct shape channels = shape_of(1, x->dim[1]);
-
-    for (int i = first; i < f->node->n_inputs; i++)
-        if (infer_expect_shape(f, names[i - first], f->in[i], &channels))
-            return ERR_INVALID;
-    return 0;
-}
-
-static int infer_batch_norm(struct inference *f)
-{
-    const struct shape *x = f->in[0];
-
-    if (expect_channels(f, x, 1, (const char *[]){"gamma", "beta"}))
-        return ERR_INVALID;
-    if (shape_elements(x) == x->dim[1])
-        return err_set(f->err, ERR_INVALID,
-                       "%s: one value a channel has no variance; training needs a larger batch "
-                       "or larger images",
-                       f->name);
-    f->out[0] = *x;
-    f->out[1] = f->out[2] = *f->in[1];
-    return 0;
-}
-
-static int infer_batch_norm_eval(struct inference *f)
-{
-    f->out[0] = *f->in[0];
-    return expect_channels(f, f->in[0], 1, (const char *[]){"gamma", "beta", "mean", "var"});
-}
-
-static int infer_batch_norm_grad(struct inference *f)
-{
-    f->out[0] = *f->in[1];
-    f->out[1] = f->out[2] = *f->in[2];
-    if (infer_expect_shape(f, "dy", f->in[0], f->in[1]))
-        return ERR_INVALID;
-    return expect_channels(f, f->in[1], 2, (const char *[]){"gamma", "mean", "var"});
-}
-
 static int infer_relu(struct inference *f)
 {
     f->out[0] = *f->in[0];
@@ -209,6 +166,13 @@ static int infer_alike(struct inference *f)
     return infer_expect_shape(f, rules[f->node->op].input[1].name, f->in[1], f->in[0]);
 }
 
+static int infer_three_alike(struct inference *f)
+{
+    if (infer_alike(f))
+        return ERR_INVALID;
+    return infer_expect_shape(f, rules[f->node->op].input[2].name, f->in[2], f->in[0]);
+}
+
 static int infer_global_avg_pool(struct inference *f)
 {
     f->out[0] = shape_of(2, f->in[0]->dim[0], f->in[0]->dim[1]);
@@ -222,51 +186,6 @@ static int infer_global_avg_pool_grad(struct inference *f)
     if (infer_given_shape(f, 4))
         return ERR_INVALID;
     y = shape_of(2, f->out[0].dim[0], f->out[0].dim[1]);
-    return infer_expect_shape(f, "dy", f->in[0], &y);
-}
-
-static int infer_bias(struct inference *f)
-{
-    f->out[0] = *f->in[0];
-    return expect_channels(f, f->in[0], 1, (const char *[]){"b"});
-}
-
-static int infer_sum_channels(struct inference *f)
-{
-    f->out[0] = shape_of(1, f->in[0]->dim[1]);
-    return 0;
-}
-
-/* Every window has at least one pixel in it: the padding is at most half a window. */
-static int pool_shape(struct inference *f, const struct shape *x, struct shape *y)
-{
-    int64_t k = f->node->attr.k, stride = f->node->attr.stride, pad = f->node->attr.pad;
-
-    if (k < 1 || stride < 1 || pad < 0 || 2 * pad > k)
-        return err_set(f->err, ERR_INVALID, "%s: window %lld, stride %lld, pad %lld", f->name,
-                       (long long)k, (long long)stride, (long long)pad);
-    for (int i = 2; i < 4; i++)
-        if (x->dim[i] + 2 * pad < k)
-            return err_set(f->err, ERR_INVALID, "%s: a %lldx%lld window on a %lldx%lld image",
-                           f->name, (long long)k, (long long)k, (long long)x->dim[2],
-                           (long long)x->dim[3]);
-    *y = shape_of(4, x->dim[0], x->dim[1], (x->dim[2] + 2 * pad - k) / stride + 1,
-                  (x->dim[3] + 2 * pad - k) / stride + 1);
-    return 0;
-}
-
-static int infer_max_pool(struct inference *f)
-{
-    return pool_shape(f, f->in[0], &f->out[0]);
-}
-
-static int infer_max_pool_grad(struct inference *f)
-{
-    struct shape y;
-
-    f->out[0] = *f->in[1];
-    if (pool_shape(f, f->in[1], &y))
-        return ERR_INVALID;
     return infer_expect_shape(f, "dy", f->in[0], &y);
 }
 
@@ -311,6 +230,7 @@ static const struct op_rule rules[OP_COUNT] = {
     [OP_INPUT] = {"input"},
     [OP_PARAM] = {"param"},
     [OP_STATE] = {"state"},
+    [OP_DIRECTION] = {"direction"},
     [OP_CONV] = {"conv", 1, infer_conv, {{"x", 4}, {"w", 4}}},
     [OP_BATCH_NORM] = {"batch_norm", 3, infer_batch_norm, {{"x", 4}, {"gamma", 1}, {"beta", 1}}},
     [OP_BATCH_NORM_EVAL] = {"batch_norm_eval",
@@ -381,6 +301,68 @@ static const struct op_rule rules[OP_COUNT] = {
                                1,
                                infer_cross_entropy_grad,
                                {{"logits", 2}, {"labels", LABELS}}},
+    [OP_BATCH_NORM_SCALE] = {"batch_norm_scale",
+                             1,
+                             infer_batch_norm_scale,
+                             {{"x", 4}, {"gamma", 1}, {"var", 1}}},
+    [OP_BATCH_NORM_EVAL_GRAD] = {"batch_norm_eval_grad",
+                                 2,
+                                 infer_batch_norm_eval_grad,
+                                 {{"dy", 4}, {"x", 4}, {"mean", 1}, {"var", 1}}},
+    [OP_BATCH_NORM_DOT] = {"batch_norm_dot",
+                           1,
+                           infer_batch_norm_dot,
+                           {{"dy", 4}, {"x", 4}, {"var", 1}}},
+    [OP_BATCH_NORM_TANGENT] =
+        {"batch_norm_tangent",
+         1,
+         infer_batch_norm_tangent,
+         {{"x", 4}, {"Rx", 4}, {"gamma", 1}, {"Rgamma", 1}, {"Rbeta", 1}, {"mean", 1}, {"var", 1}}},
+    [OP_BATCH_NORM_GRAD_TANGENT] = {"batch_norm_grad_tangent",
+                                    3,
+                                    infer_batch_norm_grad_tangent,
+                                    {{"dy", 4},
+                                     {"Rdy", 4},
+                                     {"x", 4},
+                                     {"Rx", 4},
+                                     {"gamma", 1},
+                                     {"Rgamma", 1},
+                                     {"mean", 1},
+                                     {"var", 1}}},
+    [OP_LAYER_NORM_TANGENT] = {"layer_norm_tangent",
+                               1,
+                               infer_layer_norm_tangent,
+                               {{"x", RANK_ANY},
+                                {"Rx", RANK_ANY},
+                                {"gamma", 1},
+                                {"Rgamma", 1},
+                                {"Rbeta", 1},
+                                {"mean", RANK_ANY},
+                                {"var", RANK_ANY}}},
+    [OP_LAYER_NORM_GRAD_TANGENT] = {"layer_norm_grad_tangent",
+                                    3,
+                                    infer_layer_norm_grad_tangent,
+                                    {{"dy", RANK_ANY},
+                                     {"Rdy", RANK_ANY},
+                                     {"x", RANK_ANY},
+                                     {"Rx", RANK_ANY},
+                                     {"gamma", 1},
+                                     {"Rgamma", 1},
+                                     {"mean", RANK_ANY},
+                                     {"var", RANK_ANY}}},
+    [OP_MAX_POOL_TANGENT] = {"max_pool_tangent", 1, infer_max_pool_tangent, {{"Rx", 4}, {"x", 4}}},
+    [OP_GELU_CURVE] = {"gelu_curve",
+                       1,
+                       infer_three_alike,
+                       {{"dy", RANK_ANY}, {"x", RANK_ANY}, {"Rx", RANK_ANY}}},
+    [OP_SOFTMAX_CURVE] = {"softmax_curve",
+                          1,
+                          infer_three_alike,
+                          {{"dy", RANK_ANY}, {"y", RANK_ANY}, {"Ry", RANK_ANY}}},
+    [OP_CROSS_ENTROPY_CURVE] = {"cross_entropy_curve",
+                                1,
+                                infer_alike,
+                                {{"logits", 2}, {"Rlogits", 2}}},
 };
 
 static bool known(enum op op)

@@ -111,3 +111,37 @@ int infer_layer_norm_grad(struct inference *f)
         return ERR_INVALID;
     return infer_expect_shape(f, "var", f->in[4], &each);
 }
+
+/* Inputs from `first` on: gamma and what else is a feature each, up to mean and var, a row each. */
+static int expect_norm(struct inference *f, const struct shape *x, int first, int n_features,
+                       const char *const *names)
+{
+    struct shape features = shape_of(1, last(x)), each = without_last(x);
+
+    for (int i = 0; i < f->node->n_inputs - first; i++)
+        if (infer_expect_shape(f, names[i], f->in[first + i], i < n_features ? &features : &each))
+            return ERR_INVALID;
+    return 0;
+}
+
+int infer_layer_norm_tangent(struct inference *f)
+{
+    const struct shape *x = f->in[0];
+
+    f->out[0] = *x;
+    if (infer_expect_shape(f, "Rx", f->in[1], x))
+        return ERR_INVALID;
+    return expect_norm(f, x, 2, 3, (const char *[]){"gamma", "Rgamma", "Rbeta", "mean", "var"});
+}
+
+int infer_layer_norm_grad_tangent(struct inference *f)
+{
+    const struct shape *x = f->in[2];
+
+    f->out[0] = *x;
+    f->out[1] = f->out[2] = shape_of(1, last(x));
+    if (infer_expect_shape(f, "dy", f->in[0], x) || infer_expect_shape(f, "Rdy", f->in[1], x) ||
+        infer_expect_shape(f, "Rx", f->in[3], x))
+        return ERR_INVALID;
+    return expect_norm(f, x, 4, 2, (const char *[]){"gamma", "Rgamma", "mean", "var"});
+}

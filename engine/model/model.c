@@ -30,11 +30,23 @@ static const struct {
     [MODEL_VIT_B16] = {vit_logits, vit_fits},
 };
 
+/* Hands a graph over, or frees it and says its mistake. */
+static int finish(struct graph **out, struct graph *graph, struct err *err)
+{
+    int rc = graph_check(graph, err);
+
+    if (rc)
+        graph_free(graph);
+    else
+        *out = graph;
+    return rc;
+}
+
 int model_forward_graph(struct graph **out, const struct job_model *model,
                         const struct model_input *input, bool training, struct err *err)
 {
     struct graph *graph = graph_new(training);
-    int images, labels, logits, loss, rc;
+    int images, labels, logits, loss;
 
     if (!graph)
         return err_no_memory(err);
@@ -47,13 +59,7 @@ int model_forward_graph(struct graph **out, const struct job_model *model,
     graph_output(graph, graph_correct(graph, logits, labels, 1));
     graph_output(graph, graph_correct(graph, logits, labels,
                                       input->classes < TOP_K ? input->classes : TOP_K));
-    rc = graph_check(graph, err);
-    if (rc) {
-        graph_free(graph);
-        return rc;
-    }
-    *out = graph;
-    return 0;
+    return finish(out, graph, err);
 }
 
 int model_graph(struct graph **out, const struct job_model *model, const struct model_input *input,
@@ -64,16 +70,36 @@ int model_graph(struct graph **out, const struct job_model *model, const struct 
 
     if (rc)
         return rc;
-    if (training) {
+    if (training)
         graph_gradient(graph, graph->outputs[MODEL_OUTPUT_LOSS]);
-        rc = graph_check(graph, err);
-    }
-    if (rc) {
-        graph_free(graph);
+    return finish(out, graph, err);
+}
+
+int model_slope_graph(struct graph **out, const struct job_model *model,
+                      const struct model_input *input, bool batch_statistics, struct err *err)
+{
+    struct job_model plain = *model;
+    struct graph *graph;
+    int rc;
+
+    plain.dropout = plain.embedding_dropout = 0;
+    rc = model_forward_graph(&graph, &plain, input, batch_statistics, err);
+    if (rc)
         return rc;
-    }
-    *out = graph;
-    return 0;
+    graph_gradient(graph, graph->outputs[MODEL_OUTPUT_LOSS]);
+    return finish(out, graph, err);
+}
+
+int model_curvature_graph(struct graph **out, const struct job_model *model,
+                          const struct model_input *input, bool batch_statistics, struct err *err)
+{
+    struct graph *graph;
+    int rc = model_slope_graph(&graph, model, input, batch_statistics, err);
+
+    if (rc)
+        return rc;
+    graph_tangent(graph);
+    return finish(out, graph, err);
 }
 
 int64_t model_parameters(const struct graph *graph)

@@ -27,6 +27,15 @@ int model_graph(struct graph **out, const struct job_model *model, const struct 
 int model_forward_graph(struct graph **out, const struct job_model *model,
                         const struct model_input *input, bool training, struct err *err);
 
+/* For probes: as model_forward_graph, without dropout, and with the gradients (slope) and their
+ * tangents (curvature: `struct pass` then takes a direction and gives the product of the loss's
+ * Hessian with it). Batch norm uses the running statistics, or with `batch_statistics` those of the
+ * batch, through which the derivatives then go as well. Programs of such graphs are to be exact. */
+int model_slope_graph(struct graph **out, const struct job_model *model,
+                      const struct model_input *input, bool batch_statistics, struct err *err);
+int model_curvature_graph(struct graph **out, const struct job_model *model,
+                          const struct model_input *input, bool batch_statistics, struct err *err);
+
 /* Trainable numbers of a graph. */
 int64_t model_parameters(const struct graph *graph);
 

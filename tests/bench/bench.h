@@ -23,6 +23,14 @@ struct bench_options {
 int bench_options_read(struct bench_options *out, int argc, char **argv, struct err *err);
 extern const char bench_usage[];
 
+/* fill.c: tensors as models start, and random images with labels, which the caller frees even
+ * after an error. */
+int bench_fill_vector(const struct backend_class *class, struct vector *to,
+                      const struct graph_tensor *tensors, const struct layout *layout,
+                      struct err *err);
+int bench_fill_batch(void **images, int32_t **labels, const struct bench_options *options,
+                     int batch, struct err *err);
+
 struct bench;
 
 int bench_open(struct bench **out, const struct bench_options *options, struct err *err);

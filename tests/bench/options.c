@@ -8,7 +8,7 @@
 #include "job/tables.h"
 
 const char bench_usage[] =
-    "usage: bench_update [options]\n"
+    "usage: bench_update, bench_product [options]\n"
     "  --model KIND (of GET /v1/models)   --width N   --blocks N,N,…   --depth N   --widen N\n"
     "  --dropout 0…99 (hundredths)   --stem auto|cifar|imagenet\n"
     "  --patch N   --heads N   --mlp N\n"

@@ -18,73 +18,6 @@ struct bench {
     uint64_t update;
 };
 
-/* Element e of tensor i. */
-static double start_of(const struct init *init, int i, size_t e)
-{
-    struct philox draw = philox(1, (uint32_t)e, random_stream(RANDOM_INIT, 0, (uint32_t)i), 0);
-    double four[4];
-
-    if (init->kind == INIT_UNIFORM)
-        return random_symmetric(draw.word[0]) * init->bound;
-    if (init->kind != INIT_NORMAL)
-        return init->kind == INIT_ONE;
-    random_normal4_f64(draw, four);
-    return four[0] * init->deviation;
-}
-
-static int fill_vector(const struct bench *b, struct vector *to, const struct graph_tensor *tensors,
-                       const struct layout *layout, struct err *err)
-{
-    const struct backend_class *class = b->options.class;
-    int rc = 0;
-
-    for (int i = 0; i < layout->n && !rc; i++) {
-        const struct layout_tensor *t = &layout->tensor[i];
-        const struct init *init = &tensors[i].init;
-        void *room = calloc(t->size, real_bytes(class->real));
-
-        if (!room)
-            return err_no_memory(err);
-        for (size_t e = 0; e < t->size; e++) {
-            double value = start_of(init, i, e);
-
-            if (class->real == REAL_F32)
-                ((float *)room)[e] = (float)value;
-            else
-                ((double *)room)[e] = value;
-        }
-        rc = class->vector_write(to, t->offset, t->size, room, err);
-        free(room);
-    }
-    return rc;
-}
-
-static int fill_batch(struct bench *b, int batch, struct err *err)
-{
-    const struct model_input *in = &b->options.input;
-    size_t n = (size_t)(in->batch * in->channels * in->height * in->width);
-    bool narrow = b->options.class->real == REAL_F32;
-
-    b->images[batch] = calloc(n, real_bytes(b->options.class->real));
-    b->labels[batch] = calloc((size_t)in->batch, sizeof(int32_t));
-    if (!b->images[batch] || !b->labels[batch])
-        return err_no_memory(err);
-    for (size_t i = 0; i < n; i += 4) {
-        double four[4];
-
-        random_normal4_f64(philox(2, (uint32_t)(i / 4), (uint32_t)batch, 0), four);
-        for (size_t k = 0; k < 4 && i + k < n; k++)
-            if (narrow)
-                ((float *)b->images[batch])[i + k] = (float)four[k];
-            else
-                ((double *)b->images[batch])[i + k] = four[k];
-    }
-    for (int64_t i = 0; i < in->batch; i++)
-        b->labels[batch][i] =
-            (int32_t)(philox(3, (uint32_t)i, (uint32_t)batch, 0).word[0] % (uint32_t)in->classes);
-    return 0;
-}
-
 static int open_vectors(struct bench *b, struct err *err)
 {
     const struct backend_class *class = b->options.class;
@@ -100,8 +33,8 @@ static int open_vectors(struct bench *b, struct err *err)
     for (int i = 0; i < b->recipe.n_terms && !rc; i++)
         rc = class->vector_open(b->backend, n, &b->gradient[i], err);
     if (!rc)
-        rc = fill_vector(b, b->weights, b->graph->params, b->params, err);
-    return rc ? rc : fill_vector(b, b->states, b->graph->states, b->states_layout, err);
+        rc = bench_fill_vector(class, b->weights, b->graph->params, b->params, err);
+    return rc ? rc : bench_fill_vector(class, b->states, b->graph->states, b->states_layout, err);
 }
 
 static int open_programs(struct bench *b, struct err *err)
@@ -138,7 +71,7 @@ int bench_open(struct bench **out, const struct bench_options *options, struct e
     if (!rc)
         rc = open_programs(b, err);
     for (int i = 0; i < b->recipe.n_batches && !rc; i++)
-        rc = fill_batch(b, i, err);
+        rc = bench_fill_batch(&b->images[i], &b->labels[i], options, i, err);
     if (rc)
         bench_close(b);
     else

@@ -83,6 +83,8 @@ void compare_backends(const char *what, const struct graph *g, const struct cpu_
     }
     compare_tensors(what, "gradient of", got->params, g->params, got->gradient, want->gradient,
                     tolerance);
+    compare_tensors(what, "product of", got->params, g->params, got->product, want->product,
+                    tolerance);
     compare_tensors(what, "state", got->states, g->states, got->state, want->state, tolerance);
     trial_close(want);
     trial_close(got);

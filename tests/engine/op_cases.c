@@ -3,47 +3,34 @@
 #include <stdio.h>
 
 #include "base/cleanup.h"
+#include "op_cases_parts.h"
 
-static const struct init uniform = {INIT_UNIFORM, 1};
-
-static struct shape shape4(int a, int b, int c, int d)
-{
-    return shape_of(4, (int64_t)a, (int64_t)b, (int64_t)c, (int64_t)d);
-}
-
-static struct shape shape3(int a, int b, int c)
-{
-    return shape_of(3, (int64_t)a, (int64_t)b, (int64_t)c);
-}
-
-static struct shape shape2(int a, int b)
-{
-    return shape_of(2, (int64_t)a, (int64_t)b);
-}
-
-static struct shape shape1(int a)
-{
-    return shape_of(1, (int64_t)a);
-}
-
-static int images(struct graph *g, const struct op_case *o)
+int case_images(struct graph *g, const struct op_case *o)
 {
     return graph_input(g, shape4(o->size.n, o->size.c, o->size.h, o->size.w), VALUE_REAL);
 }
 
-/* n samples of h tokens of c features */
-static int tokens(struct graph *g, const struct op_case *o)
+int case_tokens(struct graph *g, const struct op_case *o)
 {
     return graph_input(g, shape3(o->size.n, o->size.h, o->size.c), VALUE_REAL);
 }
 
-/* From c to k features; with `r`, as a convolution of patches of r×r has them. */
-static struct shape token_weights(const struct op_case *o)
+int case_node(struct graph *g, enum op op, const int *inputs, int n, const struct op_case *o,
+              struct shape shape)
 {
-    int pixels = o->size.r * o->size.r;
+    struct node attr = {
+        .attr = {.stride = o->size.stride, .pad = o->size.pad, .eps = 1e-5, .shape = shape}};
 
-    return o->size.r ? shape4(o->size.k, o->size.c / pixels, o->size.r, o->size.r)
-                     : shape2(o->size.k, o->size.c);
+    return graph_node(g, op, inputs, n, &attr);
+}
+
+struct graph *case_finish(struct graph *g, int value)
+{
+    int first = value < 0 ? 0 : g->values[value].node;
+
+    for (int i = 0; value >= 0 && i < g->nodes[first].n_outputs; i++)
+        graph_output(g, g->nodes[first].output[i]);
+    return g;
 }
 
 static struct shape filters(const struct op_case *o)
@@ -59,93 +46,74 @@ static int conv_dy(struct graph *g, const struct op_case *o)
     return graph_input(g, shape4(o->size.n, o->size.k, p, q), VALUE_REAL);
 }
 
-static int node(struct graph *g, enum op op, const int *inputs, int n, const struct op_case *o,
-                struct shape shape)
-{
-    struct node attr = {
-        .attr = {.stride = o->size.stride, .pad = o->size.pad, .eps = 1e-5, .shape = shape}};
-
-    return graph_node(g, op, inputs, n, &attr);
-}
-
-/* Gives back all results of the node that made `value`. */
-static struct graph *finish(struct graph *g, int value)
-{
-    int first = value < 0 ? 0 : g->values[value].node;
-
-    for (int i = 0; value >= 0 && i < g->nodes[first].n_outputs; i++)
-        graph_output(g, g->nodes[first].output[i]);
-    return g;
-}
-
 static struct graph *build_conv(const struct op_case *o)
 {
     struct graph *g = graph_new(true);
-    int x = images(g, o), w = graph_param(g, filters(o), uniform, "w");
+    int x = case_images(g, o), w = graph_param(g, filters(o), case_uniform, "w");
 
-    return finish(g, graph_conv(g, x, w, o->size.stride, o->size.pad));
+    return case_finish(g, graph_conv(g, x, w, o->size.stride, o->size.pad));
 }
 
 static struct graph *build_conv_grad_x(const struct op_case *o)
 {
     struct graph *g = graph_new(true);
-    int dy = conv_dy(g, o), w = graph_param(g, filters(o), uniform, "w");
+    int dy = conv_dy(g, o), w = graph_param(g, filters(o), case_uniform, "w");
 
-    return finish(g, node(g, OP_CONV_GRAD_X, (int[]){dy, w}, 2, o,
-                          shape4(o->size.n, o->size.c, o->size.h, o->size.w)));
+    return case_finish(g, case_node(g, OP_CONV_GRAD_X, (int[]){dy, w}, 2, o,
+                                    shape4(o->size.n, o->size.c, o->size.h, o->size.w)));
 }
 
 static struct graph *build_conv_grad_w(const struct op_case *o)
 {
     struct graph *g = graph_new(true);
-    int x = images(g, o), dy = conv_dy(g, o);
+    int x = case_images(g, o), dy = conv_dy(g, o);
 
-    return finish(g, node(g, OP_CONV_GRAD_W, (int[]){x, dy}, 2, o, filters(o)));
+    return case_finish(g, case_node(g, OP_CONV_GRAD_W, (int[]){x, dy}, 2, o, filters(o)));
 }
 
 static struct graph *build_batch_norm(const struct op_case *o)
 {
     struct graph *g = graph_new(true);
 
-    return finish(g, graph_batch_norm(g, images(g, o), "bn"));
+    return case_finish(g, graph_batch_norm(g, case_images(g, o), "bn"));
 }
 
 static struct graph *build_batch_norm_eval(const struct op_case *o)
 {
     struct graph *g = graph_new(false);
 
-    return finish(g, graph_batch_norm(g, images(g, o), "bn"));
+    return case_finish(g, graph_batch_norm(g, case_images(g, o), "bn"));
 }
 
 static struct graph *build_batch_norm_grad(const struct op_case *o)
 {
     struct graph *g = graph_new(true);
-    int x = images(g, o), dy = images(g, o), y = graph_batch_norm(g, x, "bn");
+    int x = case_images(g, o), dy = case_images(g, o), y = graph_batch_norm(g, x, "bn");
     int inputs[] = {dy, x, g->params[0].value, y + 1, y + 2};
 
-    return finish(g, node(g, OP_BATCH_NORM_GRAD, inputs, 5, o, (struct shape){0}));
+    return case_finish(g, case_node(g, OP_BATCH_NORM_GRAD, inputs, 5, o, (struct shape){0}));
 }
 
 static struct graph *build_relu(const struct op_case *o)
 {
     struct graph *g = graph_new(true);
 
-    return finish(g, graph_relu(g, images(g, o)));
+    return case_finish(g, graph_relu(g, case_images(g, o)));
 }
 
 static struct graph *build_two_images(const struct op_case *o)
 {
     struct graph *g = graph_new(true);
-    int a = images(g, o), b = images(g, o);
+    int a = case_images(g, o), b = case_images(g, o);
 
-    return finish(g, graph_node(g, o->op, (int[]){a, b}, 2, NULL));
+    return case_finish(g, graph_node(g, o->op, (int[]){a, b}, 2, NULL));
 }
 
 static struct graph *build_pool(const struct op_case *o)
 {
     struct graph *g = graph_new(true);
 
-    return finish(g, graph_global_avg_pool(g, images(g, o)));
+    return case_finish(g, graph_global_avg_pool(g, case_images(g, o)));
 }
 
 static struct graph *build_pool_grad(const struct op_case *o)
@@ -153,24 +121,24 @@ static struct graph *build_pool_grad(const struct op_case *o)
     struct graph *g = graph_new(true);
     int dy = graph_input(g, shape2(o->size.n, o->size.c), VALUE_REAL);
 
-    return finish(g, node(g, OP_GLOBAL_AVG_POOL_GRAD, &dy, 1, o,
-                          shape4(o->size.n, o->size.c, o->size.h, o->size.w)));
+    return case_finish(g, case_node(g, OP_GLOBAL_AVG_POOL_GRAD, &dy, 1, o,
+                                    shape4(o->size.n, o->size.c, o->size.h, o->size.w)));
 }
 
 static struct graph *build_bias(const struct op_case *o)
 {
     struct graph *g = graph_new(true);
-    int x = images(g, o), b = graph_param(g, shape1(o->size.c), uniform, "b");
+    int x = case_images(g, o), b = graph_param(g, shape1(o->size.c), case_uniform, "b");
 
-    return finish(g, graph_bias(g, x, b));
+    return case_finish(g, graph_bias(g, x, b));
 }
 
 static struct graph *build_sum_channels(const struct op_case *o)
 {
     struct graph *g = graph_new(true);
-    int dy = images(g, o);
+    int dy = case_images(g, o);
 
-    return finish(g, graph_node(g, OP_SUM_CHANNELS, &dy, 1, NULL));
+    return case_finish(g, graph_node(g, OP_SUM_CHANNELS, &dy, 1, NULL));
 }
 
 /* `r` is the window's size. */
@@ -178,7 +146,8 @@ static struct graph *build_max_pool(const struct op_case *o)
 {
     struct graph *g = graph_new(true);
 
-    return finish(g, graph_max_pool(g, images(g, o), o->size.r, o->size.stride, o->size.pad));
+    return case_finish(
+        g, graph_max_pool(g, case_images(g, o), o->size.r, o->size.stride, o->size.pad));
 }
 
 static struct graph *build_max_pool_grad(const struct op_case *o)
@@ -186,10 +155,10 @@ static struct graph *build_max_pool_grad(const struct op_case *o)
     struct graph *g = graph_new(true);
     int p = (o->size.h + 2 * o->size.pad - o->size.r) / o->size.stride + 1;
     int q = (o->size.w + 2 * o->size.pad - o->size.r) / o->size.stride + 1;
-    int dy = graph_input(g, shape4(o->size.n, o->size.c, p, q), VALUE_REAL), x = images(g, o);
+    int dy = graph_input(g, shape4(o->size.n, o->size.c, p, q), VALUE_REAL), x = case_images(g, o);
     struct node attr = {.attr = {.k = o->size.r, .stride = o->size.stride, .pad = o->size.pad}};
 
-    return finish(g, graph_node(g, OP_MAX_POOL_GRAD, (int[]){dy, x}, 2, &attr));
+    return case_finish(g, graph_node(g, OP_MAX_POOL_GRAD, (int[]){dy, x}, 2, &attr));
 }
 
 /* `k` is the rate in tenths; images come out of a ReLU, so that each backend has them as it likes
@@ -197,30 +166,30 @@ static struct graph *build_max_pool_grad(const struct op_case *o)
 static struct graph *build_dropout(const struct op_case *o)
 {
     struct graph *g = graph_new(true);
-    int x = o->size.h ? graph_relu(g, images(g, o))
+    int x = o->size.h ? graph_relu(g, case_images(g, o))
                       : graph_input(g, shape2(o->size.n, o->size.c), VALUE_REAL);
 
     graph_dropout(g, x, 0.9); /* the second mask of two is looked at */
-    return finish(g, graph_dropout(g, x, o->size.k / 10.0));
+    return case_finish(g, graph_dropout(g, x, o->size.k / 10.0));
 }
 
 static struct graph *build_linear(const struct op_case *o)
 {
     struct graph *g = graph_new(true);
     int x = graph_input(g, shape2(o->size.n, o->size.c), VALUE_REAL);
-    int w = graph_param(g, shape2(o->size.k, o->size.c), uniform, "w");
-    int b = graph_param(g, shape1(o->size.k), uniform, "b");
+    int w = graph_param(g, shape2(o->size.k, o->size.c), case_uniform, "w");
+    int b = graph_param(g, shape1(o->size.k), case_uniform, "b");
 
-    return finish(g, graph_linear(g, x, w, b));
+    return case_finish(g, graph_linear(g, x, w, b));
 }
 
 static struct graph *build_linear_grad_x(const struct op_case *o)
 {
     struct graph *g = graph_new(true);
     int dy = graph_input(g, shape2(o->size.n, o->size.k), VALUE_REAL);
-    int w = graph_param(g, shape2(o->size.k, o->size.c), uniform, "w");
+    int w = graph_param(g, shape2(o->size.k, o->size.c), case_uniform, "w");
 
-    return finish(g, graph_node(g, OP_LINEAR_GRAD_X, (int[]){dy, w}, 2, NULL));
+    return case_finish(g, graph_node(g, OP_LINEAR_GRAD_X, (int[]){dy, w}, 2, NULL));
 }
 
 static struct graph *build_linear_grad_w(const struct op_case *o)
@@ -229,172 +198,7 @@ static struct graph *build_linear_grad_w(const struct op_case *o)
     int x = graph_input(g, shape2(o->size.n, o->size.c), VALUE_REAL);
     int dy = graph_input(g, shape2(o->size.n, o->size.k), VALUE_REAL);
 
-    return finish(g, graph_node(g, OP_LINEAR_GRAD_W, (int[]){x, dy}, 2, NULL));
-}
-
-/* As in a transformer: n samples of h tokens of c features; w may have more than two dimensions,
- * and there is no bias. */
-static struct graph *build_token_linear(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-    int x = tokens(g, o), w = graph_param(g, token_weights(o), uniform, "w");
-
-    return finish(g, graph_linear(g, x, w, -1));
-}
-
-static struct graph *build_token_linear_grad_x(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-    int dy = graph_input(g, shape3(o->size.n, o->size.h, o->size.k), VALUE_REAL);
-    int w = graph_param(g, token_weights(o), uniform, "w");
-
-    return finish(g, graph_node(g, OP_LINEAR_GRAD_X, (int[]){dy, w}, 2, NULL));
-}
-
-static struct graph *build_token_linear_grad_w(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-    int x = tokens(g, o);
-    int dy = graph_input(g, shape3(o->size.n, o->size.h, o->size.k), VALUE_REAL);
-
-    return finish(g, node(g, OP_LINEAR_GRAD_W, (int[]){x, dy}, 2, o, token_weights(o)));
-}
-
-/* `r` is a patch's size, `k` = 1: channels last. */
-static struct graph *build_patches(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-
-    return finish(g, graph_patches(g, images(g, o), o->size.r, o->size.k == 1));
-}
-
-static struct graph *build_patches_grad(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-    int r = o->size.r, n = o->size.h / r * (o->size.w / r);
-    int dy = graph_input(g, shape3(o->size.n, n, r * r * o->size.c), VALUE_REAL);
-    struct node attr = {.attr = {.k = r,
-                                 .channels_last = o->size.k == 1,
-                                 .shape = shape4(o->size.n, o->size.c, o->size.h, o->size.w)}};
-
-    return finish(g, graph_node(g, OP_PATCHES_GRAD, &dy, 1, &attr));
-}
-
-static struct graph *build_prepend(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-    int x = tokens(g, o), token = graph_param(g, shape3(1, 1, o->size.c), uniform, "token");
-
-    return finish(g, graph_prepend(g, x, token));
-}
-
-static struct graph *build_drop_first(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-    int dy = graph_input(g, shape3(o->size.n, o->size.h + 1, o->size.c), VALUE_REAL);
-
-    return finish(g, graph_node(g, OP_DROP_FIRST, &dy, 1, NULL));
-}
-
-/* The last token. */
-static struct graph *build_token(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-
-    return finish(g, graph_token(g, tokens(g, o), o->size.h - 1));
-}
-
-static struct graph *build_token_grad(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-    int dy = graph_input(g, shape2(o->size.n, o->size.c), VALUE_REAL);
-    struct node attr = {
-        .attr = {.index = o->size.h / 2, .shape = shape3(o->size.n, o->size.h, o->size.c)}};
-
-    return finish(g, graph_node(g, OP_TOKEN_GRAD, &dy, 1, &attr));
-}
-
-static struct graph *build_add_each(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-    int x = tokens(g, o), b = graph_param(g, shape3(1, o->size.h, o->size.c), uniform, "b");
-
-    return finish(g, graph_add_each(g, x, b));
-}
-
-static struct graph *build_sum_each(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-    int dy = tokens(g, o);
-
-    return finish(g, node(g, OP_SUM_EACH, &dy, 1, o, shape3(1, o->size.h, o->size.c)));
-}
-
-static struct graph *build_layer_norm(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-
-    return finish(g, graph_layer_norm(g, tokens(g, o), 1e-5, "norm"));
-}
-
-static struct graph *build_layer_norm_grad(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-    int x = tokens(g, o), dy = tokens(g, o), y = graph_layer_norm(g, x, 1e-5, "norm");
-    int inputs[] = {dy, x, g->params[0].value, y + 1, y + 2};
-
-    return finish(g, node(g, OP_LAYER_NORM_GRAD, inputs, 5, o, (struct shape){0}));
-}
-
-/* GELU and softmax. */
-static struct graph *build_on_tokens(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-    int x = tokens(g, o);
-
-    return finish(g, graph_node(g, o->op, &x, 1, NULL));
-}
-
-static struct graph *build_on_two_tokens(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-    int a = tokens(g, o), b = tokens(g, o);
-
-    return finish(g, graph_node(g, o->op, (int[]){a, b}, 2, NULL));
-}
-
-/* `k` parts of `r` heads of `w` features. */
-static struct graph *build_split_heads(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-    int x =
-        graph_input(g, shape3(o->size.n, o->size.h, o->size.k * o->size.r * o->size.w), VALUE_REAL);
-
-    return finish(g, graph_split_heads(g, x, o->size.k, o->size.r));
-}
-
-static struct graph *build_merge_heads(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-    int part[3] = {-1, -1, -1};
-
-    for (int i = 0; i < o->size.k; i++)
-        part[i] = graph_input(g, shape4(o->size.n, o->size.r, o->size.h, o->size.w), VALUE_REAL);
-    return finish(g, graph_node(g, OP_MERGE_HEADS, part, o->size.k, NULL));
-}
-
-/* n·c products of h×w and w×k; `r` = 1, 2, 3: the left side is transposed, the right one, both. */
-static struct graph *build_matmul(const struct op_case *o)
-{
-    struct graph *g = graph_new(true);
-    struct op_sizes s = o->size;
-    bool across_a = s.r & 1, across_b = s.r & 2;
-    int a =
-        graph_input(g, shape4(s.n, s.c, across_a ? s.w : s.h, across_a ? s.h : s.w), VALUE_REAL);
-    int b =
-        graph_input(g, shape4(s.n, s.c, across_b ? s.k : s.w, across_b ? s.w : s.k), VALUE_REAL);
-
-    return finish(g, graph_matmul(g, a, b, (struct matmul){across_a, across_b, 0.3}));
+    return case_finish(g, graph_node(g, OP_LINEAR_GRAD_W, (int[]){x, dy}, 2, NULL));
 }
 
 static struct graph *build_sum_rows(const struct op_case *o)
@@ -402,7 +206,7 @@ static struct graph *build_sum_rows(const struct op_case *o)
     struct graph *g = graph_new(true);
     int dy = graph_input(g, shape2(o->size.n, o->size.k), VALUE_REAL);
 
-    return finish(g, graph_node(g, OP_SUM_ROWS, &dy, 1, NULL));
+    return case_finish(g, graph_node(g, OP_SUM_ROWS, &dy, 1, NULL));
 }
 
 /* OP_CROSS_ENTROPY and its gradient. */
@@ -414,7 +218,7 @@ static struct graph *build_with_labels(const struct op_case *o)
     int logits = graph_input(g, shape2(o->size.n, o->size.k), VALUE_REAL);
     int labels = graph_input(g, shape1(o->size.n), VALUE_INDEX);
 
-    return finish(g, graph_node(g, o->op, (int[]){logits, labels}, 2, &attr));
+    return case_finish(g, graph_node(g, o->op, (int[]){logits, labels}, 2, &attr));
 }
 
 /* `r` is the k of "among the best k". */
@@ -424,7 +228,7 @@ static struct graph *build_correct(const struct op_case *o)
     int logits = graph_input(g, shape2(o->size.n, o->size.k), VALUE_REAL);
     int labels = graph_input(g, shape1(o->size.n), VALUE_INDEX);
 
-    return finish(g, graph_correct(g, logits, labels, o->size.r));
+    return case_finish(g, graph_correct(g, logits, labels, o->size.r));
 }
 
 /* n, c, h, w, k, r, stride, pad: odd ones, and those that nets have. */
@@ -562,6 +366,19 @@ static const struct family {
     {OP_CROSS_ENTROPY, build_with_labels, label_sizes, ARRAY_LENGTH(label_sizes)},
     {OP_CROSS_ENTROPY_GRAD, build_with_labels, label_sizes, ARRAY_LENGTH(label_sizes)},
     {OP_CORRECT, build_correct, correct_sizes, ARRAY_LENGTH(correct_sizes)},
+    {OP_BATCH_NORM_SCALE, build_batch_norm_scale, image_sizes, ARRAY_LENGTH(image_sizes)},
+    {OP_BATCH_NORM_EVAL_GRAD, build_batch_norm_eval_grad, image_sizes, ARRAY_LENGTH(image_sizes)},
+    {OP_BATCH_NORM_DOT, build_batch_norm_dot, image_sizes, ARRAY_LENGTH(image_sizes)},
+    {OP_BATCH_NORM_TANGENT, build_batch_norm_tangent, image_sizes, ARRAY_LENGTH(image_sizes)},
+    {OP_BATCH_NORM_GRAD_TANGENT, build_batch_norm_grad_tangent, image_sizes,
+     ARRAY_LENGTH(image_sizes)},
+    {OP_LAYER_NORM_TANGENT, build_layer_norm_tangent, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_LAYER_NORM_GRAD_TANGENT, build_layer_norm_grad_tangent, token_sizes,
+     ARRAY_LENGTH(token_sizes)},
+    {OP_MAX_POOL_TANGENT, build_max_pool_tangent, pool_sizes, ARRAY_LENGTH(pool_sizes)},
+    {OP_GELU_CURVE, build_on_three_tokens, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_SOFTMAX_CURVE, build_on_three_tokens, token_sizes, ARRAY_LENGTH(token_sizes)},
+    {OP_CROSS_ENTROPY_CURVE, build_two_logits, label_sizes, ARRAY_LENGTH(label_sizes)},
 };
 
 bool op_case_at(int number, struct op_case *out)

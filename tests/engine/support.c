@@ -141,6 +141,8 @@ static void open_host_memory(struct trial *t)
         t->output[i] = allocate(trial_output_size(t, i), sizeof *t->output[i]);
     t->weights = allocate(t->params->size, sizeof *t->weights);
     t->gradient = allocate(t->params->size, sizeof *t->gradient);
+    t->direction = allocate(t->params->size, sizeof *t->direction);
+    t->product = allocate(t->params->size, sizeof *t->product);
     t->state = allocate(t->states->size, sizeof *t->state);
 }
 
@@ -153,8 +155,10 @@ struct trial *trial_open(const struct graph *graph, const struct backend_class *
 
     if (options && options->threads)
         open_options.threads = options->threads;
-    if (options)
+    if (options) {
         program_options.exact = options->exact;
+        program_options.keep_primal = options->keep_primal;
+    }
     t->graph = graph;
     t->class = class;
     assert_ok(graph_check(graph, err));
@@ -164,6 +168,8 @@ struct trial *trial_open(const struct graph *graph, const struct backend_class *
     assert_ok(class->open(&t->backend, &open_options, err));
     assert_ok(class->vector_open(t->backend, t->params->size, &t->device_weights, err));
     assert_ok(class->vector_open(t->backend, t->params->size, &t->device_gradient, err));
+    assert_ok(class->vector_open(t->backend, t->params->size, &t->device_direction, err));
+    assert_ok(class->vector_open(t->backend, t->params->size, &t->device_product, err));
     assert_ok(class->vector_open(t->backend, t->states->size, &t->device_states, err));
     assert_ok(class->program_open(t->backend, graph, t->params, t->states, &program_options,
                                   &t->program, err));
@@ -183,10 +189,14 @@ void trial_close(struct trial *t)
     free(t->output);
     free(t->weights);
     free(t->gradient);
+    free(t->direction);
+    free(t->product);
     free(t->state);
     t->class->program_close(t->program);
     t->class->vector_close(t->device_weights);
     t->class->vector_close(t->device_gradient);
+    t->class->vector_close(t->device_direction);
+    t->class->vector_close(t->device_product);
     t->class->vector_close(t->device_states);
     t->class->close(t->backend);
     layout_close(t->params);
@@ -230,12 +240,24 @@ void trial_fill(struct trial *t, uint64_t seed)
         double centre = strstr(graph->states[i].name, "var") ? 1 : 0;
         fill_uniform(++seed, centre - 0.5, centre + 0.5, t->state + tensor->offset, tensor->size);
     }
+    for (int i = 0; i < graph->n_params; i++) {
+        const struct layout_tensor *tensor = &t->params->tensor[i];
+        fill_uniform(++seed, -1, 1, t->direction + tensor->offset, tensor->size);
+    }
 }
 
 static bool has_gradient(const struct graph *graph)
 {
     for (int i = 0; i < graph->n_params; i++)
         if (graph->params[i].gradient >= 0)
+            return true;
+    return false;
+}
+
+static bool has_tangents(const struct graph *graph)
+{
+    for (int i = 0; i < graph->n_params; i++)
+        if (graph->params[i].direction >= 0)
             return true;
     return false;
 }
@@ -264,16 +286,26 @@ static void from_backend(void *theirs, double *real, size_t n, bool read)
     free(theirs);
 }
 
-static void execute(struct trial *t, const struct pass *pass)
+static void write_device(struct trial *t)
 {
-    assert_ok(t->class->execute(t->backend, pass, 1, err));
+    device_write(t->class, t->device_weights, t->weights, t->params->size);
+    device_write(t->class, t->device_states, t->state, t->states->size);
+    device_write(t->class, t->device_direction, t->direction, t->params->size);
 }
 
-void trial_run(struct trial *t)
+static void read_device(struct trial *t)
+{
+    device_read(t->class, t->device_gradient, t->gradient, t->params->size);
+    device_read(t->class, t->device_product, t->product, t->params->size);
+    device_read(t->class, t->device_states, t->state, t->states->size);
+}
+
+int trial_try(struct trial *t, struct err *err)
 {
     const struct graph *graph = t->graph;
     void **inputs = allocate((size_t)graph->n_inputs, sizeof *inputs);
     void **outputs = allocate((size_t)graph->n_outputs, sizeof *outputs);
+    bool directed = has_tangents(graph) && !t->no_direction;
     struct pass pass = {.program = t->program,
                         .weights = t->device_weights,
                         .perturbation = t->perturbation,
@@ -283,23 +315,31 @@ void trial_run(struct trial *t)
                         .statistics_momentum = 0.1,
                         .inputs = (const void *const *)inputs,
                         .outputs = outputs,
-                        .gradient = has_gradient(graph) ? t->device_gradient : NULL};
+                        .gradient = has_gradient(graph) ? t->device_gradient : NULL,
+                        .direction = directed ? t->device_direction : NULL,
+                        .product = directed ? t->device_product : NULL,
+                        .primal_kept = t->primal_kept};
+    int rc;
 
-    device_write(t->class, t->device_weights, t->weights, t->params->size);
-    device_write(t->class, t->device_states, t->state, t->states->size);
+    write_device(t);
     for (int i = 0; i < graph->n_inputs; i++)
         inputs[i] = t->labels[i] ? (void *)t->labels[i]
                                  : to_backend(t, t->input[i], value_size(graph, graph->inputs[i]));
     for (int i = 0; i < graph->n_outputs; i++)
         outputs[i] = to_backend(t, t->output[i], trial_output_size(t, i));
-    execute(t, &pass);
+    rc = t->class->execute(t->backend, &pass, 1, err);
     for (int i = 0; i < graph->n_inputs; i++)
         if (!t->labels[i])
             from_backend(inputs[i], t->input[i], 0, false);
     for (int i = 0; i < graph->n_outputs; i++)
         from_backend(outputs[i], t->output[i], trial_output_size(t, i), true);
-    device_read(t->class, t->device_gradient, t->gradient, t->params->size);
-    device_read(t->class, t->device_states, t->state, t->states->size);
+    read_device(t);
     free(inputs);
     free(outputs);
+    return rc;
+}
+
+void trial_run(struct trial *t)
+{
+    assert_ok(trial_try(t, err));
 }

@@ -41,7 +41,7 @@ void assert_close(const char *what, const double *got, const double *want, size_
 
 struct support_options {
     int threads; /* 0: 1 */
-    bool exact;
+    bool exact, keep_primal;
 };
 
 /* A graph on a backend of its own, with host memory for all that a pass takes and gives. Fill
@@ -53,11 +53,14 @@ struct trial {
     struct backend *backend;
     struct program *program;
     struct vector *device_weights, *device_states, *device_gradient;
+    struct vector *device_direction, *device_product;
 
     /* Given to each pass */
-    double **input;          /* one a graph input; NULL for labels */
-    int32_t **labels;        /* one a graph input; NULL for reals */
-    double *weights, *state; /* flat, in the layouts; `state` is also read back */
+    double **input;                 /* one a graph input; NULL for labels */
+    int32_t **labels;               /* one a graph input; NULL for reals */
+    double *weights, *state;        /* flat, in the layouts; `state` is also read back */
+    double *direction;              /* likewise; for graphs with tangents */
+    bool primal_kept, no_direction; /* this pass: with what the last one left; without tangents */
     struct perturbation perturbation;
     bool move_statistics; /* with momentum 0.1 */
     struct pass_draws draws;
@@ -65,6 +68,7 @@ struct trial {
     /* Results */
     double **output;  /* one a graph output */
     double *gradient; /* flat, in params' layout */
+    double *product;  /* likewise; for graphs with tangents */
 };
 
 /* `options` may be NULL. The graph must be without a mistake. */
@@ -72,12 +76,14 @@ struct trial *trial_open(const struct graph *graph, const struct backend_class *
                          const struct support_options *options);
 void trial_close(struct trial *trial);
 
-/* Random inputs, labels and weights; running variances in (0.5, 1.5). The same seed gives the same
- * on each backend. */
+/* Random inputs, labels, weights and directions; running variances in (0.5, 1.5). The same seed
+ * gives the same on each backend. */
 void trial_fill(struct trial *trial, uint64_t seed);
 
-/* One pass. The gradient is read back where the graph has one. */
+/* One pass. The gradient and the product are read back where the graph has them. */
 void trial_run(struct trial *trial);
+/* The same; what `execute` returns, instead of failing the test. */
+int trial_try(struct trial *trial, struct err *err);
 
 size_t trial_output_size(const struct trial *trial, int output);
 

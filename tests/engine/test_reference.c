@@ -204,7 +204,8 @@ static void operations_are_as_defined(void **state)
 /* Every operation that a graph can have is among the cases, and so in the tests above and below. */
 static void cases_hold_every_operation(void **state)
 {
-    bool seen[OP_COUNT] = {[OP_INPUT] = true, [OP_PARAM] = true, [OP_STATE] = true};
+    bool seen[OP_COUNT] = {
+        [OP_INPUT] = true, [OP_PARAM] = true, [OP_STATE] = true, [OP_DIRECTION] = true};
     struct op_case op_case;
 
     (void)state;

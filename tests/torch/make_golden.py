@@ -23,6 +23,13 @@ The files are lines of words, so that C reads them with sscanf. A run's file hol
 models.txt, for each model with its defaults, how many parameters, tensors and running statistics it
 has, and FNV-1a of their names and shapes, "NAME D0 D1 …" a line, parameters first:
     model KIND CHANNELS CLASSES SIZE PARAMETERS TENSORS STATISTICS HASH
+hessians.txt and products.txt second derivatives (curvature.py), the Hessian's lower triangle by
+rows:
+    net NAME PARAMETERS LOSS
+    gradient (VALUE)…
+    row I (VALUE)…
+    product NAME PARAMETERS LOSS CURVATURE SQUARES
+    tensor NAME N SUM SQUARES (AT VALUE)…
 and draws.txt what the generator gives:
     philox SEED BLOCK STREAM STEP W0 W1 W2 W3
     normal SEED TENSOR TERM STEP (VALUE)…
@@ -40,6 +47,7 @@ import sys
 import numpy as np
 import torch
 
+import curvature
 import data
 import methods
 import model
@@ -150,11 +158,15 @@ def fnv1a(data_):
     return f"0x{value:016x}"
 
 
-def fingerprint(update, role, name, values):
+def marks(values, count):
+    """What tells an array from others."""
     values = np.asarray(values, dtype=np.float64).reshape(-1)
-    picked = [word for at in places(len(values), 5) for word in (at, values[at])]
-    return line("tensor", update, role, name, len(values), math.fsum(values),
-                math.fsum(values * values), *picked)
+    picked = [word for at in places(len(values), count) for word in (at, values[at])]
+    return len(values), math.fsum(values), math.fsum(values * values), *picked
+
+
+def fingerprint(update, role, name, values):
+    return line("tensor", update, role, name, *marks(values, 5))
 
 
 def state_lines(training):
@@ -288,6 +300,22 @@ def catalogue_lines():
                    len(params), len(buffers), fnv1a(text.encode()))
 
 
+def hessian_lines():
+    for name, loss, gradient, hessian in curvature.hessians():
+        yield line("net", name, len(gradient), loss)
+        yield line("gradient", *(f"{value:.12g}" for value in gradient))
+        for i, row in enumerate(hessian):
+            yield line("row", i, *(f"{value:.12g}" for value in row[:i + 1]))
+
+
+def product_lines():
+    for name, loss, along, parts in curvature.products():
+        squares = math.fsum(float((part * part).sum()) for _, part in parts)
+        yield line("product", name, sum(part.size for _, part in parts), loss, along, squares)
+        for what, part in parts:
+            yield line("tensor", what, *marks(part, 3))
+
+
 def differs(old, new):
     """Whether two words differ: as numbers to the tolerance, else as text."""
     try:
@@ -318,13 +346,15 @@ def compare(path, lines):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
-    parser.add_argument("names", nargs="*", help="draws or a run; default: all")
+    parser.add_argument("names", nargs="*",
+                        help="draws, models, hessians, products or a run; default: all")
     options = parser.parse_args()
     torch.set_num_threads(1)  # one order of summation, whatever the machine
     failed = 0
-    names = options.names or ["draws", "models", *RUNS]
+    special = {"draws": draw_lines, "models": catalogue_lines, "hessians": hessian_lines,
+               "products": product_lines}
+    names = options.names or [*special, *RUNS]
     for name in names:
-        special = {"draws": draw_lines, "models": catalogue_lines}
         lines = list(special[name]() if name in special else run_lines(RUNS[name]))
         path = os.path.normpath(os.path.join(FOLDER, name + ".txt"))
         if options.check:

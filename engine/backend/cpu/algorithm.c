@@ -109,6 +109,8 @@ static double linear_work(const struct program *p, const struct node *node)
     return (double)shape_elements(y) * (double)(shape_elements(w) / w->dim[0]);
 }
 
+/* Tangents, which come after the first direction, are not counted: a loss has the layout and the
+ * threads that it has without them. */
 static struct work work_of(const struct program *p)
 {
     struct work work = {0};
@@ -116,6 +118,8 @@ static struct work work_of(const struct program *p)
     for (int i = 0; i < p->graph->n_nodes; i++) {
         const struct node *node = &p->graph->nodes[i];
 
+        if (node->op == OP_DIRECTION)
+            break;
         if (node->op == OP_CONV)
             add_work(&work, p, node);
         else if (node->op == OP_LINEAR)

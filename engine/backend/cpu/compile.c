@@ -11,7 +11,7 @@ static void simple(struct compiler *c, const struct node *node, command_run *run
     command.what = op_name(node->op);
     for (int i = 0; i < node->n_inputs; i++)
         command.in[command.n_in++] = compile_read(c, node->input[i], form);
-    command.out[command.n_out++] = compile_write(c, node->output[0], form);
+    compile_result(c, &command, node->output[0], form);
     compile_emit(c, &command);
 }
 
@@ -39,14 +39,27 @@ static void compile_relu(struct compiler *c, const struct node *node)
 
 static void compile_add(struct compiler *c, const struct node *node)
 {
-    int a = node->input[0], b = node->input[1];
+    int a = node->input[0], b = node->input[1], terms[AFFINE_TERMS];
 
-    if (compile_is_pending_norm(c, a))
+    if (compile_terms(c, node->output[0], terms) > 2)
+        compile_affine_sum(c, node->output[0], node->output[0], -1);
+    else if (compile_is_pending_norm(c, a))
         compile_norm_apply(c, node->output[0], a, b, false);
     else if (compile_is_pending_norm(c, b))
         compile_norm_apply(c, node->output[0], b, a, false);
     else
         elementwise(c, node, cpu_run_add);
+}
+
+/* Of a sum that is done at once, or of one value. */
+static void compile_relu_grad(struct compiler *c, const struct node *node)
+{
+    int terms[AFFINE_TERMS], d = node->input[0];
+
+    if (compile_terms(c, d, terms) > 1 || compile_is_pending_norm(c, d))
+        compile_affine_sum(c, node->output[0], d, node->input[1]);
+    else
+        elementwise(c, node, cpu_run_relu_grad);
 }
 
 static void compile_pool(struct compiler *c, const struct node *node)
@@ -81,7 +94,7 @@ static void compile_linear(struct compiler *c, const struct node *node)
 {
     const struct shape *a = &c->graph->values[node->input[0]].shape;
     const struct shape *b = &c->graph->values[node->input[1]].shape;
-    struct command command = {.in_place = -1, .rows = rows(a)};
+    struct command command = {.in_place = -1, .rows = rows(a), .bias = node->n_inputs > 2};
 
     switch (node->op) {
     case OP_LINEAR:
@@ -136,7 +149,10 @@ static void compile_node(struct compiler *c, const struct node *node)
         compile_add(c, node);
         break;
     case OP_RELU_GRAD:
-        elementwise(c, node, cpu_run_relu_grad);
+        compile_relu_grad(c, node);
+        break;
+    case OP_BATCH_NORM_SCALE:
+        compile_norm_scale(c, node);
         break;
     case OP_GLOBAL_AVG_POOL:
     case OP_GLOBAL_AVG_POOL_GRAD:
@@ -169,11 +185,14 @@ static void compile_node(struct compiler *c, const struct node *node)
     case OP_CROSS_ENTROPY_GRAD:
         compile_rows(c, node, cpu_run_cross_entropy_grad);
         break;
+    case OP_CROSS_ENTROPY_CURVE:
+        compile_rows(c, node, cpu_run_cross_entropy_curve);
+        break;
     case OP_CORRECT:
         compile_rows(c, node, cpu_run_correct);
         break;
     default:
-        if (compile_tokens(c, node))
+        if (compile_tokens(c, node) || compile_tangent(c, node))
             break;
         c->code = err_set(c->err, ERR_UNSUPPORTED, "the CPU backend has no operation %s",
                           op_name(node->op));
@@ -185,7 +204,7 @@ static void compile_nodes(struct compiler *c)
 {
     for (c->node = 0; c->node < c->graph->n_nodes && !c->code; c->node++) {
         const struct node *node = &c->graph->nodes[c->node];
-        bool norm = node->op == OP_BATCH_NORM || node->op == OP_BATCH_NORM_EVAL;
+        bool norm = compile_is_norm(node) || node->op == OP_BATCH_NORM_SCALE;
 
         if (node->n_inputs > 0 && !c->early[c->node] && (norm || !c->absorbed[c->node]))
             compile_node(c, node);
@@ -193,32 +212,35 @@ static void compile_nodes(struct compiler *c)
     c->node = c->graph->n_nodes - 1;
 }
 
-/* A gradient that does not lie where it belongs by itself: it is a source, or two parameters'. */
+/* Copies a value to parameter i's part of what the pass gives, unless it lies there by itself: it
+ * is a source, or two parameters', or tangents read it. */
+static void copy_to(struct compiler *c, int value, enum place place, int i)
+{
+    int from = value < 0 ? -1 : compile_read(c, value, FORM_DENSE), to;
+
+    if (value < 0 || c->code ||
+        (c->program->slots[from].place == place && c->program->slots[from].index == i))
+        return;
+    to = compile_scratch(c, c->program->slots[from].bytes);
+    if (c->code)
+        return;
+    c->program->slots[to].place = place;
+    c->program->slots[to].index = i;
+    compile_emit(c, &(struct command){.run = cpu_run_copy,
+                                      .what = "copy",
+                                      .n_in = 1,
+                                      .in = {from},
+                                      .n_out = 1,
+                                      .out = {to},
+                                      .in_place = -1,
+                                      .columns = c->program->slots[from].bytes / sizeof(float)});
+}
+
 static void copy_gradients(struct compiler *c)
 {
     for (int i = 0; i < c->graph->n_params && !c->code; i++) {
-        int value = c->graph->params[i].gradient, from, to;
-
-        if (value < 0)
-            continue;
-        from = compile_read(c, value, FORM_DENSE);
-        if (c->code ||
-            (c->program->slots[from].place == PLACE_GRADIENT && c->program->slots[from].index == i))
-            continue;
-        to = compile_scratch(c, c->program->slots[from].bytes);
-        if (c->code)
-            return;
-        c->program->slots[to].place = PLACE_GRADIENT;
-        c->program->slots[to].index = i;
-        compile_emit(c,
-                     &(struct command){.run = cpu_run_copy,
-                                       .what = "copy",
-                                       .n_in = 1,
-                                       .in = {from},
-                                       .n_out = 1,
-                                       .out = {to},
-                                       .in_place = -1,
-                                       .columns = c->program->slots[from].bytes / sizeof(float)});
+        copy_to(c, c->graph->params[i].gradient, PLACE_GRADIENT, i);
+        copy_to(c, c->graph->params[i].product, PLACE_PRODUCT, i);
     }
 }
 
@@ -253,22 +275,49 @@ static int open_tables(struct compiler *c)
 
     c->use = calloc(values, sizeof *c->use);
     c->gradient_of = malloc(values * sizeof *c->gradient_of);
+    c->product_of = malloc(values * sizeof *c->product_of);
+    c->varies = calloc(values, sizeof *c->varies);
     c->absorbed = calloc((size_t)g->n_nodes + 1, sizeof *c->absorbed);
     c->early = calloc((size_t)g->n_nodes + 1, sizeof *c->early);
     c->sum_of = malloc(((size_t)g->n_nodes + 1) * sizeof *c->sum_of);
+    c->onto = malloc(((size_t)g->n_nodes + 1) * sizeof *c->onto);
+    c->sweep = calloc((size_t)g->n_nodes + 1, sizeof *c->sweep);
     p->moments = calloc((size_t)g->n_moments + 1, sizeof *p->moments);
     p->outputs = calloc((size_t)g->n_outputs + 1, sizeof *p->outputs);
-    if (!c->use || !c->gradient_of || !c->absorbed || !c->early || !c->sum_of || !p->moments ||
-        !p->outputs)
+    if (!c->use || !c->gradient_of || !c->product_of || !c->varies || !c->absorbed || !c->early ||
+        !c->sum_of || !c->onto || !c->sweep || !p->moments || !p->outputs)
         return err_no_memory(c->err);
     for (int i = 0; i < g->n_nodes; i++)
-        c->sum_of[i] = -1;
+        c->sum_of[i] = c->onto[i] = -1;
     for (int i = 0; i < g->n_values; i++)
-        c->gradient_of[i] = -1;
-    for (int i = g->n_params - 1; i >= 0; i--)
+        c->gradient_of[i] = c->product_of[i] = -1;
+    for (int i = g->n_params - 1; i >= 0; i--) {
         if (g->params[i].gradient >= 0)
             c->gradient_of[g->params[i].gradient] = i;
+        if (g->params[i].product >= 0)
+            c->product_of[g->params[i].product] = i;
+    }
     return 0;
+}
+
+/* A gradient that a tangent reads has to outlive its pass: it is copied to where the pass wants
+ * it. */
+static void find_varying(struct compiler *c)
+{
+    const struct graph *g = c->graph;
+
+    for (int i = 0; i < g->n_nodes; i++) {
+        const struct node *node = &g->nodes[i];
+        bool varies = node->op == OP_DIRECTION;
+
+        for (int k = 0; k < node->n_inputs; k++)
+            varies = varies || c->varies[node->input[k]];
+        for (int k = 0; k < node->n_outputs; k++)
+            c->varies[node->output[k]] = varies;
+        for (int k = 0; varies && k < node->n_inputs; k++)
+            if (!c->varies[node->input[k]])
+                c->gradient_of[node->input[k]] = -1;
+    }
 }
 
 int cpu_compile(struct program *program, struct err *err)
@@ -277,6 +326,7 @@ int cpu_compile(struct program *program, struct err *err)
 
     c.code = open_tables(&c);
     if (!c.code) {
+        find_varying(&c);
         compile_fusions(&c);
         compile_nodes(&c);
         copy_gradients(&c);
@@ -284,8 +334,12 @@ int cpu_compile(struct program *program, struct err *err)
     }
     free(c.use);
     free(c.gradient_of);
+    free(c.product_of);
+    free(c.varies);
     free(c.absorbed);
     free(c.early);
     free(c.sum_of);
+    free(c.onto);
+    free(c.sweep);
     return c.code;
 }

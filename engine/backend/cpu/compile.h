@@ -11,15 +11,30 @@ struct use {
     int first; /* the first node that reads it; -1: none does */
 };
 
+/* What is done in one sweep over a normalisation in given statistics, on its way back: the nodes
+ * beside the batch_norm_eval_grad, -1 where there is none. */
+struct sweep {
+    bool there;
+    int scale;      /* batch_norm_scale of the same derivative: dx, or its first part */
+    int other, sum; /* of a tangent: the second part of dx, from the derivative that moves, and
+                       their sum */
+    int dot, total; /* the second part of dgamma, and the sum of both */
+    int plus;       /* the add that dx goes into */
+};
+
 struct compiler {
     struct program *program;
     const struct graph *graph;
-    struct use *use;  /* by value */
-    bool *absorbed;   /* by node: whether a later node's command does its work */
-    bool *early;      /* by node: whether an earlier node's command has done its work */
-    int *sum_of;      /* by node: the add that a batch_norm_grad does too, or -1 */
-    int *gradient_of; /* by value: the parameter whose gradient it is, or -1 */
-    int node;         /* being compiled */
+    struct use *use;     /* by value */
+    bool *absorbed;      /* by node: whether a later node's command does its work */
+    bool *early;         /* by node: whether an earlier node's command has done its work */
+    int *sum_of;         /* by node: the add that a batch_norm_grad does too, or -1 */
+    int *gradient_of;    /* by value: the parameter whose gradient it is, or -1 */
+    int *product_of;     /* by value: the parameter whose product it is, or -1 */
+    bool *varies;        /* by value: whether it depends on a direction */
+    int *onto;           /* by node: the add whose other side its command adds to, or -1 */
+    struct sweep *sweep; /* by node */
+    int node;            /* being compiled */
     int code;
     struct err *err;
 };
@@ -48,13 +63,34 @@ static inline int compile_norm_source(const struct compiler *c, int x, int *bias
     return left ? maker->input[0] : x;
 }
 
+static inline bool compile_is_norm(const struct node *node)
+{
+    return node->op == OP_BATCH_NORM || node->op == OP_BATCH_NORM_EVAL;
+}
+
 /* Whether the value is a normalisation's result that its reader has yet to compute. */
 static inline bool compile_is_pending_norm(const struct compiler *c, int value)
 {
-    enum op op = compile_maker(c, value)->op;
+    const struct node *maker = compile_maker(c, value);
 
-    return (op == OP_BATCH_NORM || op == OP_BATCH_NORM_EVAL) && compile_is_absorbed(c, value);
+    return (compile_is_norm(maker) || maker->op == OP_BATCH_NORM_SCALE) &&
+           compile_is_absorbed(c, value);
 }
+
+/* The only reader of a value, or NULL. */
+static inline const struct node *compile_only_reader(const struct compiler *c, int value)
+{
+    const struct use *use = &c->use[value];
+
+    return use->count == 1 && use->first >= 0 ? &c->graph->nodes[use->first] : NULL;
+}
+
+/* fusion_tangent.c: for each node in turn, what of a tangent is done together. */
+void compile_tangent_fusions(struct compiler *c, int node);
+/* Whether this relu_grad goes into one sweep with what reads it first. */
+bool compile_relu_grad_swept(const struct compiler *c, const struct node *node);
+/* The terms of a sum that is done at once, at most AFFINE_TERMS of them; returns how many. */
+int compile_terms(const struct compiler *c, int value, int *out);
 
 /* slots.c. Reading: the slot that holds `value` in a form, made from another form if need be. */
 int compile_read(struct compiler *c, int value, enum form form);
@@ -65,6 +101,9 @@ int compile_write_packed(struct compiler *c, int value, const struct packing *pa
 int compile_scratch(struct compiler *c, size_t bytes);
 /* The slot of a form that exists already, or -1. */
 int compile_find(const struct compiler *c, int value, enum form form);
+/* Where the command of the node being compiled writes `value`: a new slot; or, where it adds to the
+ * other side of a sum, that one's, which becomes the sum's and an input of the command. */
+int compile_result(struct compiler *c, struct command *command, int value, enum form form);
 
 struct activation compile_activation(const struct compiler *c, int value);
 /* Where an elementwise operation on these values is done without conversions, if it can be. */
@@ -93,14 +132,23 @@ void compile_direct(struct compiler *c, const struct node *node);
 /* False if this convolution is to be done otherwise. */
 bool compile_winograd(struct compiler *c, const struct node *node, enum direction direction,
                       const struct convolution_shape *shape);
+/* compile_tangent.c: the coefficients of a batch_norm_scale; normalisations on their way back;
+ * tangents. False if the operation is none of these. */
+void compile_norm_scale(struct compiler *c, const struct node *node);
+bool compile_tangent(struct compiler *c, const struct node *node);
+/* y = the sum of the terms of `value`, masked by `mask_of` (-1: not). */
+void compile_affine_sum(struct compiler *c, int y, int value, int mask_of);
 /* compile_tokens.c: false if the operation is none of a transformer's. */
 bool compile_tokens(struct compiler *c, const struct node *node);
 /* Whether products of matrices do the work of this split_heads or merge_heads. */
 bool compile_heads_absorbed(const struct compiler *c, const struct node *node);
 struct convolution_shape compile_conv_shape(const struct compiler *c, const struct node *node,
                                             int x, int w, int y);
-/* slots.c: two layouts that are the same are one packing. */
+/* compile_conv.c: whether the derivative by x is made as a convolution where it adds to another. */
+bool compile_turns(const struct compiler *c, const struct node *conv_grad_x);
+/* slots.c: two layouts that are the same are one packing; `turned`: of the weights turned round, as
+ * packing.c has it. */
 const struct packing *compile_packing(struct compiler *c, const dnnl_memory_desc_t *md,
-                                      const struct shape *dense);
+                                      const struct shape *dense, bool turned);
 
 #endif

@@ -24,12 +24,18 @@ void compile_bias(struct compiler *c, const struct node *node)
 }
 
 /* The derivative of a normalisation by its batch's values sums to zero in each channel, since the
- * same number added to all of them changes nothing: rounding is all that a sum would find. */
+ * same number added to all of them changes nothing: rounding is all that a sum would find. So it is
+ * along any direction, with the tangent of that derivative. */
+static bool is_sum_free(const struct compiler *c, const struct node *node)
+{
+    return (node->op == OP_BATCH_NORM_GRAD && compile_forward_norm(c, node)) ||
+           node->op == OP_BATCH_NORM_GRAD_TANGENT;
+}
+
 void compile_sum_channels(struct compiler *c, const struct node *node)
 {
     const struct node *maker = compile_maker(c, node->input[0]);
-    bool none = maker->op == OP_BATCH_NORM_GRAD && maker->output[0] == node->input[0] &&
-                compile_forward_norm(c, maker);
+    bool none = maker->output[0] == node->input[0] && is_sum_free(c, maker);
     struct command command =
         begin(c, node, none ? cpu_run_clear : cpu_run_sum_channels, node->input[0]);
 
@@ -39,11 +45,11 @@ void compile_sum_channels(struct compiler *c, const struct node *node)
     compile_emit(c, &command);
 }
 
-/* Of a max_pool or its derivative. */
+/* Of a max_pool, its derivative or its tangent. */
 struct max_pool compile_windows(const struct compiler *c, const struct node *node)
 {
-    bool forward = node->op == OP_MAX_POOL;
-    int x = node->input[forward ? 0 : 1], y = forward ? node->output[0] : node->input[0];
+    int x = node->input[node->op == OP_MAX_POOL ? 0 : 1];
+    int y = node->op == OP_MAX_POOL_GRAD ? node->input[0] : node->output[0];
     const struct shape *from = &c->graph->values[x].shape, *to = &c->graph->values[y].shape;
 
     return (struct max_pool){.height = (size_t)from->dim[2],

@@ -83,16 +83,62 @@ static void compile_forward(struct compiler *c, const struct node *node)
     const struct packing *packing;
     struct convolution *v;
 
-    if (compile_winograd(c, node, FORWARD, &shape))
+    if (c->onto[c->node] < 0 && compile_winograd(c, node, FORWARD, &shape))
         return;
+    shape.onto = c->onto[c->node] >= 0;
     v = open_convolution(c, FORWARD, &shape, x);
     if (!v)
         return;
-    packing = compile_packing(c, cpu_convolution_weights(v), &values[w].shape);
+    packing = compile_packing(c, cpu_convolution_weights(v), &values[w].shape, false);
     command.convolution = v;
     command.in[command.n_in++] = compile_read(c, x, shape.dense_source ? FORM_DENSE : FORM_BLOCKED);
     command.in[command.n_in++] = compile_read_packed(c, w, packing);
-    command.out[command.n_out++] = compile_write(c, y, FORM_BLOCKED);
+    compile_result(c, &command, y, FORM_BLOCKED);
+    command.out[command.n_out++] = compile_scratch(c, cpu_convolution_scratch_bytes(v));
+    compile_emit(c, &command);
+}
+
+/* With stride 1 the derivative by x is a convolution itself, of dy with the weights turned by half
+ * a turn; and oneDNN's convolutions can add to their result, where its derivatives cannot. */
+bool compile_turns(const struct compiler *c, const struct node *node)
+{
+    const struct shape *w = &c->graph->values[node->input[1]].shape;
+
+    return node->attr.stride == 1 && w->dim[2] == w->dim[3] && node->attr.pad < w->dim[2];
+}
+
+static struct convolution_shape turned(const struct convolution_shape *s)
+{
+    return (struct convolution_shape){.n = s->n,
+                                      .c = s->k,
+                                      .h = s->p,
+                                      .w = s->q,
+                                      .k = s->c,
+                                      .r = s->r,
+                                      .s = s->s,
+                                      .p = s->h,
+                                      .q = s->w,
+                                      .stride = 1,
+                                      .pad = (int)s->r - 1 - s->pad,
+                                      .onto = true};
+}
+
+static void compile_turned(struct compiler *c, const struct node *node,
+                           const struct convolution_shape *grad_x)
+{
+    int dy = node->input[0], w = node->input[1], dx = node->output[0];
+    struct convolution_shape shape = turned(grad_x);
+    struct convolution *v = open_convolution(c, FORWARD, &shape, -1);
+    struct command command = {.run = cpu_run_conv, .what = "conv_grad_x, turned", .in_place = -1};
+    const struct packing *packing;
+
+    if (!v)
+        return;
+    packing = compile_packing(c, cpu_convolution_weights(v), &c->graph->values[w].shape, true);
+    command.convolution = v;
+    command.in[command.n_in++] = compile_read(c, dy, FORM_BLOCKED);
+    command.in[command.n_in++] = compile_read_packed(c, w, packing);
+    compile_result(c, &command, dx, FORM_BLOCKED);
     command.out[command.n_out++] = compile_scratch(c, cpu_convolution_scratch_bytes(v));
     compile_emit(c, &command);
 }
@@ -106,12 +152,16 @@ static void compile_grad_x(struct compiler *c, const struct node *node)
     const struct packing *packing;
     struct convolution *v;
 
+    if (c->onto[c->node] >= 0) {
+        compile_turned(c, node, &shape);
+        return;
+    }
     if (compile_winograd(c, node, GRAD_X, &shape))
         return;
     v = open_convolution(c, GRAD_X, &shape, -1);
     if (!v)
         return;
-    packing = compile_packing(c, cpu_convolution_weights(v), &values[w].shape);
+    packing = compile_packing(c, cpu_convolution_weights(v), &values[w].shape, false);
     command.convolution = v;
     command.in[command.n_in++] = compile_read(c, dy, FORM_BLOCKED);
     command.in[command.n_in++] = compile_read_packed(c, w, packing);
@@ -140,11 +190,25 @@ static void compile_rows_grad_w(struct compiler *c, const struct node *node,
 
     command.in[command.n_in++] = compile_read(c, node->input[0], FORM_BLOCKED);
     command.in[command.n_in++] = compile_read(c, node->input[1], FORM_BLOCKED);
-    command.out[command.n_out++] = compile_write(c, node->output[0], FORM_DENSE);
+    compile_result(c, &command, node->output[0], FORM_DENSE);
     command.out[command.n_out++] = compile_scratch(c, (size_t)(s->c * s->h * s->w) * n);
     command.out[command.n_out++] = compile_scratch(c, (size_t)(s->k * s->p * s->q) * n);
     command.out[command.n_out++] =
         compile_scratch(c, (size_t)(s->k * s->c * s->r * s->s) * sizeof(float));
+    compile_emit(c, &command);
+}
+
+/* At once, while it is in the cache. */
+static void unpack(struct compiler *c, int dw, int packed, const struct packing *packing)
+{
+    struct command command = {.run = cpu_run_unpack,
+                              .what = "unpack",
+                              .n_in = 1,
+                              .in = {packed},
+                              .in_place = -1,
+                              .packing = packing};
+
+    compile_result(c, &command, dw, FORM_DENSE);
     compile_emit(c, &command);
 }
 
@@ -166,14 +230,14 @@ static void compile_grad_w(struct compiler *c, const struct node *node)
     v = open_convolution(c, GRAD_W, &shape, x);
     if (!v)
         return;
-    packing = compile_packing(c, cpu_convolution_weights(v), &values[dw].shape);
+    packing = compile_packing(c, cpu_convolution_weights(v), &values[dw].shape, false);
     command.convolution = v;
     command.in[command.n_in++] = compile_read(c, x, shape.dense_source ? FORM_DENSE : FORM_BLOCKED);
     command.in[command.n_in++] = compile_read(c, dy, FORM_BLOCKED);
     command.out[command.n_out++] = compile_write_packed(c, dw, packing);
     command.out[command.n_out++] = compile_scratch(c, cpu_convolution_scratch_bytes(v));
     compile_emit(c, &command);
-    compile_read(c, dw, FORM_DENSE); /* at once, while it is in the cache */
+    unpack(c, dw, command.out[0], packing);
 }
 
 void compile_conv(struct compiler *c, const struct node *node)

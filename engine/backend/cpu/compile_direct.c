@@ -41,8 +41,7 @@ void compile_direct(struct compiler *c, const struct node *node)
     command.in[command.n_in++] = compile_read(c, a, FORM_BLOCKED);
     command.in[command.n_in++] =
         compile_read(c, b, direction == GRAD_W ? FORM_BLOCKED : FORM_DENSE);
-    command.out[command.n_out++] =
-        compile_write(c, out, direction == GRAD_W ? FORM_DENSE : FORM_BLOCKED);
+    compile_result(c, &command, out, direction == GRAD_W ? FORM_DENSE : FORM_BLOCKED);
     command.out[command.n_out++] = compile_scratch(c, command.direct->room_bytes);
     compile_emit(c, &command);
 }

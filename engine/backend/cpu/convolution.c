@@ -84,11 +84,29 @@ static dnnl_status_t gradient_descriptor(struct convolution *v, dnnl_alg_kind_t 
     return status;
 }
 
+/* The result is added to what is there. */
+static dnnl_status_t set_onto(dnnl_primitive_attr_t attr)
+{
+    dnnl_post_ops_t after = NULL;
+    dnnl_status_t status = dnnl_post_ops_create(&after);
+
+    if (status == dnnl_success)
+        status = dnnl_post_ops_append_sum(after, 1);
+    if (status == dnnl_success)
+        status = dnnl_primitive_attr_set_post_ops(attr, after);
+    if (after)
+        dnnl_post_ops_destroy(after);
+    return status;
+}
+
 static dnnl_status_t create_descriptor(struct convolution *v, dnnl_alg_kind_t algorithm,
-                                       const struct descriptors *d)
+                                       const struct descriptors *d, bool onto)
 {
     dnnl_primitive_attr_t attr = NULL;
     dnnl_status_t status = dnnl_primitive_attr_create(&attr);
+
+    if (status == dnnl_success && onto)
+        status = set_onto(attr);
 
     if (status == dnnl_success)
         status = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
@@ -132,10 +150,10 @@ static dnnl_status_t create(struct convolution *v, const struct program *program
     dnnl_status_t status = describe(&d, v->cpu, shape);
 
     if (status == dnnl_success)
-        status = create_descriptor(v, algorithm, &d);
+        status = create_descriptor(v, algorithm, &d, shape->onto);
     /* Winograd is a wish: not every processor has it. */
     if (status == dnnl_unimplemented && algorithm != dnnl_convolution_direct)
-        status = create_descriptor(v, dnnl_convolution_direct, &d);
+        status = create_descriptor(v, dnnl_convolution_direct, &d, shape->onto);
     if (status == dnnl_success)
         status = dnnl_primitive_desc_query(v->descriptor, dnnl_query_impl_info_str, 0, &v->name);
     if (status == dnnl_success)

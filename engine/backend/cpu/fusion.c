@@ -27,27 +27,17 @@ static void count_uses(struct compiler *c)
         }
     for (int i = 0; i < g->n_outputs; i++)
         c->use[g->outputs[i]].count++;
-    for (int i = 0; i < g->n_params; i++)
+    for (int i = 0; i < g->n_params; i++) {
         if (g->params[i].gradient >= 0)
             c->use[g->params[i].gradient].count++;
-}
-
-/* The only reader of a value, or NULL. */
-static const struct node *only_reader(const struct compiler *c, int value)
-{
-    const struct use *use = &c->use[value];
-
-    return use->count == 1 && use->first >= 0 ? &c->graph->nodes[use->first] : NULL;
-}
-
-static bool is_norm(const struct node *node)
-{
-    return node->op == OP_BATCH_NORM || node->op == OP_BATCH_NORM_EVAL;
+        if (g->params[i].product >= 0)
+            c->use[g->params[i].product].count++;
+    }
 }
 
 static bool norm_absorbed(const struct compiler *c, const struct node *node)
 {
-    const struct node *reader = only_reader(c, node->output[0]);
+    const struct node *reader = compile_only_reader(c, node->output[0]);
 
     return reader && (reader->op == OP_RELU || reader->op == OP_ADD);
 }
@@ -72,7 +62,7 @@ static bool relu_grad_absorbed(const struct compiler *c, const struct node *node
 
 static bool add_absorbed(const struct compiler *c, const struct node *node)
 {
-    const struct node *reader = only_reader(c, node->output[0]);
+    const struct node *reader = compile_only_reader(c, node->output[0]);
 
     if (!reader || c->graph->values[node->output[0]].shape.rank != 4)
         return false;
@@ -85,10 +75,10 @@ static bool add_absorbed(const struct compiler *c, const struct node *node)
 /* Whether node `number` reads the value for no more than the value's normalisation. */
 static bool reads_as_norm(const struct node *node, int value)
 {
-    bool norm = is_norm(node) && node->input[0] == value;
+    bool norm = compile_is_norm(node) && node->input[0] == value;
 
-    return norm ||
-           (node->op == OP_BATCH_NORM_GRAD && node->input[1] == value && node->input[0] != value);
+    return norm || ((node->op == OP_BATCH_NORM_GRAD || node->op == OP_BATCH_NORM_EVAL_GRAD) &&
+                    node->input[1] == value && node->input[0] != value);
 }
 
 /* Whether only derivatives read the batch's mean of `norm`: it will lack the bias. */
@@ -114,7 +104,9 @@ static bool bias_absorbed(const struct compiler *c, const struct node *node)
 
         if (!reads_as_norm(reader, y))
             continue;
-        if (is_norm(reader) ? !mean_is_private(c, reader) : !compile_forward_norm(c, reader))
+        if (compile_is_norm(reader) && !mean_is_private(c, reader))
+            return false;
+        if (reader->op == OP_BATCH_NORM_GRAD && !compile_forward_norm(c, reader))
             return false;
         readers++;
     }
@@ -131,12 +123,12 @@ static bool is_disjoint_pool(const struct node *node)
 static bool leads_back(const struct compiler *c, const struct node *node, const struct node *relu,
                        const struct node *norm)
 {
-    const struct node *relu_grad = only_reader(c, node->output[0]), *norm_grad;
+    const struct node *relu_grad = compile_only_reader(c, node->output[0]), *norm_grad;
 
     if (!relu_grad || relu_grad->op != OP_RELU_GRAD || relu_grad->input[0] != node->output[0] ||
         relu_grad->input[1] != relu->output[0])
         return false;
-    norm_grad = only_reader(c, relu_grad->output[0]);
+    norm_grad = compile_only_reader(c, relu_grad->output[0]);
     return norm_grad && norm_grad->op == OP_BATCH_NORM_GRAD &&
            norm_grad->input[0] == relu_grad->output[0] &&
            compile_forward_norm(c, norm_grad) == norm;
@@ -148,7 +140,7 @@ static bool relu_absorbed(const struct compiler *c, const struct node *relu)
     const struct node *norm = compile_maker(c, relu->input[0]);
     int y = relu->output[0], pools = 0, pool_grads = 0, relu_grads = 0;
 
-    if (!is_norm(norm) || norm->output[0] != relu->input[0] || !norm_absorbed(c, norm))
+    if (!compile_is_norm(norm) || norm->output[0] != relu->input[0] || !norm_absorbed(c, norm))
         return false;
     for (int i = 0; i < c->graph->n_nodes; i++) {
         const struct node *reader = &c->graph->nodes[i];
@@ -183,7 +175,7 @@ static int summing_norm_grad(const struct compiler *c, const struct node *add)
         const struct node *norm_grad = &g->nodes[i];
 
         if (norm_grad->op == OP_BATCH_NORM_GRAD && norm_grad->output[0] == dx &&
-            only_reader(c, dx) == add && g->values[other].node < i &&
+            compile_only_reader(c, dx) == add && g->values[other].node < i &&
             !compile_is_absorbed(c, other) && !compile_pool_grad_of(c, norm_grad))
             return i;
     }
@@ -206,7 +198,7 @@ void compile_fusions(struct compiler *c)
     for (int i = 0; i < c->graph->n_nodes; i++) {
         const struct node *node = &c->graph->nodes[i];
 
-        if (is_norm(node))
+        if (compile_is_norm(node))
             c->absorbed[i] = norm_absorbed(c, node);
         else if (node->op == OP_RELU)
             c->absorbed[i] = relu_absorbed(c, node);
@@ -222,5 +214,6 @@ void compile_fusions(struct compiler *c)
             c->absorbed[i] = add_absorbed(c, node);
         if (node->op == OP_ADD)
             leave_sum(c, i);
+        compile_tangent_fusions(c, i);
     }
 }

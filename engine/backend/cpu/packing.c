@@ -22,7 +22,7 @@ static size_t offset_of(const dnnl_memory_desc_t *md, int dim, size_t i)
 }
 
 int cpu_packing_open(struct packing **out, const dnnl_memory_desc_t *md, const struct shape *dense,
-                     struct err *err)
+                     bool turned, struct err *err)
 {
     size_t k = (size_t)dense->dim[0], c = (size_t)dense->dim[1];
     size_t r = (size_t)dense->dim[2], s = (size_t)dense->dim[3];
@@ -33,7 +33,7 @@ int cpu_packing_open(struct packing **out, const dnnl_memory_desc_t *md, const s
     p = calloc(1, sizeof *p);
     if (!p)
         return err_no_memory(err);
-    *p = (struct packing){.md = *md, .k = k, .c = c, .taps = r * s};
+    *p = (struct packing){.md = *md, .k = k, .c = c, .taps = r * s, .turned = turned};
     p->bytes = dnnl_memory_desc_get_size(md);
     p->padded = p->bytes != k * c * r * s * sizeof(float);
     p->at = malloc((k + c + r * s) * sizeof *p->at);
@@ -42,11 +42,13 @@ int cpu_packing_open(struct packing **out, const dnnl_memory_desc_t *md, const s
         return err_no_memory(err);
     }
     for (size_t i = 0; i < k; i++)
-        p->at[i] = offset_of(md, 0, i);
+        p->at[i] = offset_of(md, turned ? 1 : 0, i);
     for (size_t i = 0; i < c; i++)
-        p->at[k + i] = offset_of(md, 1, i);
-    for (size_t i = 0; i < r * s; i++)
-        p->at[k + c + i] = offset_of(md, 2, i / s) + offset_of(md, 3, i % s);
+        p->at[k + i] = offset_of(md, turned ? 0 : 1, i);
+    for (size_t i = 0; i < r * s; i++) {
+        size_t tap = turned ? r * s - 1 - i : i;
+        p->at[k + c + i] = offset_of(md, 2, tap / s) + offset_of(md, 3, tap % s);
+    }
     *out = p;
     return 0;
 }

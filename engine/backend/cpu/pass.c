@@ -16,6 +16,20 @@ static int check_vector(const struct vector *vector, size_t n, const char *what,
                    what, vector ? vector->n : 0, n);
 }
 
+static int check_direction(const struct pass *pass, struct err *err)
+{
+    const struct program *p = pass->program;
+    bool any = false;
+    int code;
+
+    for (int i = 0; i < p->graph->n_params; i++)
+        any = any || p->graph->params[i].direction >= 0;
+    if (!any)
+        return err_set(err, ERR_INVALID, "pass: the program has no products with the Hessian");
+    code = check_vector(pass->direction, p->params->size, "directions", err);
+    return code ? code : check_vector(pass->product, p->params->size, "products", err);
+}
+
 static int check_vectors(const struct pass *pass, struct err *err)
 {
     const struct program *p = pass->program;
@@ -26,6 +40,8 @@ static int check_vectors(const struct pass *pass, struct err *err)
         code = check_vector(pass->states, p->states->size, "states", err);
     if (code == 0 && pass->gradient)
         code = check_vector(pass->gradient, p->params->size, "gradients", err);
+    if (code == 0 && (pass->direction || pass->product))
+        code = check_direction(pass, err);
     if (code == 0 && perturbation->kind == PERTURB_NOISE && perturbation->eta != 0)
         code = check_vector(perturbation->fisher, p->params->fisher_size, "Fisher numbers", err);
     if (code == 0 && perturb_needs_direction(perturbation->kind))
@@ -69,6 +85,10 @@ static int set_weights(const struct pass *pass, float **weights, struct err *err
     *weights = pass->weights->data;
     if (pass->perturbation.kind == PERTURB_NONE)
         return 0;
+    if (pass->primal_kept) {
+        *weights = p->weights.data;
+        return 0;
+    }
     rc = need(p, &p->weights, err);
     if (!rc && !p->noise.scale)
         rc = cpu_noise_room_open(&p->noise, p->params, err);
@@ -96,6 +116,12 @@ static float *borrow(const void *host)
     return u.to;
 }
 
+/* Where parameter `index` has its part of a vector; NULL of one that is not there. */
+static float *part_of(const struct program *p, const struct vector *vector, int index)
+{
+    return vector ? vector->data + p->params->tensor[index].offset : NULL;
+}
+
 static int bind_slots(const struct pass *pass, const struct memory *arena, struct err *err)
 {
     struct program *p = pass->program;
@@ -121,8 +147,23 @@ static int bind_slots(const struct pass *pass, const struct memory *arena, struc
             s->data = pass->states->data + p->states->tensor[s->index].offset;
         else if (s->place == PLACE_GRADIENT)
             s->data = gradient + p->params->tensor[s->index].offset;
+        else if (s->place == PLACE_DIRECTION)
+            s->data = part_of(p, pass->direction, s->index);
+        else if (s->place == PLACE_PRODUCT)
+            s->data = part_of(p, pass->product, s->index);
     }
     return check_labels(p, err);
+}
+
+/* Without a direction nothing that varies runs; a program that keeps its primal makes all of it
+ * even so. */
+static bool runs(const struct pass *pass, const struct command *c)
+{
+    bool for_product = c->for_product && (pass->product || pass->program->keep);
+
+    if (c->varies ? !pass->direction : pass->primal_kept)
+        return false;
+    return c->for_result || (c->for_gradient && pass->gradient) || for_product;
 }
 
 static int run_commands(const struct pass *pass, struct err *err)
@@ -134,7 +175,7 @@ static int run_commands(const struct pass *pass, struct err *err)
         const struct command *c = &p->commands[i];
         double start;
 
-        if (c->gradient_only && !pass->gradient)
+        if (!runs(pass, c))
             continue;
         start = p->seconds ? clock_seconds() : 0;
         rc = c->run(p, c, err);
@@ -164,34 +205,55 @@ static void move_statistics(const struct pass *pass)
     }
 }
 
-/* A parameter that the graph has no derivative by gets zeros. */
+static void clear_part(const struct program *p, const struct vector *vector, int param)
+{
+    memset(part_of(p, vector, param), 0, p->params->tensor[param].size * sizeof(float));
+}
+
+/* A parameter that the graph has no derivative by, or none that varies, gets zeros. */
 static void clear_missing(const struct pass *pass)
 {
     const struct program *p = pass->program;
 
-    for (int i = 0; i < p->graph->n_params; i++)
-        if (p->graph->params[i].gradient < 0)
-            memset(pass->gradient->data + p->params->tensor[i].offset, 0,
-                   p->params->tensor[i].size * sizeof(float));
+    for (int i = 0; i < p->graph->n_params; i++) {
+        if (pass->gradient && p->graph->params[i].gradient < 0)
+            clear_part(p, pass->gradient, i);
+        if (pass->product && p->graph->params[i].product < 0)
+            clear_part(p, pass->product, i);
+    }
+}
+
+static void copy_outputs(const struct pass *pass)
+{
+    const struct program *p = pass->program;
+
+    for (int i = 0; i < p->graph->n_outputs; i++) {
+        const struct slot *slot = &p->slots[p->outputs[i]];
+
+        if (pass->direction || !slot->varies)
+            memcpy(pass->outputs[i], slot->data, slot->bytes);
+    }
 }
 
 static int run_pass(const struct pass *pass, const struct memory *arena, struct err *err)
 {
-    const struct program *p = pass->program;
+    struct program *p = pass->program;
     int rc = check_vectors(pass, err);
 
+    if (!rc && pass->primal_kept && !p->primal_there)
+        rc = err_set(err, ERR_INVALID, "pass: the program has kept nothing of an earlier pass");
+    p->primal_there = false;
     if (!rc)
-        rc = bind_slots(pass, arena, err);
+        rc = bind_slots(pass, p->keep ? &p->own : arena, err);
     if (!rc)
         rc = run_commands(pass, err);
     if (rc)
         return rc;
-    if (pass->gradient)
-        clear_missing(pass);
-    for (int i = 0; i < p->graph->n_outputs; i++)
-        memcpy(pass->outputs[i], cpu_data(p, p->outputs[i]), p->slots[p->outputs[i]].bytes);
+    clear_missing(pass);
+    copy_outputs(pass);
     if (pass->move_statistics)
         move_statistics(pass);
+    p->primal_there = p->keep;
     return 0;
 }
 

@@ -1,12 +1,78 @@
-/* Which slots live when, and where. Slots that are never alive together share memory: the largest
- * are placed first, each at the lowest address that is free for its whole life. */
+/* Which commands vary, which slots live when, and where. Slots that are never alive together share
+ * memory: the largest are placed first, each at the lowest address that is free for its whole life.
+ */
 #include <stdlib.h>
 #include <string.h>
 
 #include "backend/cpu/program.h"
+#include "base/cleanup.h"
 
 #define ALIGN 64
 
+/* A part of the product may be there without a direction: zeros. It varies all the same, since not
+ * every pass has room for it. */
+static bool varies(const struct program *p, const struct command *command)
+{
+    for (int k = 0; k < command->n_in; k++)
+        if (command->in[k] >= 0 && p->slots[command->in[k]].varies)
+            return true;
+    for (int k = 0; k < command->n_out; k++)
+        if (command->out[k] >= 0 && p->slots[command->out[k]].place == PLACE_PRODUCT)
+            return true;
+    return false;
+}
+
+static bool reads(const struct command *command, int slot)
+{
+    for (int k = 0; k < command->n_in; k++)
+        if (command->in[k] == slot)
+            return true;
+    return false;
+}
+
+/* A varying command that changes what the primal wrote would find it changed the next time. */
+static int find_varying(struct program *p, struct err *err)
+{
+    for (int i = 0; i < p->n_slots; i++)
+        p->slots[i].varies = p->slots[i].place == PLACE_DIRECTION;
+    for (int i = 0; i < p->n_commands; i++) {
+        struct command *command = &p->commands[i];
+
+        command->varies = varies(p, command);
+        for (int k = 0; k < command->n_out; k++) {
+            struct slot *slot = command->out[k] < 0 ? NULL : &p->slots[command->out[k]];
+
+            if (slot && command->varies && slot->primal && reads(command, command->out[k]))
+                return err_set(err, ERR_INTERNAL, "%s changes what does not depend on a direction",
+                               command->what);
+            if (slot && command->varies)
+                slot->varies = true;
+            else if (slot)
+                slot->primal = true;
+        }
+    }
+    return 0;
+}
+
+/* The primal first, each half in its order. */
+static int put_primal_first(struct program *p, struct err *err)
+{
+    struct command *sorted = malloc(((size_t)p->n_commands + 1) * sizeof *sorted);
+    int n = 0;
+
+    if (!sorted)
+        return err_no_memory(err);
+    for (int varies = 0; varies < 2; varies++)
+        for (int i = 0; i < p->n_commands; i++)
+            if (p->commands[i].varies == varies)
+                sorted[n++] = p->commands[i];
+    free(p->commands);
+    p->commands = sorted;
+    p->commands_room = p->n_commands + 1;
+    return 0;
+}
+
+/* What varying commands read of the primal stays to the end. */
 static void find_lifetimes(struct program *p)
 {
     for (int i = 0; i < p->n_slots; i++)
@@ -17,11 +83,13 @@ static void find_lifetimes(struct program *p)
             if (command->out[k] >= 0) {
                 struct slot *slot = &p->slots[command->out[k]];
                 slot->first = slot->first < 0 ? i : slot->first;
-                slot->last = i;
+                slot->last = slot->last < i ? i : slot->last;
             }
         for (int k = 0; k < command->n_in; k++)
-            if (command->in[k] >= 0)
-                p->slots[command->in[k]].last = i;
+            if (command->in[k] >= 0 && p->slots[command->in[k]].last < i)
+                p->slots[command->in[k]].last =
+                    p->keep && command->varies && p->slots[command->in[k]].primal ? p->n_commands
+                                                                                  : i;
     }
     for (int i = 0; i < p->graph->n_outputs; i++)
         p->slots[p->outputs[i]].last = p->n_commands;
@@ -127,38 +195,71 @@ static int place_slots(struct program *p, struct err *err)
     return rc;
 }
 
-/* Marks what neither an output nor a statistic depends on. */
-static int find_gradient_only(struct program *p, struct err *err)
+/* Walks back from the slots that are `wanted`; returns in it all that they need. */
+static void walk_back(struct program *p, bool *wanted, bool (*mark)(struct command *command))
 {
-    bool *needed = calloc((size_t)p->n_slots + 1, sizeof *needed);
-
-    if (!needed)
-        return err_no_memory(err);
-    for (int i = 0; i < p->graph->n_outputs; i++)
-        needed[p->outputs[i]] = true;
-    for (int i = 0; i < p->graph->n_moments; i++)
-        needed[p->moments[i].mean] = needed[p->moments[i].var] = true;
     for (int i = p->n_commands - 1; i >= 0; i--) {
         struct command *command = &p->commands[i];
+        bool needed = false;
 
-        command->gradient_only = true;
         for (int k = 0; k < command->n_out; k++)
-            if (command->out[k] >= 0 && needed[command->out[k]])
-                command->gradient_only = false;
-        for (int k = 0; k < command->n_in && !command->gradient_only; k++)
+            needed = needed || (command->out[k] >= 0 && wanted[command->out[k]]);
+        for (int k = 0; needed && mark(command) && k < command->n_in; k++)
             if (command->in[k] >= 0)
-                needed[command->in[k]] = true;
+                wanted[command->in[k]] = true;
     }
-    free(needed);
+}
+
+static bool mark_result(struct command *command)
+{
+    return command->for_result = true;
+}
+
+static bool mark_gradient(struct command *command)
+{
+    return command->for_gradient = true;
+}
+
+static bool mark_product(struct command *command)
+{
+    return command->for_product = true;
+}
+
+/* What each command is for: a pass runs those that it wants something of. */
+static int find_needs(struct program *p, struct err *err)
+{
+    static const struct {
+        enum place place;
+        bool (*mark)(struct command *command);
+    } kinds[] = {{PLACE_GRADIENT, mark_gradient}, {PLACE_PRODUCT, mark_product}};
+    bool *wanted = calloc((size_t)p->n_slots + 1, sizeof *wanted);
+
+    if (!wanted)
+        return err_no_memory(err);
+    for (int i = 0; i < p->graph->n_outputs; i++)
+        wanted[p->outputs[i]] = true;
+    for (int i = 0; i < p->graph->n_moments; i++)
+        wanted[p->moments[i].mean] = wanted[p->moments[i].var] = true;
+    walk_back(p, wanted, mark_result);
+    for (size_t k = 0; k < ARRAY_LENGTH(kinds); k++) {
+        for (int i = 0; i < p->n_slots; i++)
+            wanted[i] = p->slots[i].place == kinds[k].place;
+        walk_back(p, wanted, kinds[k].mark);
+    }
+    free(wanted);
     return 0;
 }
 
 int cpu_plan(struct program *p, struct err *err)
 {
-    int rc;
+    int rc = find_varying(p, err);
 
+    if (!rc && p->keep)
+        rc = put_primal_first(p, err);
+    if (rc)
+        return rc;
     find_lifetimes(p);
     share_in_place(p);
     rc = place_slots(p, err);
-    return rc ? rc : find_gradient_only(p, err);
+    return rc ? rc : find_needs(p, err);
 }

@@ -27,6 +27,8 @@ static int compile(struct program *p, struct err *err)
     omp_set_num_threads(threads);
     if (!rc)
         rc = cpu_plan(p, err);
+    if (!rc && p->keep)
+        return cpu_memory_open(&p->own, p->arena_bytes, err);
     for (int i = 0; i < (p->beside ? 2 : 1) && !rc; i++)
         rc = cpu_memory_grow(&p->cpu->arena[i], p->arena_bytes, err);
     return rc;
@@ -52,6 +54,7 @@ static int open_as(struct program **out, const struct request *r, enum cpu_layou
     p->params = r->params;
     p->states = r->states;
     p->exact = r->options->exact;
+    p->keep = r->options->keep_primal;
     p->graph = graph_copy(r->graph);
     if (!p->graph) {
         rc = err_no_memory(err);
@@ -117,6 +120,7 @@ void cpu_program_close(struct program *p)
     cpu_noise_room_close(&p->noise);
     cpu_memory_close(&p->weights);
     cpu_memory_close(&p->spare);
+    cpu_memory_close(&p->own);
     free(p->slots);
     free(p->commands);
     free(p->moments);

@@ -1,10 +1,14 @@
 /* A compiled graph: slots, commands over them, and where the slots lie.
  *
  * A slot is a value of the graph in one form, or a command's scratch memory. Most lie in the
- * backend's arena, where slots that are never alive at the same time share their place; sources
- * and parameter gradients lie where each pass says. A command reads `in` and writes `out`; -1 is
- * an operand that is not there. Commands are in an order in which each reads what earlier ones
- * wrote.
+ * backend's arena, where slots that are never alive at the same time share their place; sources,
+ * parameter gradients and products lie where each pass says. A command reads `in` and writes
+ * `out`; -1 is an operand that is not there. Commands are in an order in which each reads what
+ * earlier ones wrote.
+ *
+ * Commands that depend on a direction *vary*; the others are the primal. A program that keeps its
+ * primal has an arena of its own, runs the primal first, and lets nothing overwrite what varying
+ * commands read of it; so they can be run again alone.
  */
 #ifndef ENGINE_BACKEND_CPU_PROGRAM_H
 #define ENGINE_BACKEND_CPU_PROGRAM_H
@@ -25,6 +29,8 @@ enum place {
     PLACE_WEIGHTS,  /* index: number of the parameter, in the weights that a pass computes with */
     PLACE_STATES,   /* index: number of the state */
     PLACE_GRADIENT, /* index: number of the parameter */
+    PLACE_DIRECTION,
+    PLACE_PRODUCT,
 };
 
 struct slot {
@@ -34,6 +40,8 @@ struct slot {
     int index;
     size_t bytes;
     const struct packing *packing;
+    bool varies;     /* a command that varies writes it, or it is a direction */
+    bool primal;     /* a command that does not writes it */
     int first, last; /* commands from and to which its contents matter */
     int storage;     /* the slot whose memory this one takes over, or itself */
     size_t offset;   /* bytes in the arena */
@@ -44,6 +52,7 @@ struct convolution_shape {
     int64_t n, c, h, w, k, r, s, p, q;
     int stride, pad;
     bool dense_source; /* x is the graph's input as it is, with few channels */
+    bool onto;         /* y is added to; of FORWARD only */
 };
 
 /* Matrix number i·inner + j of a factor or of the result begins at `at` + i·outer_step +
@@ -60,7 +69,7 @@ struct matrices {
     struct matrix_place a, b, result;
 };
 
-enum { COMMAND_IN_MAX = 8, COMMAND_OUT_MAX = 5 };
+enum { COMMAND_IN_MAX = 12, COMMAND_OUT_MAX = 7 };
 
 struct command {
     int (*run)(const struct program *program, const struct command *command, struct err *err);
@@ -69,8 +78,9 @@ struct command {
     int node;              /* of the graph: whose work this is */
     int n_in, n_out;
     int in[COMMAND_IN_MAX], out[COMMAND_OUT_MAX];
-    int in_place;       /* the `out` that may take over the memory of an `in` of its size; -1 */
-    bool gradient_only; /* not needed by a pass that wants no gradient */
+    int in_place; /* the `out` that may take over the memory of an `in` of its size; -1 */
+    bool varies;  /* depends on the direction */
+    bool for_result, for_gradient, for_product; /* what needs it: outputs or statistics, … */
 
     /* What `run` needs beside the slots; each uses some. */
     struct activation shape;
@@ -79,6 +89,9 @@ struct command {
     bool relu;
     enum norm_residual residual;
     enum norm_mask mask;
+    int terms; /* of a sum */
+    bool bias; /* of a linear layer: in[2] */
+    bool onto; /* adds to what `out` holds already */
     const struct convolution *convolution;
     const struct packing *packing;
     const struct direct *direct;
@@ -120,6 +133,9 @@ struct program {
     int *outputs;            /* slots; graph->n_outputs */
 
     size_t arena_bytes;
+    bool keep;             /* its primal */
+    bool primal_there;     /* the last pass left it */
+    struct memory own;     /* the arena of a program that keeps its primal */
     struct memory weights; /* perturbed, of params->size; empty until a pass needs them */
     struct memory spare;   /* where gradients go that nobody wants; empty until a pass needs it */
     struct noise_room noise;
@@ -138,7 +154,7 @@ struct program {
 /* compile.c: fills commands and slots. */
 int cpu_compile(struct program *program, struct err *err);
 
-/* plan.c: lifetimes, memory, and which commands a pass without gradient leaves out. */
+/* plan.c: lifetimes, memory, and which commands a pass needs for what. */
 int cpu_plan(struct program *program, struct err *err);
 
 /* `slot` may be -1: NULL. */
@@ -153,6 +169,7 @@ struct packing {
     size_t k, c, taps;
     size_t bytes;
     bool padded; /* it has room for channels that are none; they must be zero */
+    bool turned; /* the layout is of weights [c][k] with the taps in reverse */
     size_t *at;  /* k_at[k], c_at[c], tap_at[taps] */
 };
 
@@ -190,7 +207,7 @@ void cpu_direct_close(struct direct *direct);
 
 /* packing.c */
 int cpu_packing_open(struct packing **out, const dnnl_memory_desc_t *md, const struct shape *dense,
-                     struct err *err);
+                     bool turned, struct err *err);
 void cpu_packing_close(struct packing *packing);
 
 /* run_*.c: `run` of the commands. */
@@ -204,6 +221,9 @@ command_run cpu_run_direct, cpu_run_direct_grad_w, cpu_run_rows_grad_w;
 command_run cpu_run_to_blocked, cpu_run_to_dense, cpu_run_copy, cpu_run_relu, cpu_run_relu_grad,
     cpu_run_add, cpu_run_pool, cpu_run_pool_grad;
 command_run cpu_run_norm_pool, cpu_run_norm_pool_sums, cpu_run_norm_pool_grad;
+command_run cpu_run_norm_scales, cpu_run_affine_sum, cpu_run_norm_eval_grad, cpu_run_norm_tangent;
+command_run cpu_run_max_pool_tangent, cpu_run_layer_norm_tangent, cpu_run_layer_norm_grad_tangent,
+    cpu_run_gelu_curve, cpu_run_softmax_curve, cpu_run_cross_entropy_curve;
 command_run cpu_run_bias, cpu_run_sum_channels, cpu_run_clear, cpu_run_max_pool,
     cpu_run_max_pool_grad, cpu_run_dropout, cpu_run_dropout_blocked;
 command_run cpu_run_patches, cpu_run_place, cpu_run_add_each, cpu_run_split_heads,

@@ -31,6 +31,7 @@ static struct weights_pack arguments(const struct program *p, const struct comma
     return (struct weights_pack){.k = packing->k,
                                  .c = packing->c,
                                  .taps = packing->taps,
+                                 .onto = c->onto,
                                  .k_at = packing->at,
                                  .c_at = packing->at + packing->k,
                                  .tap_at = packing->at + packing->k + packing->c,
@@ -153,6 +154,7 @@ int cpu_run_direct(const struct program *p, const struct command *c, struct err 
     args.w = cpu_data(p, c->in[1]);
     args.y = cpu_data(p, c->out[0]);
     args.room = cpu_data(p, c->out[1]);
+    args.onto = c->onto;
     cpu_run_kernel(p->threads, p->cpu->kernels->direct_conv, &args, c->direct->rows);
     return 0;
 }
@@ -172,6 +174,7 @@ int cpu_run_direct_grad_w(const struct program *p, const struct command *c, stru
     }
     args.dy = cpu_data(p, c->in[1]);
     args.dw = cpu_data(p, c->out[0]);
+    args.onto = c->onto;
     cpu_run_kernel(p->threads, kernels->direct_grad_w, &args,
                    (args.k + DIRECT_TILE - 1) / DIRECT_TILE);
     return 0;

@@ -5,7 +5,7 @@
 
 static struct linear sizes(const struct command *c)
 {
-    return (struct linear){.n = c->rows, .in = c->inner, .out = c->columns};
+    return (struct linear){.n = c->rows, .in = c->inner, .out = c->columns, .onto = c->onto};
 }
 
 /* From so many multiply-adds on, oneDNN's product of matrices is faster than our loops. */
@@ -20,8 +20,11 @@ static bool is_large(const struct linear *l)
 static int large_linear(const struct program *p, const struct linear *l, struct err *err)
 {
     struct place_rows rows = {.size = l->out, .to_step = l->out, .from = l->b, .to = l->result};
+    struct add_each more = {.size = l->out, .x = l->result, .b = l->b, .y = l->result};
 
-    if (l->b)
+    if (l->b && l->onto)
+        cpu_run_kernel(p->threads, p->cpu->kernels->add_each, &more, l->n);
+    else if (l->b)
         cpu_run_kernel(p->threads, p->cpu->kernels->place, &rows, l->n);
     return cpu_multiply(&(struct product){.rows = l->n,
                                           .columns = l->out,
@@ -30,7 +33,7 @@ static int large_linear(const struct program *p, const struct linear *l, struct 
                                           .b = l->w,
                                           .b_turned = true,
                                           .result = l->result,
-                                          .keep = l->b ? 1 : 0},
+                                          .keep = l->b || l->onto ? 1 : 0},
                         err);
 }
 
@@ -42,7 +45,8 @@ static int large_grad_x(const struct linear *l, struct err *err)
                                           .inner = l->out,
                                           .a = l->dy,
                                           .b = l->w,
-                                          .result = l->result},
+                                          .result = l->result,
+                                          .keep = l->onto ? 1 : 0},
                         err);
 }
 
@@ -55,7 +59,8 @@ static int large_grad_w(const struct linear *l, struct err *err)
                                           .a = l->dy,
                                           .a_turned = true,
                                           .b = l->x,
-                                          .result = l->result},
+                                          .result = l->result,
+                                          .keep = l->onto ? 1 : 0},
                         err);
 }
 
@@ -65,7 +70,7 @@ int cpu_run_linear(const struct program *p, const struct command *c, struct err 
 
     args.x = cpu_data(p, c->in[0]);
     args.w = cpu_data(p, c->in[1]);
-    args.b = cpu_data(p, c->n_in > 2 ? c->in[2] : -1);
+    args.b = cpu_data(p, c->bias ? c->in[2] : -1);
     args.result = cpu_data(p, c->out[0]);
     if (is_large(&args))
         return large_linear(p, &args, err);
@@ -162,6 +167,27 @@ int cpu_run_cross_entropy_grad(const struct program *p, const struct command *c,
         for (size_t i = 0; i < c->columns; i++)
             d[i] = (float)((exp(logits[i] - log_sum) - target[i == (size_t)labels[n]]) /
                            (double)c->rows);
+    }
+    return 0;
+}
+
+/* in: logits, Rlogits */
+int cpu_run_cross_entropy_curve(const struct program *p, const struct command *c, struct err *err)
+{
+    const float *logits = cpu_data(p, c->in[0]), *moved = cpu_data(p, c->in[1]);
+    float *to = cpu_data(p, c->out[0]);
+
+    (void)err;
+    for (size_t n = 0; n < c->rows; n++) {
+        double top, log_sum = log_sum_exp(logits, c->columns, &top), mean = 0;
+
+        for (size_t i = 0; i < c->columns; i++)
+            mean += exp(logits[i] - log_sum) * moved[i];
+        for (size_t i = 0; i < c->columns; i++)
+            to[i] = (float)(exp(logits[i] - log_sum) * (moved[i] - mean) / (double)c->rows);
+        logits += c->columns;
+        moved += c->columns;
+        to += c->columns;
     }
     return 0;
 }

@@ -60,6 +60,7 @@ int cpu_run_rows_grad_w(const struct program *p, const struct command *c, struct
     struct taps_inside inside = {.k = (size_t)s->k,
                                  .c = (size_t)s->c,
                                  .taps = (size_t)(s->r * s->s),
+                                 .onto = c->onto,
                                  .from = taps,
                                  .to = cpu_data(p, c->out[0])};
 

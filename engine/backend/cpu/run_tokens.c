@@ -115,6 +115,7 @@ static void elementwise(const struct program *p, const struct command *c, kernel
 {
     struct elementwise args = {.a = cpu_data(p, c->in[0]),
                                .b = cpu_data(p, c->n_in > 1 ? c->in[1] : -1),
+                               .c = cpu_data(p, c->n_in > 2 ? c->in[2] : -1),
                                .y = cpu_data(p, c->out[0])};
     size_t n = c->rows * c->columns;
 
@@ -159,11 +160,34 @@ int cpu_run_softmax_grad(const struct program *p, const struct command *c, struc
     return 0;
 }
 
+/* in: dy, x, Rx */
+int cpu_run_gelu_curve(const struct program *p, const struct command *c, struct err *err)
+{
+    (void)err;
+    elementwise(p, c, p->cpu->kernels->gelu_curve);
+    return 0;
+}
+
+/* in: dy, y, Ry */
+int cpu_run_softmax_curve(const struct program *p, const struct command *c, struct err *err)
+{
+    struct softmax args = {.columns = c->columns,
+                           .dy = cpu_data(p, c->in[0]),
+                           .x = cpu_data(p, c->in[1]),
+                           .rx = cpu_data(p, c->in[2]),
+                           .y = cpu_data(p, c->out[0])};
+
+    (void)err;
+    cpu_run_kernel(p->threads, p->cpu->kernels->softmax_curve, &args, c->rows);
+    return 0;
+}
+
 /* Products, and the first of oneDNN's complaints about one. */
 struct products {
     const struct matrices *m;
     const float *a, *b;
     float *result;
+    float keep; /* of what the result holds */
     _Atomic int *status;
 };
 
@@ -183,7 +207,7 @@ static void multiply_some(const void *arguments, size_t begin, size_t end)
         dnnl_status_t status = dnnl_sgemm(
             m->a_turned ? 'T' : 'N', m->b_turned ? 'T' : 'N', (dnnl_dim_t)m->rows,
             (dnnl_dim_t)m->columns, (dnnl_dim_t)m->depth, m->scale, p->a + place_of(&m->a, i, j),
-            (dnnl_dim_t)m->a.row, p->b + place_of(&m->b, i, j), (dnnl_dim_t)m->b.row, 0,
+            (dnnl_dim_t)m->a.row, p->b + place_of(&m->b, i, j), (dnnl_dim_t)m->b.row, p->keep,
             p->result + place_of(&m->result, i, j), (dnnl_dim_t)m->result.row);
 
         if (status != dnnl_success)
@@ -198,6 +222,7 @@ int cpu_run_matmul(const struct program *p, const struct command *c, struct err 
                             .a = cpu_data(p, c->in[0]),
                             .b = cpu_data(p, c->in[1]),
                             .result = cpu_data(p, c->out[0]),
+                            .keep = c->onto ? 1 : 0,
                             .status = &status};
 
     cpu_run_kernel(p->threads, multiply_some, &args, c->matrices.outer * c->matrices.inner);

@@ -92,9 +92,14 @@ static struct slot dense_slot(const struct compiler *c, int value)
         slot.place = PLACE_WEIGHTS;
     } else if (maker->op == OP_STATE) {
         slot.place = PLACE_STATES;
+    } else if (maker->op == OP_DIRECTION) {
+        slot.place = PLACE_DIRECTION;
     } else if (c->gradient_of[value] >= 0) {
         slot.place = PLACE_GRADIENT;
         slot.index = c->gradient_of[value];
+    } else if (c->product_of[value] >= 0) {
+        slot.place = PLACE_PRODUCT;
+        slot.index = c->product_of[value];
     }
     return slot;
 }
@@ -108,6 +113,29 @@ int compile_write(struct compiler *c, int value, enum form form)
     else
         slot.bytes = form_bytes(c, value, form);
     return add_slot(c, &slot);
+}
+
+int compile_result(struct compiler *c, struct command *command, int value, enum form form)
+{
+    int add = c->onto[c->node], sum, other, slot;
+    struct slot dense;
+
+    if (add < 0)
+        return command->out[command->n_out++] = compile_write(c, value, form);
+    sum = c->graph->nodes[add].output[0];
+    other = c->graph->nodes[add].input[c->graph->nodes[add].input[0] == value ? 1 : 0];
+    slot = compile_read(c, other, form);
+    if (c->code)
+        return -1;
+    dense = dense_slot(c, sum);
+    c->program->slots[slot].value = sum;
+    if (form == FORM_DENSE) {
+        c->program->slots[slot].place = dense.place;
+        c->program->slots[slot].index = dense.index;
+    }
+    command->onto = true;
+    command->in[command->n_in++] = slot;
+    return command->out[command->n_out++] = slot;
 }
 
 int compile_write_packed(struct compiler *c, int value, const struct packing *packing)
@@ -238,14 +266,14 @@ void compile_emit(struct compiler *c, const struct command *command)
 }
 
 static bool same_packing(const struct packing *p, const dnnl_memory_desc_t *md,
-                         const struct shape *dense)
+                         const struct shape *dense, bool turned)
 {
-    return p->k == (size_t)dense->dim[0] && p->c == (size_t)dense->dim[1] &&
+    return p->turned == turned && p->k == (size_t)dense->dim[0] && p->c == (size_t)dense->dim[1] &&
            dnnl_memory_desc_equal(&p->md, md);
 }
 
 const struct packing *compile_packing(struct compiler *c, const dnnl_memory_desc_t *md,
-                                      const struct shape *dense)
+                                      const struct shape *dense, bool turned)
 {
     struct program *p = c->program;
     struct packing **larger;
@@ -253,7 +281,7 @@ const struct packing *compile_packing(struct compiler *c, const dnnl_memory_desc
     if (c->code)
         return NULL;
     for (int i = 0; i < p->n_packings; i++)
-        if (same_packing(p->packings[i], md, dense))
+        if (same_packing(p->packings[i], md, dense, turned))
             return p->packings[i];
     larger = realloc(p->packings, ((size_t)p->n_packings + 1) * sizeof(struct packing *));
     if (!larger) {
@@ -261,6 +289,6 @@ const struct packing *compile_packing(struct compiler *c, const dnnl_memory_desc
         return NULL;
     }
     p->packings = larger;
-    c->code = cpu_packing_open(&p->packings[p->n_packings], md, dense, c->err);
+    c->code = cpu_packing_open(&p->packings[p->n_packings], md, dense, turned, c->err);
     return c->code ? NULL : p->packings[p->n_packings++];
 }

@@ -1,5 +1,5 @@
-/* Batch norm (Ioffe and Szegedy, 2015), one channel after the other, in the batch's statistics,
- * in given ones, and the derivative of the former. */
+/* Batch norm (Ioffe and Szegedy, 2015), one channel after the other, in the batch's statistics and
+ * in given ones, and their derivatives. */
 #include <math.h>
 
 #include "backend/reference/reference.h"
@@ -20,7 +20,7 @@ static struct channel channel_of(const struct shape *x, int64_t c)
     return v;
 }
 
-static double channel_mean(const struct channel *v, const double *x)
+static double channel_sum(const struct channel *v, const double *x)
 {
     double sum = 0;
 
@@ -29,7 +29,7 @@ static double channel_mean(const struct channel *v, const double *x)
         for (int64_t i = 0; i < v->plane; i++)
             sum += plane[i];
     }
-    return sum / v->count;
+    return sum;
 }
 
 static double channel_var(const struct channel *v, const double *x, double mean)
@@ -63,7 +63,7 @@ void reference_batch_norm(const struct operands *o)
 
     for (int64_t c = 0; c < o->in_shape[0]->dim[1]; c++) {
         struct channel v = channel_of(o->in_shape[0], c);
-        mean[c] = channel_mean(&v, x);
+        mean[c] = channel_sum(&v, x) / v.count;
         var[c] = channel_var(&v, x, mean[c]);
         channel_normalise(&v, x, mean[c], gamma[c] / sqrt(var[c] + o->node->attr.eps), beta[c], y);
     }
@@ -104,5 +104,49 @@ void reference_batch_norm_grad(const struct operands *o)
                     (dy[i] - by_beta / v.count - (x[i] - mean[c]) * inverse * (by_gamma / v.count));
         dgamma[c] = by_gamma;
         dbeta[c] = by_beta;
+    }
+}
+
+/* y = x·gamma/√(var + eps) */
+void reference_batch_norm_scale(const struct operands *o)
+{
+    const double *gamma = o->in[1], *var = o->in[2];
+
+    for (int64_t c = 0; c < o->in_shape[0]->dim[1]; c++) {
+        struct channel v = channel_of(o->in_shape[0], c);
+        channel_normalise(&v, o->in[0], 0, gamma[c] / sqrt(var[c] + o->node->attr.eps), 0,
+                          o->out[0]);
+    }
+}
+
+/* Σ dy·(x − mean) of a channel */
+static double channel_dot(const struct channel *v, const double *dy, const double *x, double mean)
+{
+    double sum = 0;
+
+    for (int64_t n = 0; n < v->images; n++)
+        for (int64_t i = n * v->stride + v->offset, end = i + v->plane; i < end; i++)
+            sum += dy[i] * (x[i] - mean);
+    return sum;
+}
+
+void reference_batch_norm_eval_grad(const struct operands *o)
+{
+    const double *dy = o->in[0], *x = o->in[1], *mean = o->in[2], *var = o->in[3];
+
+    for (int64_t c = 0; c < o->in_shape[1]->dim[1]; c++) {
+        struct channel v = channel_of(o->in_shape[1], c);
+        o->out[0][c] = channel_dot(&v, dy, x, mean[c]) / sqrt(var[c] + o->node->attr.eps);
+        o->out[1][c] = channel_sum(&v, dy);
+    }
+}
+
+void reference_batch_norm_dot(const struct operands *o)
+{
+    const double *var = o->in[2];
+
+    for (int64_t c = 0; c < o->in_shape[1]->dim[1]; c++) {
+        struct channel v = channel_of(o->in_shape[1], c);
+        o->out[0][c] = channel_dot(&v, o->in[0], o->in[1], 0) / sqrt(var[c] + o->node->attr.eps);
     }
 }

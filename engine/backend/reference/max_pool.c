@@ -1,4 +1,4 @@
-/* The largest of each window, and its derivative. */
+/* The largest of each window, its derivative and its tangent. */
 #include <math.h>
 #include <string.h>
 
@@ -22,17 +22,26 @@ static int64_t place_of_largest(const struct node *node, const struct shape *x, 
     return place;
 }
 
-void reference_max_pool(const struct operands *o)
+/* y ← the elements of `from` where x has the maxima of the windows of y's pixels */
+static void pick(const struct node *node, const struct shape *shape, const double *x,
+                 const double *from, const struct shape *y, double *to)
 {
-    const struct shape *x = o->in_shape[0], *y = o->out_shape[0];
-    double *to = o->out[0];
-
-    for (int64_t i = 0; i < x->dim[0] * x->dim[1]; i++) {
-        const double *plane = o->in[0] + i * x->dim[2] * x->dim[3];
+    for (int64_t i = 0; i < shape->dim[0] * shape->dim[1]; i++) {
+        int64_t at = i * shape->dim[2] * shape->dim[3];
         for (int64_t p = 0; p < y->dim[2]; p++)
             for (int64_t q = 0; q < y->dim[3]; q++)
-                *to++ = plane[place_of_largest(o->node, x, plane, p, q)];
+                *to++ = from[at + place_of_largest(node, shape, x + at, p, q)];
     }
+}
+
+void reference_max_pool(const struct operands *o)
+{
+    pick(o->node, o->in_shape[0], o->in[0], o->in[0], o->out_shape[0], o->out[0]);
+}
+
+void reference_max_pool_tangent(const struct operands *o)
+{
+    pick(o->node, o->in_shape[1], o->in[1], o->in[0], o->out_shape[0], o->out[0]);
 }
 
 void reference_max_pool_grad(const struct operands *o)

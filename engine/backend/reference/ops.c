@@ -183,6 +183,24 @@ static void cross_entropy_grad(const struct operands *o)
     }
 }
 
+/* p·(R − ⟨p,R⟩)/N with p = softmax(logits): the target does not move. */
+static void cross_entropy_curve(const struct operands *o)
+{
+    int64_t rows = o->in_shape[0]->dim[0], classes = o->in_shape[0]->dim[1];
+
+    for (int64_t n = 0; n < rows; n++) {
+        const double *row = o->in[0] + n * classes, *moved = o->in[1] + n * classes;
+        double *to = o->out[0] + n * classes;
+        double largest, sum = sum_of_exponentials(row, classes, &largest), mean = 0;
+        for (int64_t k = 0; k < classes; k++) {
+            to[k] = exp(row[k] - largest) / sum;
+            mean += to[k] * moved[k];
+        }
+        for (int64_t k = 0; k < classes; k++)
+            to[k] *= (moved[k] - mean) / (double)rows;
+    }
+}
+
 /* A label's place is the number of classes before it; a NaN is before all, so that a model that
  * gives NaN is never right. */
 static void correct(const struct operands *o)
@@ -245,6 +263,17 @@ reference_op reference_op_of(enum op op)
         [OP_LAYER_NORM_GRAD] = reference_layer_norm_grad,
         [OP_GELU_GRAD] = reference_gelu_grad,
         [OP_SOFTMAX_GRAD] = reference_softmax_grad,
+        [OP_BATCH_NORM_SCALE] = reference_batch_norm_scale,
+        [OP_BATCH_NORM_EVAL_GRAD] = reference_batch_norm_eval_grad,
+        [OP_BATCH_NORM_DOT] = reference_batch_norm_dot,
+        [OP_BATCH_NORM_TANGENT] = reference_batch_norm_tangent,
+        [OP_BATCH_NORM_GRAD_TANGENT] = reference_batch_norm_grad_tangent,
+        [OP_LAYER_NORM_TANGENT] = reference_layer_norm_tangent,
+        [OP_LAYER_NORM_GRAD_TANGENT] = reference_layer_norm_grad_tangent,
+        [OP_MAX_POOL_TANGENT] = reference_max_pool_tangent,
+        [OP_GELU_CURVE] = reference_gelu_curve,
+        [OP_SOFTMAX_CURVE] = reference_softmax_curve,
+        [OP_CROSS_ENTROPY_CURVE] = cross_entropy_curve,
     };
 
     return (unsigned)op < OP_COUNT ? ops[op] : NULL;

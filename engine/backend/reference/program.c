@@ -1,7 +1,7 @@
 /* A compiled graph: a copy of it, a buffer a value, and the walk over its nodes.
  *
  * Invariant: `read[v]` is where value v is read from. For what a node computes it is the node's
- * buffer, for good; for inputs, parameters and states it is set anew by each pass. */
+ * buffer, for good; for inputs, parameters, states and directions it is set anew by each pass. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +15,8 @@ struct program {
     const void **read;
     double *weights; /* perturbed weights, of params->size */
     double *scratch;
+    bool *directed; /* of each value: whether it depends on a direction */
+    bool keep_primal, kept;
 };
 
 static size_t buffer_elements(const struct graph *graph, int value)
@@ -59,7 +61,8 @@ static int allocate(struct program *p, struct err *err)
     p->weights = calloc(p->params->size + 1, sizeof *p->weights);
     p->buffer = calloc(n + 1, sizeof *p->buffer);
     p->read = calloc(n + 1, sizeof *p->read);
-    if (!p->memory || !p->scratch || !p->weights || !p->buffer || !p->read)
+    p->directed = calloc(n + 1, sizeof *p->directed);
+    if (!p->memory || !p->scratch || !p->weights || !p->buffer || !p->read || !p->directed)
         return err_no_memory(err);
     elements = 0;
     for (int i = 0; i < graph->n_values; i++) {
@@ -71,6 +74,25 @@ static int allocate(struct program *p, struct err *err)
     return 0;
 }
 
+static bool is_directed(const struct program *p, const struct node *node)
+{
+    if (node->op == OP_DIRECTION)
+        return true;
+    for (int i = 0; i < node->n_inputs; i++)
+        if (p->directed[node->input[i]])
+            return true;
+    return false;
+}
+
+static void mark_directed(struct program *p)
+{
+    for (int i = 0; i < p->graph->n_nodes; i++) {
+        const struct node *node = &p->graph->nodes[i];
+        for (int slot = 0; slot < node->n_outputs; slot++)
+            p->directed[node->output[slot]] = is_directed(p, node);
+    }
+}
+
 int reference_program_open(struct backend *backend, const struct graph *graph,
                            const struct layout *params, const struct layout *states,
                            const struct program_options *options, struct program **out,
@@ -80,7 +102,6 @@ int reference_program_open(struct backend *backend, const struct graph *graph,
     int code = graph_check(graph, err);
 
     (void)backend;
-    (void)options; /* always exact; one pass after the other */
     if (code == 0)
         code = check_ops(graph, err);
     if (code == 0)
@@ -94,13 +115,16 @@ int reference_program_open(struct backend *backend, const struct graph *graph,
         return err_no_memory(err);
     p->params = params;
     p->states = states;
+    p->keep_primal = options->keep_primal; /* the rest: always exact, one pass after the other */
     p->graph = graph_copy(graph);
     code = p->graph ? allocate(p, err) : err_no_memory(err);
-    if (code)
+    if (code) {
         reference_program_close(p);
-    else
-        *out = p;
-    return code;
+        return code;
+    }
+    mark_directed(p);
+    *out = p;
+    return 0;
 }
 
 void reference_program_close(struct program *p)
@@ -113,6 +137,7 @@ void reference_program_close(struct program *p)
     free(p->weights);
     free(p->buffer);
     free(p->read);
+    free(p->directed);
     free(p);
 }
 
@@ -123,6 +148,29 @@ static int check_vector(const struct vector *vector, size_t n, const char *what,
     return err_set(err, ERR_INVALID,
                    vector ? "pass: %s of %zu elements instead of %zu" : "pass: %s are missing",
                    what, vector ? vector->n : 0, n);
+}
+
+static bool has_directions(const struct graph *graph)
+{
+    for (int i = 0; i < graph->n_params; i++)
+        if (graph->params[i].direction >= 0)
+            return true;
+    return false;
+}
+
+static int check_direction(const struct pass *pass, struct err *err)
+{
+    const struct program *p = pass->program;
+    int code;
+
+    if (pass->primal_kept && !p->kept)
+        return err_set(err, ERR_INVALID, "pass: the program has kept nothing of an earlier pass");
+    if (!pass->direction && !pass->product)
+        return 0;
+    if (!has_directions(p->graph))
+        return err_set(err, ERR_INVALID, "pass: the program has no products with the Hessian");
+    code = check_vector(pass->direction, p->params->size, "directions", err);
+    return code ? code : check_vector(pass->product, p->params->size, "products", err);
 }
 
 static int check_pass(const struct pass *pass, struct err *err)
@@ -139,7 +187,7 @@ static int check_pass(const struct pass *pass, struct err *err)
         code = check_vector(perturbation->fisher, p->params->fisher_size, "Fisher numbers", err);
     if (code == 0 && perturb_needs_direction(perturbation->kind))
         code = check_vector(perturbation->direction, p->params->size, "directions", err);
-    return code;
+    return code ? code : check_direction(pass, err);
 }
 
 /* Labels index rows of logits, so they are checked like any other input. */
@@ -179,6 +227,10 @@ static void set_sources(const struct pass *pass)
         p->read[graph->params[i].value] = weights + p->params->tensor[i].offset;
     for (int i = 0; i < graph->n_states; i++)
         p->read[graph->states[i].value] = pass->states->data + p->states->tensor[i].offset;
+    for (int i = 0; pass->direction && i < graph->n_params; i++)
+        if (graph->params[i].direction >= 0)
+            p->read[graph->params[i].direction] =
+                pass->direction->data + p->params->tensor[i].offset;
 }
 
 static void run_node(const struct pass *pass, const struct node *node)
@@ -222,43 +274,61 @@ static void move_statistics(const struct pass *pass)
     }
 }
 
-/* A parameter that the graph has no derivative by gets zeros. */
-static void give_gradient(const struct pass *pass)
+/* A value to where parameter `i` lies; zeros where there is none. */
+static void give(const struct program *p, int i, int value, struct vector *to)
+{
+    const struct layout_tensor *t = &p->params->tensor[i];
+
+    if (value < 0)
+        memset(to->data + t->offset, 0, t->size * sizeof *to->data);
+    else
+        memcpy(to->data + t->offset, p->read[value], t->size * sizeof *to->data);
+}
+
+static void give_results(const struct pass *pass)
 {
     const struct program *p = pass->program;
+    const struct graph *graph = p->graph;
 
-    for (int i = 0; i < p->graph->n_params; i++) {
-        const struct layout_tensor *t = &p->params->tensor[i];
-        double *to = pass->gradient->data + t->offset;
-        if (p->graph->params[i].gradient < 0)
-            memset(to, 0, t->size * sizeof *to);
-        else
-            memcpy(to, p->read[p->graph->params[i].gradient], t->size * sizeof *to);
+    for (int i = 0; i < graph->n_params; i++) {
+        if (pass->gradient)
+            give(p, i, graph->params[i].gradient, pass->gradient);
+        if (pass->product)
+            give(p, i, graph->params[i].product, pass->product);
     }
+    for (int i = 0; i < graph->n_outputs; i++) {
+        int value = graph->outputs[i];
+        if (pass->direction || !p->directed[value])
+            memcpy(pass->outputs[i], p->read[value],
+                   (size_t)shape_elements(&graph->values[value].shape) * sizeof(double));
+    }
+}
+
+/* Of the primal, all or nothing; what depends on a direction only where there is one. */
+static bool wanted(const struct pass *pass, const struct node *node)
+{
+    if (pass->program->directed[node->output[0]])
+        return pass->direction;
+    return !pass->primal_kept;
 }
 
 static int run_pass(const struct pass *pass, struct err *err)
 {
-    const struct program *p = pass->program;
+    struct program *p = pass->program;
     const struct graph *graph = p->graph;
     int code = check_pass(pass, err);
 
-    if (code)
-        return code;
-    set_sources(pass);
-    code = check_labels(p, err);
+    if (code == 0) {
+        set_sources(pass);
+        code = check_labels(p, err);
+    }
+    p->kept = code == 0 && p->keep_primal;
     if (code)
         return code;
     for (int i = 0; i < graph->n_nodes; i++)
-        if (graph->nodes[i].n_inputs)
+        if (graph->nodes[i].n_inputs && wanted(pass, &graph->nodes[i]))
             run_node(pass, &graph->nodes[i]);
-    if (pass->gradient)
-        give_gradient(pass);
-    for (int i = 0; i < graph->n_outputs; i++) {
-        int value = graph->outputs[i];
-        memcpy(pass->outputs[i], p->read[value],
-               (size_t)shape_elements(&graph->values[value].shape) * sizeof(double));
-    }
+    give_results(pass);
     if (pass->move_statistics)
         move_statistics(pass);
     return 0;

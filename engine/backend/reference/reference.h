@@ -35,10 +35,20 @@ void reference_conv_grad_x(const struct operands *o);
 void reference_conv_grad_w(const struct operands *o);
 void reference_max_pool(const struct operands *o);
 void reference_max_pool_grad(const struct operands *o);
+void reference_max_pool_tangent(const struct operands *o);
 void reference_dropout(const struct operands *o);
 void reference_batch_norm(const struct operands *o);
 void reference_batch_norm_eval(const struct operands *o);
 void reference_batch_norm_grad(const struct operands *o);
+void reference_batch_norm_scale(const struct operands *o);
+void reference_batch_norm_eval_grad(const struct operands *o);
+void reference_batch_norm_dot(const struct operands *o);
+
+/* norm_tangent.c */
+void reference_batch_norm_tangent(const struct operands *o);
+void reference_batch_norm_grad_tangent(const struct operands *o);
+void reference_layer_norm_tangent(const struct operands *o);
+void reference_layer_norm_grad_tangent(const struct operands *o);
 
 /* tokens.c */
 void reference_patches(const struct operands *o);
@@ -53,8 +63,10 @@ void reference_layer_norm(const struct operands *o);
 void reference_layer_norm_grad(const struct operands *o);
 void reference_gelu(const struct operands *o);
 void reference_gelu_grad(const struct operands *o);
+void reference_gelu_curve(const struct operands *o);
 void reference_softmax(const struct operands *o);
 void reference_softmax_grad(const struct operands *o);
+void reference_softmax_curve(const struct operands *o);
 void reference_split_heads(const struct operands *o);
 void reference_merge_heads(const struct operands *o);
 void reference_matmul(const struct operands *o);

@@ -171,6 +171,17 @@ void reference_gelu_grad(const struct operands *o)
     }
 }
 
+/* GELU's second derivative is φ(x)·(2 − x²), φ the normal density. */
+void reference_gelu_curve(const struct operands *o)
+{
+    int64_t n = shape_elements(o->out_shape[0]);
+
+    for (int64_t i = 0; i < n; i++) {
+        double x = o->in[1][i], density = exp(-x * x / 2) / sqrt(2 * M_PI);
+        o->out[0][i] = o->in[0][i] * o->in[2][i] * density * (2 - x * x);
+    }
+}
+
 void reference_softmax(const struct operands *o)
 {
     int64_t d = features(o->in_shape[0]), rows = shape_elements(o->in_shape[0]) / d;
@@ -198,6 +209,23 @@ void reference_softmax_grad(const struct operands *o)
             sum += dy[i] * y[i];
         for (int64_t i = 0; i < d; i++)
             o->out[0][n * d + i] = y[i] * (dy[i] - sum);
+    }
+}
+
+/* Ry·(dy − ⟨dy,y⟩) − y·⟨dy,Ry⟩ */
+void reference_softmax_curve(const struct operands *o)
+{
+    int64_t d = features(o->in_shape[0]), rows = shape_elements(o->in_shape[0]) / d;
+
+    for (int64_t n = 0; n < rows; n++) {
+        const double *dy = o->in[0] + n * d, *y = o->in[1] + n * d, *ry = o->in[2] + n * d;
+        double sum = 0, moved = 0;
+        for (int64_t i = 0; i < d; i++) {
+            sum += dy[i] * y[i];
+            moved += dy[i] * ry[i];
+        }
+        for (int64_t i = 0; i < d; i++)
+            o->out[0][n * d + i] = ry[i] * (dy[i] - sum) - y[i] * moved;
     }
 }
 

@@ -53,6 +53,11 @@ INLINE void conv_tile(const struct direct_conv *a, const struct direct_class *t,
     const float *from[TILE], *by[TILE];
     lanes sum[TILE][TILE] = {0};
 
+    for (size_t i = 0; a->onto && i < TILE; i++)
+        for (size_t j = 0; j < TILE; j++)
+            sum[j][i] = load(y + t->pixel_y[first + i] +
+                             at_most(k + j, a->out_channels - 1) * a->out_pixels * LANES);
+
     for (size_t i = 0; i < TILE; i++) {
         from[i] = x + t->pixel_x[first + i];
         by[i] = a->w + at_most(k + i, a->out_channels - 1) * a->w_out;
@@ -162,7 +167,7 @@ struct filters {
 
 /* Of these filters, TILE terms from `first` on: adds pixels [begin, end). */
 INLINE void grad_w_tile(const struct direct_class *t, const float *x, const struct filters *f,
-                        size_t first, size_t begin, size_t end)
+                        size_t first, size_t begin, size_t end, bool onto)
 {
     const float *from[TILE];
     lanes sum[TILE * TILE];
@@ -192,14 +197,14 @@ INLINE void grad_w_tile(const struct direct_class *t, const float *x, const stru
 #pragma GCC unroll 2
     for (size_t i = 0; i < TILE * TILE; i += LANES)
         store_loose(total + i, sums_of_lanes(sum + i));
-    if (begin == 0 && first + TILE <= t->terms)
+    if (begin == 0 && !onto && first + TILE <= t->terms)
         for (size_t j = 0; j < TILE; j++)
             memcpy(f->dw[j] + first, total + j * TILE, TILE * sizeof *total);
     else
         for (size_t j = 0; j < f->n; j++)
             for (size_t i = 0; i < TILE && first + i < t->terms; i++) {
                 float *dw = f->dw[j] + first + i;
-                *dw = (begin == 0 ? 0 : *dw) + total[j * TILE + i];
+                *dw = (begin == 0 && !onto ? 0 : *dw) + total[j * TILE + i];
             }
 }
 
@@ -221,6 +226,6 @@ void KERNEL(direct_grad_w)(const void *arguments, size_t begin, size_t end)
         }
         for (size_t p = 0; p < pixels; p += PIXELS)
             for (size_t term = 0; term < a->class.terms; term += TILE)
-                grad_w_tile(&a->class, a->x, &f, term, p, at_most(p + PIXELS, pixels));
+                grad_w_tile(&a->class, a->x, &f, term, p, at_most(p + PIXELS, pixels), a->onto);
     }
 }

@@ -66,3 +66,27 @@ void KERNEL(gelu_grad)(const void *arguments, size_t begin, size_t end)
                    load_some(e->a + i, end - i, 0) * slope(load_some(e->b + i, end - i, 0)),
                    end - i);
 }
+
+/* φ(x)·(2 − x²) with the normal density φ */
+INLINE lanes curve(lanes x)
+{
+    lanes square = x * x;
+
+    return exponential(square * -0.5f) * DENSITY_AT_0 * (2.0f - square);
+}
+
+/* a: dy, b: x, c: Rx. */
+void KERNEL(gelu_curve)(const void *arguments, size_t begin, size_t end)
+{
+    const struct elementwise *e = arguments;
+    size_t i = begin;
+
+    for (; i + LANES <= end; i += LANES)
+        store_loose(e->y + i,
+                    load_loose(e->a + i) * load_loose(e->c + i) * curve(load_loose(e->b + i)));
+    if (i < end)
+        store_some(e->y + i,
+                   load_some(e->a + i, end - i, 0) * load_some(e->c + i, end - i, 0) *
+                       curve(load_some(e->b + i, end - i, 0)),
+                   end - i);
+}

@@ -129,9 +129,73 @@ struct norm_grad_apply {
     float *dx;
 };
 
-/* Elementwise; work: elements. y may be a or b. */
+/* y = Σ terms, each x as it is (coef NULL) or normalised, then masked by `by` (as d is in
+ * norm_derivative); zeros in lanes that are no images. Work: (image, block). y may be any x. */
+#define AFFINE_TERMS 4
+struct affine_sum {
+    struct activation shape;
+    int n;
+    const float *x[AFFINE_TERMS], *coef[AFFINE_TERMS];
+    enum norm_mask mask;
+    const float *by, *by_coef; /* by_coef: of MASK_X */
+    float *y;
+};
+
+/* By block [blocks][3][LANES] = mean − bias, gamma/√(var + eps), other/√(var + eps); what is NULL
+ * counts as zeros. Work: block. */
+struct norm_scales {
+    struct activation shape;
+    size_t channels;
+    double eps;
+    const float *mean, *bias, *gamma, *other, *var; /* [channels] */
+    float *coef;
+};
+
+/* The way back through a normalisation in given statistics, with `coef` of norm_scales:
+ * d = Σ dy, masked; dx = d·scale + other·(the other scale) + plus. Work: (tile, block).
+ * partial[work][2][LANES] = Σ d, Σ d·(x − mean) + other·rx. dx may be any operand. */
+struct norm_eval_grad {
+    struct activation shape;
+    int n;
+    const float *dy[AFFINE_TERMS];
+    enum norm_mask mask;
+    const float *y, *forward; /* of MASK_Y; coefficients for MASK_X */
+    const float *x, *coef;
+    const float *other, *rx; /* may be NULL, both or rx */
+    const float *plus;       /* may be NULL */
+    float *store;            /* for d; may be NULL */
+    float *dx;               /* may be NULL */
+    float *partial;
+};
+
+/* dgamma = (its sum)/√(var + eps), dbeta. Work: block. */
+struct norm_eval_sums {
+    struct activation shape;
+    size_t channels;
+    double eps;
+    const float *partial, *var;
+    float *dgamma, *dbeta; /* [channels]; dbeta may be NULL */
+};
+
+/* Tangents of a normalisation by the batch's statistics (norm_tangent.c). `norm_tangent` sums:
+ * partial[work][NORM_TANGENT_SUMS][LANES]; work: (tile, block). `norm_tangent_terms` makes of it
+ * coefficients of an affine sum of rx, x and, where there is a dy, dy and rdy; work: block. */
+#define NORM_TANGENT_SUMS 7
+struct norm_tangent {
+    struct activation shape;
+    size_t channels;
+    double eps;
+    const float *x, *rx, *dy, *rdy; /* dy NULL: Ry; else Rdx */
+    const float *scales;            /* of norm_scales, for the mean */
+    const float *gamma, *rgamma, *rbeta, *mean, *var;
+    float *partial;
+    float *coef[AFFINE_TERMS];
+    float *rdgamma, *rdbeta; /* [channels]; with dy */
+};
+
+/* Elementwise; work: elements. y may be an operand. */
 struct elementwise {
-    const float *a, *b;
+    const float *a, *b, *c;
     float *y;
 };
 
@@ -164,7 +228,8 @@ struct max_pool {
     size_t height, width, out_height, out_width;
     size_t size, stride, pad;
     const float *x, *dy; /* dy: of the derivative only */
-    float *to;           /* y, or dx */
+    const float *rx;     /* of the tangent only */
+    float *to;           /* y, or dx, or Ry */
 };
 
 /* max_pool(relu(norm(x))) for windows of size×size that do not overlap, and the way back. Work:
@@ -197,6 +262,7 @@ struct dropout {
 #define WEIGHT_TILE 16
 struct weights_pack {
     size_t k, c, taps;
+    bool onto; /* unpacking adds to what `to` holds */
     const size_t *k_at, *c_at, *tap_at;
     const float *from;
     float *to;
@@ -213,6 +279,7 @@ struct pixel_rows {
 /* dw [k][c][taps] from [taps][k][c]. Work: k. */
 struct taps_inside {
     size_t k, c, taps;
+    bool onto; /* adds to what `to` holds */
     const float *from;
     float *to;
 };
@@ -246,6 +313,7 @@ struct direct_conv {
     const float *x, *w;
     float *room; /* for the source with its border */
     float *y;
+    bool onto; /* adds to what y holds */
 };
 
 /* dw[k][term] = Σ dy·x over the pixels of all images. `x` has its border. Work: DIRECT_TILE of k.
@@ -256,6 +324,7 @@ struct direct_grad_w {
     struct direct_class class;
     const float *x, *dy;
     float *dw;
+    bool onto; /* adds to what dw holds */
 };
 
 /* Convolutions of 3×3, stride 1, border 1, activations by channel. Work: part; each takes its share
@@ -305,6 +374,7 @@ struct winograd_weights {
 /* y[n][o] = x·wᵀ + b (NULL: none) and its derivatives. Work: forward and grad_x: n; grad_w: o. */
 struct linear {
     size_t n, in, out;
+    bool onto; /* adds to what the result holds */
     const float *x, *w, *b, *dy;
     float *result;
 };
@@ -366,10 +436,27 @@ struct layer_norm_grad {
     float *dx, *partial;
 };
 
-/* Work: rows of `columns`. In the derivative x is the forward pass's result, and y dx. */
+/* Ry of a layer norm. Work: rows of `columns`. */
+struct layer_norm_tangent {
+    size_t columns;
+    double eps;
+    const float *x, *rx, *gamma, *rgamma, *rbeta, *mean, *var;
+    float *y;
+};
+
+/* partial[chunk][2][columns] = Rdgamma, Rdbeta over LAYER_NORM_ROWS rows. Work: chunks. */
+struct layer_norm_grad_tangent {
+    size_t rows, columns;
+    double eps;
+    const float *dy, *rdy, *x, *rx, *gamma, *rgamma, *mean, *var;
+    float *dx, *partial;
+};
+
+/* Work: rows of `columns`. In the derivative x is the forward pass's result, and y dx; in that
+ * one's tangent along x, rx is how x changes. */
 struct softmax {
     size_t columns;
-    const float *x, *dy;
+    const float *x, *dy, *rx;
     float *y;
 };
 
@@ -470,6 +557,9 @@ typedef void kernel(const void *arguments, size_t begin, size_t end);
 #define KERNEL_LIST(do) \
     do(norm_statistics) do(norm_coefficients) do(norm_apply) do(norm_grad_sums) \
     do(norm_grad_coefficients) do(norm_grad_apply) do(norm_pool) do(norm_pool_sums) \
+    do(affine_sum) do(norm_scales) do(norm_eval_grad) do(norm_eval_sums) do(norm_tangent) \
+    do(norm_tangent_terms) do(max_pool_tangent) do(layer_norm_tangent) \
+    do(layer_norm_grad_tangent) do(gelu_curve) do(softmax_curve) \
     do(norm_pool_grad) do(relu) do(relu_grad) do(add) \
     do(to_blocked) do(to_dense) do(pool) do(pool_grad) do(channel_bias) do(channel_sums) \
     do(pixel_rows) do(taps_inside) do(max_pool) do(max_pool_grad) do(dropout) do(dropout_blocked) do(weights_pack) do(weights_unpack) \

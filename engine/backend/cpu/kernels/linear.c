@@ -34,9 +34,11 @@ void KERNEL(linear)(const void *arguments, size_t begin, size_t end)
     const struct linear *l = arguments;
 
     for (size_t n = begin; n < end; n++)
-        for (size_t o = 0; o < l->out; o++)
-            l->result[n * l->out + o] =
-                (l->b ? l->b[o] : 0) + dot(l->x + n * l->in, l->w + o * l->in, l->in);
+        for (size_t o = 0; o < l->out; o++) {
+            float *to = l->result + n * l->out + o;
+            *to = (l->onto ? *to : 0) + (l->b ? l->b[o] : 0) +
+                  dot(l->x + n * l->in, l->w + o * l->in, l->in);
+        }
 }
 
 void KERNEL(linear_grad_x)(const void *arguments, size_t begin, size_t end)
@@ -46,7 +48,7 @@ void KERNEL(linear_grad_x)(const void *arguments, size_t begin, size_t end)
     for (size_t n = begin; n < end; n++) {
         float *dx = l->result + n * l->in;
 
-        for (size_t i = 0; i < l->in; i++)
+        for (size_t i = 0; !l->onto && i < l->in; i++)
             dx[i] = 0;
         for (size_t o = 0; o < l->out; o++)
             accumulate(dx, l->w + o * l->in, l->dy[n * l->out + o], l->in);
@@ -60,7 +62,7 @@ void KERNEL(linear_grad_w)(const void *arguments, size_t begin, size_t end)
     for (size_t o = begin; o < end; o++) {
         float *dw = l->result + o * l->in;
 
-        for (size_t i = 0; i < l->in; i++)
+        for (size_t i = 0; !l->onto && i < l->in; i++)
             dw[i] = 0;
         for (size_t n = 0; n < l->n; n++)
             accumulate(dw, l->x + n * l->in, l->dy[n * l->out + o], l->in);

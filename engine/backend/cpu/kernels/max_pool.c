@@ -94,3 +94,34 @@ void KERNEL(max_pool_grad)(const void *arguments, size_t begin, size_t end)
             }
     }
 }
+
+/* Of `from`, the pixel of each lane's number in the window. */
+INLINE lanes pick(const struct max_pool *m, const struct window *w, lanes_mask wanted,
+                  const float *from)
+{
+    lanes value = {0};
+    int32_t number = 0;
+
+    for (size_t h = w->top; h < w->bottom; h++)
+        for (size_t v = w->left; v < w->right; v++, number++)
+            value = choose((lanes_mask)(wanted == number), load(from + (h * m->width + v) * LANES),
+                           value);
+    return value;
+}
+
+void KERNEL(max_pool_tangent)(const void *arguments, size_t begin, size_t end)
+{
+    const struct max_pool *m = arguments;
+    size_t from = m->height * m->width * LANES, to = m->out_height * m->out_width * LANES;
+
+    for (size_t plane = begin; plane < end; plane++) {
+        float *y = m->to + plane * to;
+
+        for (size_t p = 0; p < m->out_height; p++)
+            for (size_t q = 0; q < m->out_width; q++, y += LANES) {
+                struct window w = window_at(m, p, q);
+                struct largest best = largest_of(m, m->x + plane * from, &w);
+                store(y, pick(m, &w, best.number, m->rx + plane * from));
+            }
+    }
+}

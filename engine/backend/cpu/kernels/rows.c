@@ -29,6 +29,8 @@ void KERNEL(taps_inside)(const void *arguments, size_t begin, size_t end)
 
     for (size_t k = begin; k < end; k++)
         for (size_t c = 0; c < t->c; c++)
-            for (size_t tap = 0; tap < t->taps; tap++)
-                t->to[(k * t->c + c) * t->taps + tap] = t->from[(tap * t->k + k) * t->c + c];
+            for (size_t tap = 0; tap < t->taps; tap++) {
+                float *to = t->to + (k * t->c + c) * t->taps + tap;
+                *to = (t->onto ? *to : 0) + t->from[(tap * t->k + k) * t->c + c];
+            }
 }

@@ -76,3 +76,33 @@ void KERNEL(softmax_grad)(const void *arguments, size_t begin, size_t end)
             dx[i] = y[i] * (dy[i] - sum);
     }
 }
+
+/* Rx·(dy − ⟨dy,y⟩) − y·⟨dy,Ry⟩, where x is y of the forward pass. y may be dy or rx. */
+void KERNEL(softmax_curve)(const void *arguments, size_t begin, size_t end)
+{
+    const struct softmax *s = arguments;
+    size_t n = s->columns;
+
+    for (size_t row = begin; row < end; row++) {
+        const float *y = s->x + row * n, *dy = s->dy + row * n, *ry = s->rx + row * n;
+        float *to = s->y + row * n, sum = 0, moved = 0;
+        lanes all = {0}, all_moved = {0};
+        size_t i = 0;
+
+        for (; i + LANES <= n; i += LANES) {
+            all += load_loose(y + i) * load_loose(dy + i);
+            all_moved += load_loose(ry + i) * load_loose(dy + i);
+        }
+        for (; i < n; i++) {
+            sum += y[i] * dy[i];
+            moved += ry[i] * dy[i];
+        }
+        sum += lanes_sum(all);
+        moved += lanes_sum(all_moved);
+        for (i = 0; i + LANES <= n; i += LANES)
+            store_loose(to + i, load_loose(ry + i) * (load_loose(dy + i) - sum) -
+                                    load_loose(y + i) * moved);
+        for (; i < n; i++)
+            to[i] = ry[i] * (dy[i] - sum) - y[i] * moved;
+    }
+}

@@ -16,7 +16,9 @@ INLINE struct weight_tile weight_tile_at(const struct weights_pack *w, size_t wo
     return t;
 }
 
-INLINE void move(const struct weights_pack *w, size_t begin, size_t end, size_t taps, bool pack)
+enum way { PACK, UNPACK, ADD };
+
+INLINE void move(const struct weights_pack *w, size_t begin, size_t end, size_t taps, enum way way)
 {
     for (size_t work = begin; work < end; work++) {
         struct weight_tile t = weight_tile_at(w, work);
@@ -25,10 +27,12 @@ INLINE void move(const struct weights_pack *w, size_t begin, size_t end, size_t 
             for (size_t c = t.c; c < t.c_end; c++) {
                 size_t dense = (k * w->c + c) * taps, blocked = w->k_at[k] + w->c_at[c];
                 for (size_t i = 0; i < taps; i++)
-                    if (pack)
+                    if (way == PACK)
                         w->to[blocked + w->tap_at[i]] = w->from[dense + i];
-                    else
+                    else if (way == UNPACK)
                         w->to[dense + i] = w->from[blocked + w->tap_at[i]];
+                    else
+                        w->to[dense + i] += w->from[blocked + w->tap_at[i]];
             }
     }
 }
@@ -38,17 +42,19 @@ void KERNEL(weights_pack)(const void *arguments, size_t begin, size_t end)
     const struct weights_pack *w = arguments;
 
     if (w->taps == 9)
-        move(w, begin, end, 9, true);
+        move(w, begin, end, 9, PACK);
     else
-        move(w, begin, end, w->taps, true);
+        move(w, begin, end, w->taps, PACK);
 }
 
 void KERNEL(weights_unpack)(const void *arguments, size_t begin, size_t end)
 {
     const struct weights_pack *w = arguments;
 
-    if (w->taps == 9)
-        move(w, begin, end, 9, false);
+    if (w->onto)
+        move(w, begin, end, w->taps, ADD);
+    else if (w->taps == 9)
+        move(w, begin, end, 9, UNPACK);
     else
-        move(w, begin, end, w->taps, false);
+        move(w, begin, end, w->taps, UNPACK);
 }
