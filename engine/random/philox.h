@@ -29,6 +29,8 @@ enum random_purpose {
     RANDOM_AUGMENT = 16,    /* element: sample; term: what is drawn; tensor: which of them;
                                step: pass over the data, from 0 */
     RANDOM_DROPOUT = 32,    /* tensor: number of the mask in the graph; term; step: update */
+    RANDOM_PROBE = 33,      /* tensor: number of the parameter; term and step: what is drawn and
+                               which of them (probe/vectors.h); the samples: element: sample */
 };
 
 struct philox {

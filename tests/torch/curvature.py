@@ -198,3 +198,19 @@ def products():
         curvature = float(flat(product) @ flat(direction))
         yield name, loss.item(), curvature, [(what, part.numpy())
                                              for (what, _), part in zip(named, product)]
+
+
+def spectrum(network, images, labels, batch_size, smoothing):
+    """Loss, gradient and the whole Hessian of the mean loss over equal batches."""
+    params = list(network.parameters())
+    total, gradient, hessian = 0.0, 0.0, 0.0
+    for first in range(0, len(labels), batch_size):
+        own = slice(first, first + batch_size)
+        share = len(labels[own]) / len(labels)
+        loss = F.cross_entropy(network(images[own]), labels[own], label_smoothing=smoothing)
+        slope = flat(torch.autograd.grad(loss, params, create_graph=True))
+        rows = [flat(torch.autograd.grad(g, params, retain_graph=True)) for g in slope]
+        total += share * loss.item()
+        gradient = gradient + share * slope.detach()
+        hessian = hessian + share * torch.stack(rows)
+    return total, gradient.numpy(), hessian.numpy()

@@ -30,6 +30,11 @@ rows:
     row I (VALUE)…
     product NAME PARAMETERS LOSS CURVATURE SQUARES
     tensor NAME N SUM SQUARES (AT VALUE)…
+spectra.txt the exact spectra of the Hessian of trained runs, the blocks by parameter:
+    spectrum RUN SAMPLES BATCH_SIZE BATCH_STATISTICS LOSS GRADIENT_NORM TRACE
+    largest (VALUE)…
+    smallest VALUE
+    block NAME SIZE LARGEST TRACE
 and draws.txt what the generator gives:
     philox SEED BLOCK STREAM STEP W0 W1 W2 W3
     normal SEED TENSOR TERM STEP (VALUE)…
@@ -316,6 +321,35 @@ def product_lines():
             yield line("tensor", what, *marks(part, 3))
 
 
+# Run: samples that the probe draws with seed 1, its batch size, whether batch norm uses the
+# batch's statistics.
+SPECTRA = {"nesterov": (150, 60, False), "warm-up": (100, 50, True)}
+
+
+def spectrum_lines():
+    for name, (samples, batch_size, batch) in SPECTRA.items():
+        run = RUNS[name]
+        digits, training = run.digits(), run.training()
+        while training.done < training.total:
+            training.update()
+        network = training.model.train(batch)
+        chosen = philox.probe_samples(1, 0, run.train_limit, samples)
+        loss, gradient, hessian = curvature.spectrum(
+            network, digits.train_images[chosen], digits.train_labels[chosen], batch_size,
+            run.settings.label_smoothing)
+        values = np.linalg.eigvalsh(hessian)
+        yield line("spectrum", name, samples, batch_size, int(batch), loss,
+                   np.linalg.norm(gradient), np.trace(hessian))
+        yield line("largest", *values[:-6:-1])
+        yield line("smallest", values[0])
+        first = 0
+        for what, param in network.named_parameters():
+            own = slice(first, first + param.numel())
+            first += param.numel()
+            yield line("block", what, param.numel(), np.linalg.eigvalsh(hessian[own, own])[-1],
+                       np.trace(hessian[own, own]))
+
+
 def differs(old, new):
     """Whether two words differ: as numbers to the tolerance, else as text."""
     try:
@@ -347,12 +381,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     parser.add_argument("names", nargs="*",
-                        help="draws, models, hessians, products or a run; default: all")
+                        help="draws, models, hessians, products, spectra or a run; default: all")
     options = parser.parse_args()
     torch.set_num_threads(1)  # one order of summation, whatever the machine
     failed = 0
     special = {"draws": draw_lines, "models": catalogue_lines, "hessians": hessian_lines,
-               "products": product_lines}
+               "products": product_lines, "spectra": spectrum_lines}
     names = options.names or [*special, *RUNS]
     for name in names:
         lines = list(special[name]() if name in special else run_lines(RUNS[name]))

@@ -11,7 +11,7 @@ wrong labels and noise.
 import numpy as np
 
 INIT, SHUFFLE, LABEL_PICK, LABEL_VALUE, NOISE, SUBSET = 1, 2, 3, 4, 5, 6
-DROPOUT = 32
+DROPOUT, PROBE = 32, 33
 
 LOW = np.uint64(0xFFFFFFFF)
 HALF = np.uint64(32)
@@ -92,6 +92,11 @@ def noise(seed, update, term, tensor, shape):
 def shuffle(seed, passes, n):
     """The order in which pass `passes` (from 0) over the data reads its n samples."""
     return np.argsort(_keys(seed, stream(SHUFFLE), passes, n), kind="stable")
+
+
+def probe_samples(seed, split, n, wanted):
+    """Which of a split's n samples a probe measures, in the dataset's order."""
+    return np.sort(np.argsort(_keys(seed, stream(PROBE), split, n), kind="stable")[:wanted])
 
 
 def subset(seed, n, limit):

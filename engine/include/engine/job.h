@@ -216,6 +216,113 @@ int engine_job_check_weights(const struct engine_job *job, const struct tensor *
                                              const char *message),
                              void *context, struct err *err);
 
+/* ---- Probes: measurements of the loss surface at a checkpoint (engine/probe.h) ---- */
+
+enum probe_kind { PROBE_SPECTRUM, PROBE_LANDSCAPE, PROBE_RADIUS, PROBE_SHARPNESS, PROBE_KINDS };
+enum probe_split { PROBE_TRAIN, PROBE_TEST };
+enum probe_batch_norm { PROBE_BATCH_NORM_EVAL, PROBE_BATCH_NORM_TRAINING };
+/* What defaults are taken from. */
+enum probe_preset { PRESET_NONE, PRESET_NAMED /* spectrum: pyhessian; landscape: goldstein */ };
+enum probe_start { START_RADEMACHER, START_NORMAL, START_GIVEN };
+enum probe_trace { TRACE_HUTCHINSON, TRACE_HUTCHPP };
+enum probe_layers { LAYERS_NONE, LAYERS_TRACE, LAYERS_SPECTRUM };
+/* The gradient that a step up follows: of the mean loss over all samples of the probe, or, as in
+ * training with SAM, for each batch of its own loss. */
+enum probe_ascent { ASCENT_SAMPLES, ASCENT_BATCH };
+enum probe_direction {
+    DIRECTION_NONE, /* of a second axis: there is none */
+    DIRECTION_RANDOM,
+    DIRECTION_GRADIENT,
+    DIRECTION_EIGENVECTOR,
+    DIRECTION_GIVEN,
+    DIRECTION_LINE, /* to the other checkpoint, which is 1 */
+};
+enum probe_normalise { NORMALISE_AUTO, NORMALISE_FILTER, NORMALISE_UNIT, NORMALISE_NONE };
+enum probe_vectors_1d { VECTORS_1D_AUTO, VECTORS_1D_KEEP, VECTORS_1D_ZERO };
+
+struct probe_axis {
+    int direction;   /* enum probe_direction */
+    int normalise;   /* enum probe_normalise */
+    double from, to; /* in lengths of the direction */
+    int64_t points;
+};
+
+/* Another set of weights; all 0: none. */
+struct probe_other {
+    int64_t job, update, upload; /* job 0: the probe's own; update 0: the newest */
+};
+
+#define JOB_PROBES_MAX 8
+
+/* Members that a kind does not have are 0. Whoever opens the probe gives it what the numbers of
+ * checkpoints and uploads stand for (struct engine_probe_start). */
+struct engine_probe {
+    int kind; /* enum probe_kind */
+
+    /* all kinds */
+    int64_t update;       /* of the checkpoint; 0: the newest. Where it was asked for by itself */
+    int64_t every_epochs; /* where it is part of a job; never 0 there */
+    int split;            /* enum probe_split */
+    int64_t samples;      /* at most so many of them, drawn by the seed; 0: all */
+    int64_t batch_size;   /* 0: the job's */
+    int64_t seed;
+    int batch_norm;    /* enum probe_batch_norm */
+    bool save_vectors; /* spectrum, landscape: give the vectors at the end */
+    int64_t upload;    /* spectrum, landscape: the given vectors; 0: none */
+    int preset;        /* spectrum, landscape: enum probe_preset */
+
+    /* spectrum; landscape has `steps` */
+    int64_t runs, steps;
+    int start; /* enum probe_start */
+    int64_t top_k;
+    int trace; /* enum probe_trace */
+    int64_t trace_draws;
+    int layers; /* enum probe_layers */
+    int64_t bins;
+    double variance; /* 0: as PyHessian, by the range */
+
+    /* landscape */
+    struct probe_axis x, y;
+    int vectors_1d; /* enum probe_vectors_1d */
+    struct probe_other other;
+
+    /* radius, sharpness */
+    bool plain, filterwise, adversarial; /* radius: what is measured */
+    bool adaptive;                       /* radius: also; sharpness: whether the noise is */
+    int64_t draws;
+    double radius_min, radius_max;
+    int64_t points;
+    bool suggest;
+    double suggest_share;
+    double rho, sigma; /* sharpness */
+    int ascent;        /* enum probe_ascent */
+};
+
+/* Descriptions of the kinds, for a SPEC_VARIANT whose struct is an engine_probe: of one that is
+ * asked for by itself (with `update`), and of one that is part of a job (with `every_epochs`). In
+ * the order of enum probe_kind. Static. */
+const struct spec_object *engine_probe_kinds(int *n);
+const struct spec_object *engine_job_probe_kinds(int *n);
+
+/* Fills in what a preset says of members that were left at 0 or auto. Idempotent; whoever shows a
+ * probe to people calls it first. */
+void engine_probe_resolve(struct engine_probe *probe);
+
+/* Calls `problem` for each combination of values that makes no sense for this job, with the RFC
+ * 6901 pointer of the member to blame within the probe ("/top_k"). Returns how many there were.
+ * Looks at no file. */
+int engine_probe_check(const struct engine_job *job, const struct engine_probe *probe,
+                       void (*problem)(void *context, const char *pointer, const char *message),
+                       void *context);
+
+/* Which other things a probe needs to be opened with. */
+static inline bool engine_probe_needs_other(const struct engine_probe *probe)
+{
+    return probe->kind == PROBE_LANDSCAPE && probe->x.direction == DIRECTION_LINE;
+}
+bool engine_probe_needs_vectors(const struct engine_probe *probe);
+bool engine_probe_needs_fisher(const struct engine_probe *probe);
+
 /* What follows from a job without running it. */
 struct engine_job_facts {
     int64_t parameters; /* trainable numbers of the model */

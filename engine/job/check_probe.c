@@ -1,0 +1,204 @@
+/* Combinations of a probe's values that make no sense, and what its presets say. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "engine/job.h"
+#include "method/recipe.h"
+
+#define POINTS_MAX 100000 /* of a grid */
+
+struct check {
+    const struct engine_job *job;
+    const struct engine_probe *probe;
+    void (*problem)(void *context, const char *pointer, const char *message);
+    void *context;
+    int n;
+};
+
+__attribute__((format(printf, 3, 4))) static void report(struct check *check, const char *pointer,
+                                                         const char *format, ...)
+{
+    char message[512];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    check->problem(check->context, pointer, message);
+    check->n++;
+}
+
+static void default_to(int64_t *member, int64_t value)
+{
+    if (*member == 0)
+        *member = value;
+}
+
+void engine_probe_resolve(struct engine_probe *probe)
+{
+    bool preset = probe->preset == PRESET_NAMED;
+
+    if (probe->kind == PROBE_SPECTRUM) {
+        default_to(&probe->runs, preset || probe->start == START_GIVEN ? 1 : 4);
+        default_to(&probe->steps, preset ? 100 : 60);
+        default_to(&probe->bins, preset ? 10000 : 1000);
+    }
+    if (probe->kind == PROBE_LANDSCAPE) {
+        default_to(&probe->x.points, preset ? 51 : 21);
+        default_to(&probe->y.points, preset ? 51 : 21);
+        if (probe->vectors_1d == VECTORS_1D_AUTO)
+            probe->vectors_1d = preset ? VECTORS_1D_ZERO : VECTORS_1D_KEEP;
+    }
+}
+
+bool engine_probe_needs_vectors(const struct engine_probe *probe)
+{
+    if (probe->kind == PROBE_SPECTRUM)
+        return probe->start == START_GIVEN;
+    return probe->kind == PROBE_LANDSCAPE &&
+           (probe->x.direction == DIRECTION_GIVEN || probe->y.direction == DIRECTION_GIVEN);
+}
+
+bool engine_probe_needs_fisher(const struct engine_probe *probe)
+{
+    return (probe->kind == PROBE_RADIUS || probe->kind == PROBE_SHARPNESS) && probe->adaptive;
+}
+
+static void check_given(struct check *check)
+{
+    const struct engine_probe *probe = check->probe;
+    bool needed = engine_probe_needs_vectors(probe);
+
+    if (needed && probe->upload == 0)
+        report(check, "/upload", "a given %s needs an upload",
+               probe->kind == PROBE_SPECTRUM ? "start" : "direction");
+    if (!needed && probe->upload > 0)
+        report(check, "/upload", "nothing is given: %s",
+               probe->kind == PROBE_SPECTRUM ? "start is not \"given\""
+                                             : "no axis has the direction \"given\"");
+}
+
+static void check_spectrum(struct check *check)
+{
+    const struct engine_probe *probe = check->probe;
+    struct engine_job_facts facts;
+    struct err err;
+    int n;
+
+    if (probe->start == START_GIVEN && probe->runs > 1)
+        report(check, "/runs", "a given start makes one run");
+    if (probe->top_k > probe->steps)
+        report(check, "/top_k", "%lld steps give no more than as many eigenvalues",
+               (long long)probe->steps);
+    if (probe->trace == TRACE_HUTCHPP && probe->trace_draws > 0 && probe->trace_draws < 6)
+        report(check, "/trace_draws",
+               "hutch++ needs 6 at least: two thirds for the subspace, and two for an error");
+    if (probe->layers == LAYERS_TRACE && probe->trace == TRACE_HUTCHPP)
+        report(check, "/layers", "the traces of layers are hutchinson's");
+    if (probe->layers == LAYERS_TRACE && probe->trace_draws == 0)
+        report(check, "/layers", "needs trace_draws above 0");
+    if (probe->layers == LAYERS_SPECTRUM && probe->start == START_GIVEN)
+        report(check, "/layers", "a given start is of the whole Hessian, not of its blocks");
+    if (engine_job_facts(check->job, &facts, &err))
+        return; /* the job's own check says why */
+    if ((double)facts.parameters * (double)probe->steps * 4 >
+        (double)engine_devices(&n)[0].memory_bytes / 2)
+        report(check, "/steps", "the vectors of %lld steps take more than half of the memory",
+               (long long)probe->steps);
+}
+
+static void check_axis(struct check *check, const struct probe_axis *axis, const char *name)
+{
+    char pointer[32];
+
+    snprintf(pointer, sizeof pointer, "/%s/to", name);
+    if (axis->points > 1 && axis->from >= axis->to)
+        report(check, pointer, "must be above from");
+    snprintf(pointer, sizeof pointer, "/%s/normalise", name);
+    if (axis->direction == DIRECTION_LINE &&
+        (axis->normalise == NORMALISE_FILTER || axis->normalise == NORMALISE_UNIT))
+        report(check, pointer, "a line ends at the other weights: it has its length");
+}
+
+static void check_line(struct check *check)
+{
+    const struct engine_probe *probe = check->probe;
+    const struct probe_other *other = &probe->other;
+    bool given = other->job > 0 || other->update > 0 || other->upload > 0;
+
+    if (probe->x.direction == DIRECTION_LINE && !given)
+        report(check, "/other", "a line needs another end");
+    if (probe->x.direction != DIRECTION_LINE && given)
+        report(check, "/other", "says nothing: x's direction is not \"line\"");
+    if (other->upload > 0 && (other->job > 0 || other->update > 0))
+        report(check, "/other/upload", "the other weights are those of a checkpoint already");
+    if (probe->x.direction == DIRECTION_LINE && probe->y.direction != DIRECTION_NONE)
+        report(check, "/y/direction", "a line is the only axis");
+    if (probe->y.direction == DIRECTION_LINE)
+        report(check, "/y/direction", "a line can be the first axis only");
+}
+
+static void check_landscape(struct check *check)
+{
+    const struct engine_probe *probe = check->probe;
+    bool two = probe->y.direction != DIRECTION_NONE;
+
+    if (probe->x.direction == DIRECTION_NONE)
+        report(check, "/x/direction", "the first axis needs a direction");
+    if (two && probe->x.direction == DIRECTION_GRADIENT && probe->y.direction == DIRECTION_GRADIENT)
+        report(check, "/y/direction", "is the first axis' own");
+    check_axis(check, &probe->x, "x");
+    if (two)
+        check_axis(check, &probe->y, "y");
+    check_line(check);
+    if (two && probe->x.points * probe->y.points > POINTS_MAX)
+        report(check, "/y/points", "%lld points in all; a grid may have %d",
+               (long long)(probe->x.points * probe->y.points), POINTS_MAX);
+}
+
+static void check_fisher(struct check *check)
+{
+    struct recipe recipe;
+
+    recipe_of(&recipe, &check->job->method);
+    if (engine_probe_needs_fisher(check->probe) && !recipe.has_fisher)
+        report(check, "/adaptive", "the job's method has no Fisher numbers");
+}
+
+static void check_radius(struct check *check)
+{
+    const struct engine_probe *probe = check->probe;
+
+    if (!probe->plain && !probe->filterwise && !probe->adaptive && !probe->adversarial &&
+        !probe->suggest)
+        report(check, "/plain", "nothing is asked for");
+    if (probe->points > 1 && probe->radius_min >= probe->radius_max)
+        report(check, "/radius_max", "must be above radius_min");
+}
+
+int engine_probe_check(const struct engine_job *job, const struct engine_probe *probe,
+                       void (*problem)(void *context, const char *pointer, const char *message),
+                       void *context)
+{
+    struct engine_probe resolved = *probe;
+    struct check check = {job, &resolved, problem, context, 0};
+
+    engine_probe_resolve(&resolved);
+    check_given(&check);
+    check_fisher(&check);
+    switch (resolved.kind) {
+    case PROBE_SPECTRUM:
+        check_spectrum(&check);
+        break;
+    case PROBE_LANDSCAPE:
+        check_landscape(&check);
+        break;
+    case PROBE_RADIUS:
+        check_radius(&check);
+        break;
+    default:
+        break;
+    }
+    return check.n;
+}

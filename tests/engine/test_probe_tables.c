@@ -1,0 +1,168 @@
+/* What probes take and result in, as tables: consistent, and refused where it makes no sense. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "probe/tables.h"
+#include "probe_record.h"
+#include "record.h"
+
+static size_t struct_bytes(const struct spec_field *field)
+{
+    return !strcmp(field->name, "other") ? sizeof(struct probe_other) : sizeof(struct probe_axis);
+}
+
+static void check_fields(const struct spec_object *object, size_t size)
+{
+    assert_non_null(object->doc);
+    for (int i = 0; i < object->n_fields; i++) {
+        const struct spec_field *field = &object->fields[i];
+        size_t length = strlen(field->doc);
+
+        assert_true(length > 0 && field->doc[length - 1] == '.');
+        assert_true(field->offset < size);
+        if (field->type == SPEC_OBJECT)
+            check_fields(field->object, struct_bytes(field));
+        if (field->type == SPEC_INT || field->type == SPEC_REAL)
+            assert_true(field->number >= field->min && field->number <= field->max &&
+                        (!field->above_min || field->number > field->min));
+        for (int j = 0; j < i; j++)
+            assert_string_not_equal(field->name, object->fields[j].name);
+    }
+}
+
+static void kinds_have_the_same_fields_in_jobs_and_by_themselves(void **state)
+{
+    static const char *const names[] = {"spectrum", "landscape", "radius", "sharpness"};
+    int n, n_job;
+    const struct spec_object *alone = engine_probe_kinds(&n);
+    const struct spec_object *in_job = engine_job_probe_kinds(&n_job);
+
+    (void)state;
+    assert_int_equal(n, PROBE_KINDS);
+    assert_int_equal(n_job, PROBE_KINDS);
+    for (int k = 0; k < n; k++) {
+        assert_string_equal(alone[k].name, names[k]);
+        assert_string_equal(in_job[k].name, names[k]);
+        check_fields(&alone[k], sizeof(struct engine_probe));
+        check_fields(&in_job[k], sizeof(struct engine_probe));
+        assert_int_equal(alone[k].n_fields, in_job[k].n_fields);
+        assert_string_equal(alone[k].fields[0].name, "update");
+        assert_string_equal(in_job[k].fields[0].name, "every_epochs");
+        for (int i = 1; i < alone[k].n_fields; i++)
+            assert_memory_equal(&alone[k].fields[i], &in_job[k].fields[i],
+                                sizeof alone[k].fields[i]);
+    }
+}
+
+static void results_are_described(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < PROBE_KINDS; kind++) {
+        int n;
+        const struct probe_table *tables = engine_probe_tables(kind, &n);
+
+        assert_in_range(n, 1, PROBE_TABLES_MAX);
+        assert_string_equal(tables[0].name, "summary");
+        for (int t = 0; t < n; t++) {
+            assert_true(strlen(tables[t].doc) > 0);
+            assert_in_range(tables[t].n_columns, 1, PROBE_COLUMNS_MAX);
+            for (int c = 0; c < tables[t].n_columns; c++) {
+                const char *doc = tables[t].columns[c].doc;
+
+                assert_true(doc[strlen(doc) - 1] == '.');
+                for (int other = 0; other < c; other++)
+                    assert_string_not_equal(tables[t].columns[c].name,
+                                            tables[t].columns[other].name);
+            }
+            for (int other = 0; other < t; other++)
+                assert_string_not_equal(tables[t].name, tables[other].name);
+        }
+    }
+}
+
+struct found {
+    int n;
+    char pointer[64];
+};
+
+static void find(void *context, const char *pointer, const char *message)
+{
+    struct found *found = context;
+
+    assert_true(strlen(message) > 0);
+    found->n++;
+    snprintf(found->pointer, sizeof found->pointer, "%s", pointer);
+}
+
+static void assert_blamed(const struct engine_job *job, const struct engine_probe *probe,
+                          const char *pointer)
+{
+    struct found found = {0};
+    int n = engine_probe_check(job, probe, find, &found);
+
+    assert_int_equal(n, found.n);
+    assert_int_equal(found.n, pointer ? 1 : 0);
+    if (pointer)
+        assert_string_equal(found.pointer, pointer);
+}
+
+/* One member of a probe that is right is set wrong. */
+#define BLAME(kind, what, at)                                                                      \
+    do {                                                                                           \
+        struct engine_probe probe = probe_defaults(kind);                                          \
+        what;                                                                                      \
+        assert_blamed(&job, &probe, at);                                                           \
+    } while (0)
+
+static void combinations_are_checked(void **state)
+{
+    struct engine_job job = tiny_job(METHOD_SGD, DEVICE_REFERENCE);
+
+    (void)state;
+    for (int kind = 0; kind < PROBE_KINDS; kind++)
+        BLAME(kind, (void)0, NULL);
+    BLAME(PROBE_SPECTRUM, probe.start = START_GIVEN, "/upload");
+    BLAME(PROBE_SPECTRUM, probe.upload = 1, "/upload");
+    BLAME(PROBE_SPECTRUM, (probe.start = START_GIVEN, probe.upload = 1), NULL);
+    BLAME(PROBE_SPECTRUM, (probe.start = START_GIVEN, probe.upload = 1, probe.runs = 2), "/runs");
+    BLAME(PROBE_SPECTRUM, probe.steps = 4, "/top_k");
+    BLAME(PROBE_SPECTRUM, (probe.trace = TRACE_HUTCHPP, probe.trace_draws = 5), "/trace_draws");
+    BLAME(PROBE_SPECTRUM, (probe.trace = TRACE_HUTCHPP, probe.layers = LAYERS_TRACE), "/layers");
+    BLAME(PROBE_SPECTRUM, (probe.trace_draws = 0, probe.layers = LAYERS_TRACE), "/layers");
+    BLAME(PROBE_LANDSCAPE, probe.x.direction = DIRECTION_NONE, "/x/direction");
+    BLAME(PROBE_LANDSCAPE, probe.x.direction = DIRECTION_LINE, "/other");
+    BLAME(PROBE_LANDSCAPE, (probe.x.direction = DIRECTION_LINE, probe.other.update = 5), NULL);
+    BLAME(PROBE_LANDSCAPE, probe.other.update = 5, "/other");
+    BLAME(PROBE_LANDSCAPE, probe.x.to = -1, "/x/to");
+    BLAME(PROBE_LANDSCAPE, (probe.y.direction = DIRECTION_RANDOM, probe.y.from = 2), "/y/to");
+    BLAME(PROBE_LANDSCAPE, probe.y.direction = DIRECTION_LINE, "/y/direction");
+    BLAME(PROBE_LANDSCAPE,
+          (probe.y.direction = DIRECTION_RANDOM, probe.x.points = probe.y.points = 1000),
+          "/y/points");
+    BLAME(PROBE_LANDSCAPE, probe.x.direction = DIRECTION_GIVEN, "/upload");
+    BLAME(PROBE_RADIUS, probe.radius_min = 10, "/radius_max");
+    BLAME(PROBE_RADIUS, probe.adaptive = true, "/adaptive");
+    BLAME(PROBE_RADIUS, probe.plain = probe.filterwise = probe.adversarial = false, "/plain");
+    BLAME(PROBE_SHARPNESS, probe.adaptive = true, "/adaptive");
+    job = tiny_job(METHOD_ARWP, DEVICE_REFERENCE);
+    BLAME(PROBE_SHARPNESS, probe.adaptive = true, NULL);
+    engine_job_defaults(&job, MODEL_RESNET18, DATASET_DIGITS, METHOD_SGD);
+    job.model.width = 4096;
+    BLAME(PROBE_SPECTRUM, probe.steps = 2000, "/steps");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kinds_have_the_same_fields_in_jobs_and_by_themselves),
+        cmocka_unit_test(results_are_described),
+        cmocka_unit_test(combinations_are_checked),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
