@@ -1,5 +1,6 @@
-/* Checkpoints: the list, and one as a safetensors file that is read from the database in blocks.
- * Its SHA-256 is worked out on a worker before the first byte is sent, and kept. */
+/* Checkpoints: the list, and one as a safetensors file that is read from the database in blocks;
+ * vectors of probes, which are kept like checkpoints, likewise. A file's SHA-256 is worked out on a
+ * worker before the first byte is sent, and kept. */
 #include "checkpoints.h"
 
 #include <nettle/base64.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/probe.h"
 #include "json_write.h"
 #include "range.h"
 #include "routes.h"
@@ -69,6 +71,7 @@ struct file {
     struct api *api;
     int64_t checkpoint, first; /* first: where the range begins */
     struct safetensors plan;
+    char name[96], url[96]; /* for whoever saves it; where it is always found */
 };
 
 /* Some bytes of the file from `at` on; less than 0: an error. */
@@ -225,7 +228,7 @@ static bool conditions(struct request *request, struct reply *reply, struct file
     enum range_kind kind = range_parse(request->range, file->plan.bytes, &first, &n);
 
     if (request->if_match && !names_tag(request->if_match, etag, false)) {
-        problem_set(reply, 412, "precondition", "the checkpoint is %s", etag);
+        problem_set(reply, 412, "precondition", "the file is %s", etag);
         return false;
     }
     if (request->if_none_match && names_tag(request->if_none_match, etag, true)) {
@@ -251,10 +254,10 @@ static bool conditions(struct request *request, struct reply *reply, struct file
 }
 
 static bool answer_file(struct request *request, struct reply *reply, struct file *file,
-                        const struct db_checkpoint *checkpoint, const uint8_t *digest)
+                        const uint8_t *digest)
 {
     char etag[40], base64[BASE64_ENCODE_RAW_LENGTH(SHA256_DIGEST_SIZE) + 1];
-    bool full = request->value[CHECKPOINT_STATE].number == 1, sends;
+    bool sends;
 
     etag[0] = '"';
     hex_of(digest, 16, etag + 1);
@@ -266,13 +269,9 @@ static bool answer_file(struct request *request, struct reply *reply, struct fil
     if (sends) {
         reply_header(reply, "Repr-Digest", "sha-256=:%s:", base64);
         reply_header(reply, "Accept-Ranges", "bytes");
-        reply_header(reply, "Content-Disposition",
-                     "attachment; filename=\"job-%lld-update-%llu%s.safetensors\"",
-                     (long long)request->id, (unsigned long long)checkpoint->update,
-                     full ? "-full" : "");
-        reply_header(reply, "Content-Location", "/v1/jobs/%lld/checkpoints/%llu%s",
-                     (long long)request->id, (unsigned long long)checkpoint->update,
-                     full ? "?state=full" : "");
+        reply_header(reply, "Content-Disposition", "attachment; filename=\"%s.safetensors\"",
+                     file->name);
+        reply_header(reply, "Content-Location", "%s", file->url);
     }
     return sends;
 }
@@ -292,12 +291,43 @@ static int find_file(struct request *request, struct file *file, struct db_reade
             return rc;
         rc = make_file(file, reader, request->id, checkpoint, full, digest, err);
         if (!is_latest(request))
-            return rc;
+            break;
     }
+    snprintf(file->name, sizeof file->name, "job-%lld-update-%llu%s", (long long)request->id,
+             (unsigned long long)checkpoint->update, full ? "-full" : "");
+    snprintf(file->url, sizeof file->url, "/v1/jobs/%lld/checkpoints/%llu%s",
+             (long long)request->id, (unsigned long long)checkpoint->update,
+             full ? "?state=full" : "");
     return rc;
 }
 
-int checkpoint_get(struct request *request, struct reply *reply, struct err *err)
+/* All tensors of a probe's vectors are wanted, whatever their role. */
+static int find_vectors(struct request *request, struct file *file, struct db_reader *reader,
+                        uint8_t *digest, struct err *err)
+{
+    struct db_checkpoint vectors;
+    struct db_probe probe;
+    int rc = db_probe_get(reader, request->id, request->number, &probe, err);
+
+    if (rc)
+        return rc;
+    if (!probe.vectors)
+        rc = err_set(err, ERR_NOT_FOUND, "the probe has no vectors");
+    if (!rc)
+        rc = db_checkpoint_get(reader, DB_VECTORS_JOB, (uint64_t)probe.id, &vectors, err);
+    if (!rc) {
+        vectors.update = probe.update; /* for the file's header */
+        rc = make_file(file, reader, request->id, &vectors, true, digest, err);
+    }
+    snprintf(file->name, sizeof file->name, "job-%lld-probe-%lld", (long long)request->id,
+             (long long)request->number);
+    snprintf(file->url, sizeof file->url, "/v1/jobs/%lld/probes/%lld/vectors",
+             (long long)request->id, (long long)request->number);
+    db_probe_free(&probe);
+    return rc;
+}
+
+static int send_file(struct request *request, struct reply *reply, bool vectors, struct err *err)
 {
     struct db_checkpoint checkpoint;
     struct db_reader *reader = NULL;
@@ -311,13 +341,24 @@ int checkpoint_get(struct request *request, struct reply *reply, struct err *err
     file->api = request->api;
     rc = readers_take(request->api->readers, &reader, err);
     if (rc == 0)
-        rc = find_file(request, file, reader, &checkpoint, digest, err);
+        rc = vectors ? find_vectors(request, file, reader, digest, err)
+                     : find_file(request, file, reader, &checkpoint, digest, err);
     readers_give(request->api->readers, reader);
     if (rc == 0)
-        sends = answer_file(request, reply, file, &checkpoint, digest);
+        sends = answer_file(request, reply, file, digest);
     if (!sends)
         file_close(file);
     return rc;
+}
+
+int checkpoint_get(struct request *request, struct reply *reply, struct err *err)
+{
+    return send_file(request, reply, false, err);
+}
+
+int probe_vectors_get(struct request *request, struct reply *reply, struct err *err)
+{
+    return send_file(request, reply, true, err);
 }
 
 struct list {

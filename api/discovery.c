@@ -20,7 +20,7 @@ static void put_parameter(struct text *out, const struct spec_field *field)
     static const char *const types[] = {
         [SPEC_INT] = "integer",   [SPEC_REAL] = "number",   [SPEC_BOOL] = "boolean",
         [SPEC_STRING] = "string", [SPEC_CHOICE] = "choice", [SPEC_INT_LIST] = "integers",
-        [SPEC_OBJECT] = "object", [SPEC_VARIANT] = "kinds",
+        [SPEC_OBJECT] = "object", [SPEC_VARIANT] = "kinds", [SPEC_VARIANT_LIST] = "list",
     };
 
     json_open(out, '{');
@@ -42,14 +42,14 @@ static void put_parameter(struct text *out, const struct spec_field *field)
             json_string(out, *choice);
         json_close(out, ']');
     }
-    if (field->type == SPEC_STRING || field->type == SPEC_INT_LIST)
+    if (field->type == SPEC_STRING || field->type == SPEC_INT_LIST ||
+        field->type == SPEC_VARIANT_LIST)
         json_put_int(out, "max_length", (int64_t)field->max_length);
     json_close(out, '}');
 }
 
-static void put_kind(struct text *out, const struct spec_object *kind)
+static void put_kind_members(struct text *out, const struct spec_object *kind)
 {
-    json_open(out, '{');
     json_put_string(out, "kind", kind->name);
     json_put_string(out, "doc", kind->doc);
     json_key(out, "parameters");
@@ -57,6 +57,12 @@ static void put_kind(struct text *out, const struct spec_object *kind)
     for (int i = 0; i < kind->n_fields; i++)
         put_parameter(out, &kind->fields[i]);
     json_close(out, ']');
+}
+
+static void put_kind(struct text *out, const struct spec_object *kind)
+{
+    json_open(out, '{');
+    put_kind_members(out, kind);
     json_close(out, '}');
 }
 
@@ -89,6 +95,53 @@ KINDS(datasets_get, "dataset", "datasets")
 KINDS(methods_get, "method", "methods")
 KINDS(optimizers_get, "optimizer", "optimizers")
 KINDS(schedules_get, "schedule", "schedules")
+
+static void put_table(struct text *out, const struct probe_table *table)
+{
+    json_open(out, '{');
+    json_put_string(out, "name", table->name);
+    json_put_string(out, "doc", table->doc);
+    json_key(out, "columns");
+    json_open(out, '[');
+    for (int i = 0; i < table->n_columns; i++) {
+        json_open(out, '{');
+        json_put_string(out, "name", table->columns[i].name);
+        json_put_string(out, "doc", table->columns[i].doc);
+        json_put_bool(out, "integer", table->columns[i].integer);
+        json_close(out, '}');
+    }
+    json_close(out, ']');
+    json_close(out, '}');
+}
+
+int probe_kinds_get(struct request *request, struct reply *reply, struct err *err)
+{
+    const struct api_service *service = request->api->service;
+    struct text *out = &reply->body;
+
+    (void)err;
+    json_open(out, '{');
+    json_key(out, "probes");
+    json_open(out, '[');
+    for (int kind = 0; kind < service->probe_spec->n_kinds; kind++) {
+        int n;
+        const struct probe_table *tables = service->probe_tables(kind, &n);
+
+        json_open(out, '{');
+        put_kind_members(out, &service->probe_spec->kinds[kind]);
+        json_key(out, "tables");
+        json_open(out, '[');
+        for (int i = 0; i < n; i++)
+            if (!tables[i].internal)
+                put_table(out, &tables[i]);
+        json_close(out, ']');
+        json_close(out, '}');
+    }
+    json_close(out, ']');
+    json_close(out, '}');
+    text_append(out, "\n");
+    return 0;
+}
 
 int devices_get(struct request *request, struct reply *reply, struct err *err)
 {

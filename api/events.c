@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "db/probe.h"
 #include "facts.h"
 #include "hub.h"
 #include "job_json.h"
@@ -19,7 +20,8 @@ struct events {
     struct api *api;
     int64_t job, seen; /* job 0: all */
     bool fresh;        /* begins with the present state */
-    bool over;         /* the job has ended: what is there is sent, then the stream ends */
+    bool over;         /* the job and its probes have ended: the rest is sent, then it ends */
+    bool look;         /* a state has changed: whether it is over is to be found out */
     bool begun;
     struct hub_wait wait;
     double beat; /* when it says that it lives */
@@ -45,12 +47,28 @@ static void put_head(struct text *out, const struct db_event *event)
     json_put_time(out, "at", event->wall_ms);
 }
 
+static void put_probe(struct text *out, const struct db_event *event)
+{
+    const struct db_event_probe *probe = &event->probe;
+
+    json_put_int(out, "number", probe->number);
+    json_put_string(out, "kind", probe->kind);
+    if (event->kind == EVENT_PROBE) {
+        json_put_int(out, "update", (int64_t)probe->update);
+        json_put_string(out, "state", probe_state_name((enum probe_state)probe->state));
+        json_put_string(out, "reason", event->text);
+    } else {
+        json_put_real(out, "progress", probe->progress);
+    }
+}
+
 static void put_event(struct text *out, const struct db_event *event)
 {
     static const char *const kinds[] = {
         [EVENT_STATE] = "state",           [EVENT_LOSS] = "update",
         [EVENT_EPOCH] = "epoch",           [EVENT_TELEMETRY] = "telemetry",
-        [EVENT_CHECKPOINT] = "checkpoint", [EVENT_MESSAGE] = "message"};
+        [EVENT_CHECKPOINT] = "checkpoint", [EVENT_MESSAGE] = "message",
+        [EVENT_PROBE] = "probe",           [EVENT_PROBE_PROGRESS] = "probe_progress"};
 
     open_event(out, event->sequence, kinds[event->kind]);
     /* A space before the value keeps the writer from putting a comma. */
@@ -70,6 +88,8 @@ static void put_event(struct text *out, const struct db_event *event)
         telemetry_json(out, &event->telemetry);
     } else if (event->kind == EVENT_CHECKPOINT) {
         json_put_int(out, "update", (int64_t)event->checkpoint_update);
+    } else if (event->kind == EVENT_PROBE || event->kind == EVENT_PROBE_PROGRESS) {
+        put_probe(out, event);
     } else {
         json_put_string(out, "text", event->text ? event->text : "");
     }
@@ -83,9 +103,28 @@ static int take_event(void *context, const struct db_event *event)
     put_event(&events->text, event);
     events->seen = event->sequence;
     events->block++;
-    if (events->job && event->kind == EVENT_STATE)
-        events->over = ended(event->state);
+    events->look = events->look || event->kind == EVENT_STATE || event->kind == EVENT_PROBE;
     return 0;
+}
+
+/* Whether nothing more is to come of the job. What is there beyond the events that were read is
+ * read before the stream ends. */
+static int look_whether_over(struct events *events, struct db_reader *reader, struct err *err)
+{
+    struct db_job job;
+    int64_t active = 0;
+    int rc = db_job_get(reader, events->job, &job, err);
+
+    if (rc)
+        return rc;
+    events->look = false;
+    events->over = ended(job.state);
+    db_job_free(&job);
+    if (!events->over)
+        return 0;
+    rc = db_probes_active(reader, events->job, &active, err);
+    events->over = active == 0;
+    return rc;
 }
 
 /* Whether the client knows nothing of what happened here. One that names an event which has not
@@ -133,7 +172,7 @@ static int begin(struct events *events, struct db_reader *reader, struct err *er
         text_free(&one);
     }
     text_append(&events->text, "\n\n");
-    events->over = ended(job.state);
+    events->look = true;
     db_job_free(&job);
     return 0;
 }
@@ -153,6 +192,8 @@ static int fetch(struct events *events, bool *more)
     if (rc == 0)
         rc = db_events_each(reader, events->job, events->seen, BLOCK_EVENTS, take_event, events,
                             &err);
+    if (rc == 0 && events->job && events->look)
+        rc = look_whether_over(events, reader, &err);
     *more = events->block == BLOCK_EVENTS;
     readers_give(events->api->readers, reader);
     return rc || events->text.failed ? STREAM_FAIL : 0;
@@ -246,19 +287,15 @@ static int stop_at_first(void *context, const struct db_event *event)
 static int check_job(struct events *events, bool *done, struct err *err)
 {
     struct db_reader *reader;
-    struct db_job job;
     int64_t last = 0;
     bool any = false;
     int rc = readers_take(events->api->readers, &reader, err);
 
     if (rc)
         return rc;
-    rc = db_job_get(reader, events->job, &job, err);
-    if (rc == 0) {
-        events->over = ended(job.state);
-        db_job_free(&job);
+    rc = look_whether_over(events, reader, err);
+    if (rc == 0)
         rc = db_events_last(reader, &last, err);
-    }
     if (rc == 0 && events->over && !is_new(events, last)) {
         rc = db_events_each(reader, events->job, events->seen, 1, stop_at_first, &any, err);
         *done = !any;

@@ -97,6 +97,7 @@ struct route {
     const struct answer *answers; /* beyond the problems */
     int n_answers;
     const char *type, *other_type; /* media types of the good answer */
+    const char *body;              /* schema of a JSON body; NULL: a job's */
 };
 
 struct header {
@@ -141,8 +142,10 @@ struct request {
     char *path;   /* decoded, within target */
     char *query;  /* as it came */
     const struct route *route;
-    int64_t id;    /* of the path, {id} */
-    char item[24]; /* {update} */
+    int64_t id;     /* of the path, {id} */
+    char item[24];  /* {update} */
+    int64_t number; /* {number} */
+    char table[32]; /* {table} */
     struct query_value value[QUERY_MAX];
     char *accept, *range, *if_range, *if_none_match, *if_match, *idempotency_key, *last_event_id;
     char *host, *origin, *site, *mode, *authorization, *cookie, *content_type;
@@ -180,7 +183,8 @@ bool guard_check(struct request *request, struct reply *reply);
 const struct route *routes(int *n);
 /* NULL when the path is no route's; *allow gets its methods, "" for an unknown path. */
 const struct route *route_find(struct request *request, char allow[64]);
-bool route_match(const char *pattern, const char *path, int64_t *id, char item[24]);
+/* What stands in the pattern's places goes into the request. */
+bool route_match(const char *pattern, const char *path, struct request *request);
 
 /* query.c: false when a parameter is wrong. */
 bool query_parse(struct request *request, struct reply *reply);

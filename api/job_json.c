@@ -24,6 +24,19 @@ static void put_state(struct text *out, const struct db_job *job)
     json_put_int(out, "priority", job->priority);
 }
 
+static void put_sweep(struct text *out, const struct db_job *job)
+{
+    json_key(out, "sweep");
+    if (!job->sweep) {
+        json_null(out);
+        return;
+    }
+    json_open(out, '{');
+    json_put_int(out, "id", job->sweep);
+    json_put_int(out, "point", job->point);
+    json_close(out, '}');
+}
+
 static void put_progress(struct text *out, const struct api *api, const struct db_job *job)
 {
     const struct api_service *service = api->service;
@@ -87,7 +100,8 @@ static void put_facts(struct text *out, const struct api_facts *facts)
 
 static void put_links(struct text *out, int64_t id)
 {
-    static const char *const names[] = {"losses", "epochs", "telemetry", "events", "checkpoints"};
+    static const char *const names[] = {"losses", "epochs",      "telemetry",
+                                        "events", "checkpoints", "probes"};
 
     json_key(out, "links");
     json_open(out, '{');
@@ -105,6 +119,7 @@ void job_json_write(struct text *out, const struct api *api, const struct db_job
 {
     json_open(out, '{');
     put_state(out, job);
+    put_sweep(out, job);
     put_progress(out, api, job);
     put_results(out, job);
     if (facts)

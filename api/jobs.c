@@ -84,16 +84,19 @@ static bool read_cursor(const char *text, int64_t *before)
 static void put_next(struct request *request, struct reply *reply, const struct page *page)
 {
     const struct query_value *state = &request->value[LIST_STATE];
-    char url[160];
+    const struct query_value *sweep = &request->value[LIST_SWEEP];
+    char url[200], of_sweep[40] = "";
 
     json_key(&reply->body, "next");
     if (!page->more) {
         json_null(&reply->body);
         return;
     }
-    snprintf(url, sizeof url, "/v1/jobs?limit=%d&cursor=j%016" PRIx64 "%s%s", page->limit,
+    if (sweep->given)
+        snprintf(of_sweep, sizeof of_sweep, "&sweep=%lld", (long long)sweep->number);
+    snprintf(url, sizeof url, "/v1/jobs?limit=%d&cursor=j%016" PRIx64 "%s%s%s", page->limit,
              (uint64_t)page->last ^ UINT64_C(0x5a17c0de5a17c0de), state->given ? "&state=" : "",
-             state->given ? job_state_name((enum job_state)state->number) : "");
+             state->given ? job_state_name((enum job_state)state->number) : "", of_sweep);
     json_string(&reply->body, url);
     reply_header(reply, "Link", "<%s>; rel=\"next\"", url);
 }
@@ -101,7 +104,8 @@ static void put_next(struct request *request, struct reply *reply, const struct 
 int job_list(struct request *request, struct reply *reply, struct err *err)
 {
     struct api *api = request->api;
-    struct db_job_query query = {.state = (int)request->value[LIST_STATE].number};
+    struct db_job_query query = {.state = (int)request->value[LIST_STATE].number,
+                                 .sweep = request->value[LIST_SWEEP].number};
     struct page page = {.api = api, .out = &reply->body};
     struct db_reader *reader;
     int rc;
@@ -129,8 +133,7 @@ int job_list(struct request *request, struct reply *reply, struct err *err)
     return rc;
 }
 
-/* The body of a control request is empty, or an object without members. */
-static bool check_empty(struct request *request, struct reply *reply)
+bool body_is_empty(struct request *request, struct reply *reply)
 {
     static const struct spec_object nothing = {.name = "control"};
     char none;
@@ -152,7 +155,7 @@ static int control(struct request *request, struct reply *reply, enum api_action
     const char *what = NULL;
     int rc;
 
-    if (!check_empty(request, reply))
+    if (!body_is_empty(request, reply))
         return 0;
     rc = service->control(service->context, request->id, action, &what, err);
     if (rc)

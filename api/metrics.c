@@ -9,10 +9,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "db/probe.h"
 #include "hub.h"
 #include "routes.h"
 
-#define ROUTES_MAX 40
+#define ROUTES_MAX 64
 
 static const int statuses[] = {200, 201, 204, 206, 303, 304, 400, 401, 403, 404, 405, 406, 408, 409,
                                412, 413, 414, 415, 416, 421, 422, 429, 431, 500, 503, 507, 0};
@@ -142,6 +143,14 @@ static void put_totals(struct text *out, const struct db_totals *totals)
     one(out, "rwpd_checkpoints", "gauge", "Checkpoints.", (double)totals->checkpoints);
 }
 
+static void put_probes(struct text *out, const int64_t probes[PROBE_STATES])
+{
+    head(out, "rwpd_probes", "gauge", "Probes by state.");
+    for (int s = 0; s < PROBE_STATES; s++)
+        text_append(out, "rwpd_probes{state=\"%s\"} %lld\n", probe_state_name((enum probe_state)s),
+                    (long long)probes[s]);
+}
+
 static void put_process(struct text *out, const struct api *api)
 {
     struct rusage usage;
@@ -166,12 +175,15 @@ int metrics_get(struct request *request, struct reply *reply, struct err *err)
 {
     struct api *api = request->api;
     struct db_totals totals = {0};
+    int64_t probes[PROBE_STATES];
     struct db_reader *reader;
     int rc = readers_take(api->readers, &reader, err);
 
     if (rc)
         return rc;
     rc = db_totals(reader, &totals, err);
+    if (!rc)
+        rc = db_probe_totals(reader, probes, err);
     readers_give(api->readers, reader);
     if (rc)
         return rc;
@@ -179,6 +191,7 @@ int metrics_get(struct request *request, struct reply *reply, struct err *err)
     head(&reply->body, "rwpd_build_info", "gauge", "The version.");
     text_append(&reply->body, "rwpd_build_info{version=\"%s\"} 1\n", RWPD_VERSION);
     put_totals(&reply->body, &totals);
+    put_probes(&reply->body, probes);
     put_db(&reply->body, api->db);
     put_requests(&reply->body, api->metrics);
     put_durations(&reply->body, api->metrics);

@@ -25,17 +25,20 @@ static const char introduction[] =
     "but it should not wait for the answer, nor for events. Streams and files that are not read "
     "for 30 seconds are cut off.";
 
-static void put_path_parameter(struct text *out, const char *name)
+static void put_path_parameter(struct text *out, const struct route *route, const char *name,
+                               const char *schema)
 {
-    bool id = strcmp(name, "id") == 0;
+    char place[24];
 
+    snprintf(place, sizeof place, "{%s}", name);
+    if (!strstr(route->pattern, place))
+        return;
     json_open(out, '{');
     json_put_string(out, "name", name);
     json_put_string(out, "in", "path");
     json_put_bool(out, "required", true);
     json_key(out, "schema");
-    json_raw(out, id ? "{\"type\":\"integer\",\"minimum\":1}"
-                     : "{\"anyOf\":[{\"type\":\"integer\",\"minimum\":1},{\"const\":\"latest\"}]}");
+    json_raw(out, schema);
     json_close(out, '}');
 }
 
@@ -71,12 +74,15 @@ static void put_header_parameter(struct text *out, const char *name, const char 
 
 static void put_parameters(struct text *out, const struct route *route)
 {
+    static const char positive[] = "{\"type\":\"integer\",\"minimum\":1}";
+
     json_key(out, "parameters");
     json_open(out, '[');
-    if (strstr(route->pattern, "{id}"))
-        put_path_parameter(out, "id");
-    if (strstr(route->pattern, "{update}"))
-        put_path_parameter(out, "update");
+    put_path_parameter(out, route, "id", positive);
+    put_path_parameter(out, route, "number", positive);
+    put_path_parameter(out, route, "update",
+                       "{\"anyOf\":[{\"type\":\"integer\",\"minimum\":1},{\"const\":\"latest\"}]}");
+    put_path_parameter(out, route, "table", "{\"type\":\"string\"}");
     for (int i = 0; i < route->n_query; i++) {
         json_open(out, '{');
         json_put_string(out, "name", route->query[i].name);
@@ -88,7 +94,7 @@ static void put_parameters(struct text *out, const struct route *route)
     }
     if (route->flags & ROUTE_JSON_BODY)
         put_header_parameter(out, "Idempotency-Key",
-                             "The same key and job again give the first job back.");
+                             "The same key and request again give the first one's answer back.");
     if (route->flags & ROUTE_STREAM)
         put_header_parameter(out, "Last-Event-ID", "Goes on behind this event.");
     json_close(out, ']');
@@ -139,8 +145,10 @@ static void put_body(struct text *out, const struct route *route)
 {
     if (route->flags & ROUTE_JSON_BODY) {
         json_key(out, "requestBody");
-        json_raw(out, "{\"required\":true,\"content\":{\"application/json\":{\"schema\":{\"$ref\":"
-                      "\"#/components/schemas/JobSpec\"}}}}");
+        text_append(out,
+                    "{\"required\":true,\"content\":{\"application/json\":{\"schema\":{\"$ref\":"
+                    "\"#/components/schemas/%s\"}}}}",
+                    route->body);
     } else if (route->flags & ROUTE_FILE_BODY) {
         json_key(out, "requestBody");
         json_raw(out, "{\"required\":true,\"content\":{\"application/octet-stream\":{}}}");
@@ -203,7 +211,8 @@ static void put_paths(struct text *out)
     json_close(out, '}');
 }
 
-int openapi_make(const struct spec_object *job, char **json, struct err *err)
+int openapi_make(const struct spec_object *job, const struct spec_field *probe, char **json,
+                 struct err *err)
 {
     struct text out = {0};
     char *text;
@@ -221,7 +230,8 @@ int openapi_make(const struct spec_object *job, char **json, struct err *err)
     json_open(&out, '{');
     json_key(&out, "schemas");
     json_open(&out, '{');
-    openapi_spec(&out, job);
+    openapi_spec(&out, job, probe);
+    openapi_sweep(&out);
     openapi_answers(&out);
     json_close(&out, '}');
     json_key(&out, "responses");

@@ -1,4 +1,4 @@
-/* The OpenAPI 3.1 description, out of the routes' table and the job's. */
+/* The OpenAPI 3.1 description, out of the routes' table, the job's and the probes'. */
 #ifndef API_OPENAPI_H
 #define API_OPENAPI_H
 
@@ -9,11 +9,14 @@
 struct route;
 
 /* The caller frees *json. */
-int openapi_make(const struct spec_object *job, char **json, struct err *err);
+int openapi_make(const struct spec_object *job, const struct spec_field *probe, char **json,
+                 struct err *err);
 /* The default of a field, as JSON. */
 void openapi_default(struct text *out, const struct spec_field *field);
-/* Members of components.schemas: JobSpec, what a job is submitted as, with its kinds. */
-void openapi_spec(struct text *out, const struct spec_object *job);
+/* Members of components.schemas: JobSpec and ProbeSpec, what is submitted, with their kinds. */
+void openapi_spec(struct text *out, const struct spec_object *job, const struct spec_field *probe);
+/* A member of components.schemas: SweepSpec, what a sweep is submitted as. */
+void openapi_sweep(struct text *out);
 /* Members of components.schemas: what is answered. */
 void openapi_answers(struct text *out);
 /* Members of an operation's responses: the problems that the route may answer with. */

@@ -10,7 +10,8 @@
 static const struct {
     const char *name, *members;
 } schemas[] = {
-    {"Job", "id:i name:s state:s wish:?s reason:?s priority:i progress:n updates:i updates_done:i "
+    {"Job", "id:i name:s state:s wish:?s reason:?s priority:i sweep:?@JobSweep progress:n "
+            "updates:i updates_done:i "
             "updates_per_second:?n eta_seconds:?n created_at:?t started_at:?t finished_at:?t "
             "seconds:n gradient_evaluations:i threads:i starts:i loss:?n perturbed_loss:?n epoch:i "
             "train_loss:?n train_top1:?n test_loss:?n test_top1:?n test_top5:?n best_top1:?n "
@@ -18,7 +19,8 @@ static const struct {
             "links:@Links"},
     {"Facts", "parameters:i train_samples:i test_samples:i updates_per_epoch:i updates:i "
               "gradients_per_update:i device:s precision:s"},
-    {"Links", "self:s losses:s epochs:s telemetry:s events:s checkpoints:s"},
+    {"Links", "self:s losses:s epochs:s telemetry:s events:s checkpoints:s probes:s"},
+    {"JobSweep", "id:i point:i"},
     {"JobList", "jobs:[Job] next:?s"},
     {"Control", "result:s job:@Job"},
     {"Loss", "update:i epoch:i loss:n perturbed_loss:?n lr:n sigma:n seconds:n"},
@@ -32,6 +34,33 @@ static const struct {
     {"TelemetryList", "job:i telemetry:[Telemetry] thinned:b of:i next_after:?i"},
     {"Checkpoint", "update:i bytes:i final:b created_at:?t sha256:?s url:s"},
     {"CheckpointList", "checkpoints:[Checkpoint]"},
+    {"Sweep", "id:i name:s state:s max_running:i points:i jobs:@JobCounts progress:n created_at:?t "
+              "finished_at:?t seconds:n gradient_evaluations:i links:@SweepLinks "
+              "probes:@ProbeCounts spec:x rows:[SweepRow]"},
+    {"SweepSummary", "id:i name:s state:s max_running:i points:i jobs:@JobCounts progress:n "
+                     "created_at:?t finished_at:?t seconds:n gradient_evaluations:i "
+                     "links:@SweepLinks"},
+    {"SweepList", "sweeps:[SweepSummary] next:?s"},
+    {"SweepControl", "result:s sweep:@Sweep"},
+    {"SweepLinks", "self:s jobs:s"},
+    {"SweepRow", "label:s values:x seeds:i succeeded:i failed:i cancelled:i jobs:x "
+                 "train_loss:@Statistic train_top1:@Statistic test_top1:@Statistic "
+                 "best_top1:@Statistic generalization_gap:@Statistic "
+                 "gradient_evaluations:@Statistic seconds:@Statistic probes:x"},
+    {"Statistic", "mean:?n std:?n n:i"},
+    {"ProbeCounts", "queued:i running:i succeeded:i failed:i cancelled:i"},
+    {"JobCounts", "queued:i running:i paused:i succeeded:i failed:i cancelled:i"},
+    {"Probe", "job:i number:i kind:s update:i planned:b state:s wish:?s reason:?s message:?s "
+              "progress:n priority:i threads:i starts:i created_at:?t started_at:?t finished_at:?t "
+              "summary:x tables:[ProbeTableSize] vectors:?s request:@ProbeSpec url:s"},
+    {"ProbeTableSize", "name:s rows:i url:s"},
+    {"ProbeList", "probes:[Probe] next:?s"},
+    {"ProbeControl", "result:s probe:@Probe"},
+    {"ProbeTable", "job:i probe:i table:s rows:x of:i next_after:?i"},
+    {"ProbeColumn", "name:s doc:?s integer:b"},
+    {"ProbeTableKind", "name:s doc:?s columns:[ProbeColumn]"},
+    {"ProbeKind", "kind:s doc:?s parameters:[Parameter] tables:[ProbeTableKind]"},
+    {"ProbeKinds", "probes:[ProbeKind]"},
     {"Upload", "id:i name:s sha256:s bytes:i tensors:i created_at:?t"},
     {"UploadList", "uploads:[Upload]"},
     {"Parameter", "name:s type:s doc:?s required:b default:x *min:n *max:n *above_min:b "
@@ -52,6 +81,8 @@ static const struct {
     {"EpochEvent", "job:i at:?t epoch:@Epoch"},
     {"CheckpointEvent", "job:i at:?t update:i"},
     {"TelemetryEvent", "job:i at:?t telemetry:@Telemetry"},
+    {"ProbeEvent", "job:i at:?t number:i kind:s update:i state:s reason:?s"},
+    {"ProbeProgressEvent", "job:i at:?t number:i kind:s progress:n"},
     {"MessageEvent", "job:i at:?t text:s"},
     {"OpenAPI", "openapi:s info:x paths:x components:x security:x"},
 };
@@ -67,10 +98,21 @@ static const struct {
     {"next_after", "`after` for what `limit` has cut off; null: nothing."},
     {"next", "The next page's path; null: there is none."},
     {"progress", "0 to 1."},
+    {"point",
+     "Its place in the sweep, from 1, in the order of the grid, whose last list varies fastest."},
+    {"rows", "One for each combination of values but the seed's."},
+    {"values", "By the pointers of the grid."},
+    {"mean", "Over the jobs that have succeeded; null: none has."},
+    {"std",
+     "The sample's standard deviation, divided by n - 1; null: fewer than two have succeeded."},
+    {"generalization_gap", "Training accuracy less test accuracy, of the last epoch."},
     {"wish", "pause or cancel: asked of a running job, not yet done."},
     {"seconds", "Of training."},
     {"facts", "What follows from the spec; not in lists, nor when the dataset is not to be had."},
     {"sha256", "Of the file; of a checkpoint with ?state=model, null until it was asked for."},
+    {"planned", "One of the job's own list."},
+    {"summary", "The first table's row as an object; null, also in it: not known yet."},
+    {"message", "How the results came about, a line each."},
     {"more_errors", "How many more there are than `errors` lists."},
     {"code", "Short and stable, for programs."},
 };
@@ -107,7 +149,11 @@ static void put_type(struct text *out, const char *type, size_t n)
 
     type += nullable;
     n -= nullable;
-    if (*type == '@') {
+    if (*type == '@' && nullable) {
+        text_append(out, "{\"anyOf\":[");
+        put_ref(out, type + 1, n - 1);
+        text_append(out, ",{\"type\":\"null\"}]}");
+    } else if (*type == '@') {
         put_ref(out, type + 1, n - 1);
     } else if (*type == '[') {
         text_append(out, "{\"type\":\"array\",\"items\":");

@@ -2,8 +2,10 @@
  * components, named "member.kind": a discriminator can only map to those. */
 #include <stdio.h>
 
+#include "db/sweep.h"
 #include "json_write.h"
 #include "openapi.h"
+#include "sweep_grid.h"
 
 static void default_object(struct text *out, const struct spec_object *object, const char *kind)
 {
@@ -48,6 +50,9 @@ void openapi_default(struct text *out, const struct spec_field *field)
     case SPEC_VARIANT:
         default_object(out, &field->kinds[field->default_kind],
                        field->kinds[field->default_kind].name);
+        break;
+    case SPEC_VARIANT_LIST:
+        json_raw(out, "[]");
         break;
     }
 }
@@ -131,6 +136,14 @@ static void put_type(struct text *out, const struct spec_field *field)
     case SPEC_VARIANT:
         put_variant(out, field);
         break;
+    case SPEC_VARIANT_LIST:
+        json_put_string(out, "type", "array");
+        json_put_int(out, "maxItems", (int64_t)field->max_length);
+        json_key(out, "items");
+        json_open(out, '{');
+        put_variant(out, field);
+        json_close(out, '}');
+        break;
     }
 }
 
@@ -182,27 +195,65 @@ static void put_schema(struct text *out, const struct spec_object *object, const
     json_close(out, '}');
 }
 
+static void put_variants(struct text *out, const struct spec_field *field);
+
 static void put_kinds(struct text *out, const struct spec_object *object)
 {
     for (int i = 0; i < object->n_fields; i++) {
         const struct spec_field *field = &object->fields[i];
 
-        for (int j = 0; field->type == SPEC_VARIANT && j < field->n_kinds; j++) {
-            char name[80];
-
-            snprintf(name, sizeof name, "%s.%s", field->name, field->kinds[j].name);
-            json_key(out, name);
-            put_schema(out, &field->kinds[j], field->kinds[j].name);
-            put_kinds(out, &field->kinds[j]);
-        }
+        put_variants(out, field);
         if (field->type == SPEC_OBJECT)
             put_kinds(out, field->object);
     }
 }
 
-void openapi_spec(struct text *out, const struct spec_object *job)
+/* Nothing where it is no variant. */
+static void put_variants(struct text *out, const struct spec_field *field)
+{
+    for (int j = 0; j < field->n_kinds; j++) {
+        char name[80];
+
+        snprintf(name, sizeof name, "%s.%s", field->name, field->kinds[j].name);
+        json_key(out, name);
+        put_schema(out, &field->kinds[j], field->kinds[j].name);
+        put_kinds(out, &field->kinds[j]);
+    }
+}
+
+void openapi_spec(struct text *out, const struct spec_object *job, const struct spec_field *probe)
 {
     json_key(out, "JobSpec");
     put_schema(out, job, NULL);
     put_kinds(out, job);
+    json_key(out, "ProbeSpec");
+    json_open(out, '{');
+    json_put_string(out, "description", probe->doc);
+    put_variant(out, probe);
+    json_close(out, '}');
+    put_variants(out, probe);
+}
+
+void openapi_sweep(struct text *out)
+{
+    json_key(out, "SweepSpec");
+    text_append(
+        out,
+        "{\"description\":\"A base job and a grid of changes: a job for each combination of "
+        "values.\","
+        "\"type\":\"object\",\"additionalProperties\":false,\"properties\":{"
+        "\"name\":{\"type\":\"string\",\"maxLength\":200,\"default\":\"\"},"
+        "\"max_running\":{\"description\":\"Most of its jobs that run at a time; 0: as many as "
+        "there "
+        "are workers.\",\"type\":\"integer\",\"minimum\":0,\"maximum\":%d,\"default\":0},"
+        "\"job\":{\"description\":\"As JobSpec, but for what the grid gives. Jobs without a name "
+        "are "
+        "named after their values.\",\"type\":\"object\"},"
+        "\"grid\":{\"description\":\"Lists of values by JSON pointer into the job: "
+        "{\\\"/method/sigma\\\":[0.01,0.02],\\\"/seed\\\":[1,2]}. A value replaces its member "
+        "wholly, whatever that is; a pointer within another's is set after it. The points are all "
+        "combinations, the last list varying fastest; together at most %d.\","
+        "\"type\":\"object\",\"minProperties\":1,\"maxProperties\":%d,\"additionalProperties\":"
+        "{\"type\":\"array\",\"minItems\":1,\"maxItems\":%d}}},\"required\":[\"job\",\"grid\"]}",
+        DB_SWEEP_JOBS_MAX, DB_SWEEP_JOBS_MAX, SWEEP_AXES_MAX, DB_SWEEP_JOBS_MAX);
 }

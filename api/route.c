@@ -30,7 +30,27 @@ static bool match_item(const char *text, size_t n, char item[24])
     return true;
 }
 
-bool route_match(const char *pattern, const char *path, int64_t *id, char item[24])
+static bool match_table(const char *text, size_t n, char table[32])
+{
+    if (n == 0 || n >= 32 || strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_") < n)
+        return false;
+    memcpy(table, text, n);
+    table[n] = '\0';
+    return true;
+}
+
+static bool match_place(const char *place, const char *text, size_t n, struct request *request)
+{
+    if (strncmp(place, "{id}", 4) == 0)
+        return parse_id(text, n, &request->id);
+    if (strncmp(place, "{number}", 8) == 0)
+        return parse_id(text, n, &request->number);
+    if (strncmp(place, "{table}", 7) == 0)
+        return match_table(text, n, request->table);
+    return match_item(text, n, request->item);
+}
+
+bool route_match(const char *pattern, const char *path, struct request *request)
 {
     while (*pattern && *path) {
         size_t n = strcspn(path, "/");
@@ -40,7 +60,7 @@ bool route_match(const char *pattern, const char *path, int64_t *id, char item[2
                 return false;
             continue;
         }
-        if (strncmp(pattern, "{id}", 4) == 0 ? !parse_id(path, n, id) : !match_item(path, n, item))
+        if (!match_place(pattern, path, n, request))
             return false;
         pattern = strchr(pattern, '}') + 1;
         path += n;
@@ -57,7 +77,7 @@ const struct route *route_find(struct request *request, char allow[64])
 
     allow[0] = '\0';
     for (int i = 0; i < n; i++) {
-        if (!route_match(table[i].pattern, request->path, &request->id, request->item))
+        if (!route_match(table[i].pattern, request->path, request))
             continue;
         if (strcmp(table[i].method, method) == 0)
             found = &table[i];

@@ -9,6 +9,8 @@
 
 static const char *const states[] = {"queued", "running",   "paused", "succeeded",
                                      "failed", "cancelled", NULL};
+static const char *const probe_states[] = {"queued", "running",   "succeeded",
+                                           "failed", "cancelled", NULL};
 static const char *const formats[] = {"json", "csv", NULL};
 static const char *const parts[] = {"model", "full", NULL};
 
@@ -16,6 +18,26 @@ static const struct query_parameter list_query[] = {
     [LIST_STATE] = {"state", "Only jobs in this state.", QUERY_CHOICE, .choices = states},
     [LIST_LIMIT] = {"limit", "Most jobs in the answer.", QUERY_INT, 1, 200, 50},
     [LIST_CURSOR] = {"cursor", "Where the previous page ended; from its `next`.", QUERY_TEXT},
+    [LIST_SWEEP] = {"sweep", "Only jobs of this sweep.", QUERY_INT, 1, 9007199254740991, 0},
+};
+static const struct query_parameter sweeps_query[] = {
+    [SWEEPS_LIMIT] = {"limit", "Most sweeps in the answer.", QUERY_INT, 1, 50, 20},
+    [SWEEPS_CURSOR] = {"cursor", "Where the previous page ended; from its `next`.", QUERY_TEXT},
+};
+static const struct query_parameter sweep_query[] = {
+    [SWEEP_FORMAT] = {"format", "Goes before the Accept header.", QUERY_CHOICE, .choices = formats},
+};
+static const struct query_parameter probes_query[] = {
+    [LIST_STATE] = {"state", "Only probes in this state.", QUERY_CHOICE, .choices = probe_states},
+    [LIST_LIMIT] = {"limit", "Most probes in the answer.", QUERY_INT, 1, 200, 50},
+    [LIST_CURSOR] = {"cursor", "Where the previous page ended; from its `next`.", QUERY_TEXT},
+};
+static const struct query_parameter table_query[] = {
+    [TABLE_AFTER] = {"after", "Only rows after this one; the first is 0.", QUERY_INT, -1,
+                     9007199254740991, -1},
+    [TABLE_LIMIT] = {"limit", "Most rows in the answer; all when not given.", QUERY_INT, 1,
+                     9007199254740991, 9007199254740991},
+    [TABLE_FORMAT] = {"format", "Goes before the Accept header.", QUERY_CHOICE, .choices = formats},
 };
 static const struct query_parameter series_query[] = {
     [SERIES_AFTER] = {"after", "Only what comes after this update or, of epochs, this epoch.",
@@ -63,13 +85,36 @@ static const struct answer events_answer[] = {
     {200, NULL,
      "Server-sent events with ids. What `data` is, by `event`: start StartEvent, job Job (where a "
      "new client begins), state StateEvent, update UpdateEvent, epoch EpochEvent, telemetry "
-     "TelemetryEvent, checkpoint "
-     "CheckpointEvent, message MessageEvent. A comment comes when nothing else does."},
-    {204, NULL, "The job has ended and everything was sent: do not come back."}};
+     "TelemetryEvent, checkpoint CheckpointEvent, probe ProbeEvent, probe_progress "
+     "ProbeProgressEvent (of each probe the last one is kept), message MessageEvent. A comment "
+     "comes when nothing else does."},
+    {204, NULL, "The job and its probes have ended and everything was sent: do not come back."}};
 static const struct answer checkpoints_answer[] = {{200, "CheckpointList", "Oldest first."}};
 static const struct answer checkpoint_answer[] = {{200, NULL, "The file."},
                                                   {206, NULL, "The range that was asked for."},
                                                   {304, NULL, "It is what the client has."}};
+static const struct answer probe_created[] = {
+    {201, "Probe", "Created and on disk."},
+    {200, "Probe", "The Idempotency-Key and the probe are known: nothing was created."}};
+static const struct answer probe_answer[] = {{200, "Probe", "The probe."}};
+static const struct answer probes_answer[] = {
+    {200, "ProbeList", "A page of probes, newest first."}};
+static const struct answer probe_control_answer[] = {{200, "ProbeControl", "What happened."}};
+static const struct answer table_answer[] = {
+    {200, "ProbeTable", "The rows that there are so far, in their order."}};
+static const struct answer vectors_answer[] = {{200, NULL, "The file."},
+                                               {206, NULL, "The range that was asked for."},
+                                               {304, NULL, "It is what the client has."}};
+static const struct answer probe_kinds_answer[] = {
+    {200, "ProbeKinds", "Each kind with its parameters and what it results in."}};
+static const struct answer sweep_created[] = {
+    {201, "Sweep", "The sweep and all of its jobs are created and on disk."},
+    {200, "Sweep", "The Idempotency-Key and the sweep are known: nothing was created."}};
+static const struct answer sweep_answer[] = {
+    {200, "Sweep", "The sweep with its table; as CSV the table alone, a line a row."}};
+static const struct answer sweeps_answer[] = {
+    {200, "SweepList", "A page of sweeps, newest first."}};
+static const struct answer sweep_control_answer[] = {{200, "SweepControl", "What happened."}};
 static const struct answer upload_created[] = {
     {201, "Upload", "Stored and on disk."},
     {200, "Upload", "These bytes were uploaded before: nothing was stored."}};
@@ -89,7 +134,7 @@ static const struct route table[] = {
     {"GET", "/v1", "getIndex", "What there is", "discovery", index_get, .type = JSON,
      ANSWERS(index_answer)},
     {"POST", "/v1/jobs", "submitJob", "Submit a job", "jobs", job_post,
-     ROUTE_WORK | ROUTE_JSON_BODY, .type = JSON, ANSWERS(job_created)},
+     ROUTE_WORK | ROUTE_JSON_BODY, .body = "JobSpec", .type = JSON, ANSWERS(job_created)},
     {"GET", "/v1/jobs", "listJobs", "Jobs, newest first", "jobs", job_list, QUERY(list_query),
      .type = JSON, ANSWERS(list_answer)},
     {"GET", "/v1/jobs/{id}", "getJob", "One job", "jobs", job_get, .type = JSON,
@@ -119,6 +164,35 @@ static const struct route table[] = {
      "A checkpoint as safetensors; `latest` for the newest", "checkpoints", checkpoint_get,
      ROUTE_WORK, QUERY(checkpoint_query), .type = "application/octet-stream",
      ANSWERS(checkpoint_answer)},
+    {"POST", "/v1/jobs/{id}/probes", "askProbe", "Ask for a measurement at a checkpoint of the job",
+     "probes", probe_post, ROUTE_WORK | ROUTE_JSON_BODY, .type = JSON, ANSWERS(probe_created),
+     .body = "ProbeSpec"},
+    {"GET", "/v1/jobs/{id}/probes", "listProbes", "Probes of a job, newest first", "probes",
+     probe_list, QUERY(probes_query), .type = JSON, ANSWERS(probes_answer)},
+    {"GET", "/v1/jobs/{id}/probes/{number}", "getProbe", "One probe", "probes", probe_get,
+     .type = JSON, ANSWERS(probe_answer)},
+    {"POST", "/v1/jobs/{id}/probes/{number}/cancel", "cancelProbe", "Cancel a probe", "probes",
+     probe_cancel, ROUTE_WORK, .type = JSON, ANSWERS(probe_control_answer)},
+    {"GET", "/v1/jobs/{id}/probes/{number}/tables/{table}", "getProbeTable",
+     "A table of a probe's results", "probes", probe_table_get, QUERY(table_query), .type = JSON,
+     .other_type = "text/csv", ANSWERS(table_answer)},
+    {"GET", "/v1/jobs/{id}/probes/{number}/vectors", "getProbeVectors",
+     "The vectors that a probe was asked to give, as safetensors: VECTOR/PARAMETER", "probes",
+     probe_vectors_get, ROUTE_WORK, .type = "application/octet-stream", ANSWERS(vectors_answer)},
+    {"POST", "/v1/sweeps", "submitSweep", "Submit a base job with a grid of changes", "sweeps",
+     sweep_post, ROUTE_WORK | ROUTE_JSON_BODY, .body = "SweepSpec", .type = JSON,
+     ANSWERS(sweep_created)},
+    {"GET", "/v1/sweeps", "listSweeps", "Sweeps, newest first", "sweeps", sweep_list,
+     QUERY(sweeps_query), .type = JSON, ANSWERS(sweeps_answer)},
+    {"GET", "/v1/sweeps/{id}", "getSweep",
+     "One sweep: how far it is, and mean and deviation over its seeds", "sweeps", sweep_get,
+     QUERY(sweep_query), .type = JSON, .other_type = "text/csv", ANSWERS(sweep_answer)},
+    {"POST", "/v1/sweeps/{id}/cancel", "cancelSweep", "Cancel all of its jobs", "sweeps",
+     sweep_cancel, ROUTE_WORK, .type = JSON, ANSWERS(sweep_control_answer)},
+    {"POST", "/v1/sweeps/{id}/pause", "pauseSweep", "Pause all of its jobs", "sweeps", sweep_pause,
+     ROUTE_WORK, .type = JSON, ANSWERS(sweep_control_answer)},
+    {"POST", "/v1/sweeps/{id}/resume", "resumeSweep", "Queue its paused jobs again", "sweeps",
+     sweep_resume, ROUTE_WORK, .type = JSON, ANSWERS(sweep_control_answer)},
     {"POST", "/v1/uploads", "uploadWeights",
      "Store weights, a safetensors file with the names of the model's state_dict, for init_from; "
      "tensors named momentum., squares., fisher. and progress. are left out",
@@ -141,6 +215,8 @@ static const struct route table[] = {
      .type = JSON, ANSWERS(kinds_answer)},
     {"GET", "/v1/schedules", "listSchedules", "Schedules", "discovery", schedules_get, .type = JSON,
      ANSWERS(kinds_answer)},
+    {"GET", "/v1/probes", "listProbeKinds", "Probes that can be asked for", "discovery",
+     probe_kinds_get, .type = JSON, ANSWERS(probe_kinds_answer)},
     {"GET", "/v1/devices", "listDevices", "Devices of this machine", "discovery", devices_get,
      .type = JSON, ANSWERS(devices_answer)},
     {"GET", "/livez", "getLive", "Whether the process answers", "health", livez_get, ROUTE_OPEN,

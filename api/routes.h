@@ -20,6 +20,19 @@ HANDLER(job_events);
 HANDLER(all_events);
 HANDLER(checkpoint_list);
 HANDLER(checkpoint_get);
+HANDLER(probe_post);
+HANDLER(probe_list);
+HANDLER(probe_get);
+HANDLER(probe_cancel);
+HANDLER(probe_table_get);
+HANDLER(probe_vectors_get);
+HANDLER(probe_kinds_get);
+HANDLER(sweep_post);
+HANDLER(sweep_list);
+HANDLER(sweep_get);
+HANDLER(sweep_cancel);
+HANDLER(sweep_pause);
+HANDLER(sweep_resume);
 HANDLER(upload_post);
 HANDLER(upload_list);
 HANDLER(upload_get);
@@ -37,10 +50,13 @@ HANDLER(metrics_get);
 HANDLER(openapi_get);
 
 /* Places of the parameters in the routes' tables. */
-enum { LIST_STATE, LIST_LIMIT, LIST_CURSOR };
+enum { LIST_STATE, LIST_LIMIT, LIST_CURSOR, LIST_SWEEP };
+enum { SWEEPS_LIMIT, SWEEPS_CURSOR };
+enum { SWEEP_FORMAT };
 enum { SERIES_AFTER, SERIES_LIMIT, SERIES_POINTS, SERIES_FORMAT };
 enum { EVENTS_LAST };
 enum { CHECKPOINT_STATE };
 enum { UPLOAD_NAME, UPLOAD_SHA256 };
+enum { TABLE_AFTER, TABLE_LIMIT, TABLE_FORMAT };
 
 #endif

@@ -190,7 +190,7 @@ int api_open(struct api **out, const struct api_options *options, const struct a
     if (rc == 0)
         rc = digests_open(&api->digests, err);
     if (rc == 0)
-        rc = openapi_make(service->job_spec, &api->openapi, err);
+        rc = openapi_make(service->job_spec, service->probe_spec, &api->openapi, err);
     if (rc == 0)
         rc = work_open(&api->work, WORK_THREADS, err);
     if (rc == 0)

@@ -8,6 +8,7 @@
 
 #include "api/spec_json.h"
 #include "json_scan.h"
+#include "spec_tree.h"
 #include "spec_value.h"
 #include "utf8.h"
 
@@ -190,6 +191,35 @@ static void parse_variant(struct parse *parse, const struct place *place,
     report(parse, &here, "%s one of %s", kind ? "must be" : "is missing: it must be", names);
 }
 
+/* An item that is wrong leaves the list as short as the items before it, and the walk goes on. */
+static void parse_variants(struct parse *parse, const struct place *place,
+                           const struct spec_field *field, const cJSON *item, char *out)
+{
+    int *n = (int *)(void *)out, before = parse->problems->n;
+    const cJSON *each;
+    int index = 0;
+
+    if (!cJSON_IsArray(item)) {
+        report(parse, place, "must be a list of objects with a \"kind\"");
+        return;
+    }
+    if ((size_t)cJSON_GetArraySize(item) > field->max_length) {
+        report(parse, place, "has more than %zu items", field->max_length);
+        return;
+    }
+    cJSON_ArrayForEach(each, item)
+    {
+        char number[16];
+        struct place here = {.up = place, .name = number};
+
+        snprintf(number, sizeof number, "%d", index);
+        parse_variant(parse, &here, field, each,
+                      out + field->item_offset + (size_t)index++ * field->item_bytes);
+        if (parse->problems->n == before)
+            *n = index;
+    }
+}
+
 /* A member that was not given. */
 static void set_absent(struct parse *parse, const struct place *place,
                        const struct spec_field *field, char *out)
@@ -242,6 +272,9 @@ static void parse_field(struct parse *parse, const struct place *place,
     case SPEC_VARIANT:
         parse_variant(parse, place, field, item, out);
         break;
+    case SPEC_VARIANT_LIST:
+        parse_variants(parse, place, field, item, out);
+        break;
     }
 }
 
@@ -291,8 +324,21 @@ static void parse_object(struct parse *parse, const struct place *place,
     }
 }
 
-int spec_json_parse(const struct spec_object *spec, const char *json, size_t length, void *out,
-                    struct spec_problems *problems, struct err *err)
+void spec_tree_parse(const struct spec_object *spec, const cJSON *tree, void *out,
+                     struct spec_problems *problems)
+{
+    struct parse parse = {.problems = problems};
+
+    if (cJSON_IsObject(tree))
+        parse_object(&parse, NULL, spec, tree, false, out);
+    else
+        report(&parse, NULL, "must be a JSON object");
+}
+
+/* `spec` or, where that is NULL, `variant` says what it is. */
+static int parse_text(const struct spec_object *spec, const struct spec_field *variant,
+                      const char *json, size_t length, void *out, struct spec_problems *problems,
+                      struct err *err)
 {
     struct parse parse = {.problems = problems};
     cJSON *tree;
@@ -305,13 +351,25 @@ int spec_json_parse(const struct spec_object *spec, const char *json, size_t len
     tree = cJSON_ParseWithLength(json, length);
     if (!tree)
         return err_no_memory(err);
-    if (!cJSON_IsObject(tree))
-        report(&parse, NULL, "must be a JSON object");
+    if (variant)
+        parse_variant(&parse, NULL, variant, tree, out);
     else
-        parse_object(&parse, NULL, spec, tree, false, out);
+        spec_tree_parse(spec, tree, out, problems);
     cJSON_Delete(tree);
     if (problems->n > 0)
         return err_set(err, ERR_INVALID, "%s %s", problems->item[0].pointer,
                        problems->item[0].message);
     return 0;
+}
+
+int spec_json_parse(const struct spec_object *spec, const char *json, size_t length, void *out,
+                    struct spec_problems *problems, struct err *err)
+{
+    return parse_text(spec, NULL, json, length, out, problems, err);
+}
+
+int spec_json_parse_variant(const struct spec_field *field, const char *json, size_t length,
+                            void *out, struct spec_problems *problems, struct err *err)
+{
+    return parse_text(NULL, field, json, length, out, problems, err);
 }

@@ -35,6 +35,9 @@ void spec_set_default(const struct spec_field *field, void *out)
     case SPEC_INT_LIST:
         *(struct spec_int_list *)out = field->list;
         break;
+    case SPEC_VARIANT_LIST:
+        *(int *)out = 0;
+        break;
     case SPEC_OBJECT:
     case SPEC_VARIANT:
         break;
@@ -59,7 +62,7 @@ void spec_range_text(const struct spec_field *field, char out[128])
 void spec_choices_text(const struct spec_field *field, char *out, size_t size)
 {
     size_t used = 0;
-    bool variant = field->type == SPEC_VARIANT;
+    bool variant = field->type == SPEC_VARIANT || field->type == SPEC_VARIANT_LIST;
 
     out[0] = '\0';
     for (int i = 0; variant ? i < field->n_kinds : field->choices[i] != NULL; i++) {

@@ -15,10 +15,16 @@ static void write_list(struct text *out, const struct spec_int_list *list)
     json_close(out, ']');
 }
 
+static void write_variant(struct text *out, const struct spec_field *field, const char *in)
+{
+    const struct spec_object *kind = &field->kinds[*(const int *)(const void *)in];
+
+    write_object(out, kind, in, kind->name);
+}
+
 static void write_value(struct text *out, const struct spec_field *field, const char *in)
 {
     const void *value = in;
-    int kind;
 
     switch (field->type) {
     case SPEC_INT:
@@ -43,8 +49,13 @@ static void write_value(struct text *out, const struct spec_field *field, const 
         write_object(out, field->object, in, NULL);
         break;
     case SPEC_VARIANT:
-        kind = *(const int *)value;
-        write_object(out, &field->kinds[kind], in, field->kinds[kind].name);
+        write_variant(out, field, in);
+        break;
+    case SPEC_VARIANT_LIST:
+        json_open(out, '[');
+        for (int i = 0; i < *(const int *)value; i++)
+            write_variant(out, field, in + field->item_offset + (size_t)i * field->item_bytes);
+        json_close(out, ']');
         break;
     }
 }
@@ -62,15 +73,29 @@ static void write_object(struct text *out, const struct spec_object *object, con
     json_close(out, '}');
 }
 
-int spec_json_write(const struct spec_object *spec, const void *in, char **json, struct err *err)
+static int take(struct text *out, char **json, struct err *err)
 {
-    struct text out = {0};
-    char *text;
+    char *text = text_take(out);
 
-    write_object(&out, spec, in, NULL);
-    text = text_take(&out);
     if (!text)
         return err_no_memory(err);
     *json = text;
     return 0;
+}
+
+int spec_json_write(const struct spec_object *spec, const void *in, char **json, struct err *err)
+{
+    struct text out = {0};
+
+    write_object(&out, spec, in, NULL);
+    return take(&out, json, err);
+}
+
+int spec_json_write_variant(const struct spec_field *field, const void *in, char **json,
+                            struct err *err)
+{
+    struct text out = {0};
+
+    write_variant(&out, field, in);
+    return take(&out, json, err);
 }

@@ -10,14 +10,9 @@
 #include "facts.h"
 #include "jobs.h"
 #include "routes.h"
+#include "submit.h"
 
-#define KEY_MAX      255
-#define SUBMIT_TRIES 8
-
-struct combination {
-    struct spec_problems *problems;
-    int n_values; /* of them, those of single values */
-};
+#define KEY_MAX 255
 
 /* Whether one of two pointers is the other or a place within it. */
 static bool related(const char *a, const char *b)
@@ -27,10 +22,9 @@ static bool related(const char *a, const char *b)
     return strncmp(a, b, n) == 0 && (a[n] == '\0' || a[n] == '/') && (b[n] == '\0' || b[n] == '/');
 }
 
-/* A value that is wrong by itself stands at its default, so nothing more is said of it. */
-static void add_problem(void *to, const char *pointer, const char *message)
+void submit_add_problem(void *to, const char *pointer, const char *message)
 {
-    struct combination *combination = to;
+    struct submit_problems *combination = to;
     struct spec_problems *problems = combination->problems;
     struct spec_problem *problem;
 
@@ -46,7 +40,7 @@ static void add_problem(void *to, const char *pointer, const char *message)
     snprintf(problem->message, sizeof problem->message, "%s", message);
 }
 
-static bool check_key(struct request *request, struct reply *reply)
+bool submit_check_key(struct request *request, struct reply *reply)
 {
     const char *key = request->idempotency_key;
     size_t n = key ? strlen(key) : 1;
@@ -62,13 +56,13 @@ static bool check_key(struct request *request, struct reply *reply)
     return false;
 }
 
-static void tell_problems(struct reply *reply)
+void submit_tell_problems(struct reply *reply, const char *thing)
 {
     const struct spec_problems *problems = reply->problems;
 
     if (problems->n)
-        problem_set(reply, 422, "invalid", "%d thing%s about this job %s wrong",
-                    problems->n + problems->more, problems->n > 1 ? "s" : "",
+        problem_set(reply, 422, "invalid", "%d thing%s about this %s %s wrong",
+                    problems->n + problems->more, problems->n > 1 ? "s" : "", thing,
                     problems->n > 1 ? "are" : "is");
 }
 
@@ -112,23 +106,25 @@ static bool kinds_are_known(const struct spec_object *spec, const struct spec_pr
     return true;
 }
 
+void submit_check_job(const struct api *api, const void *job, struct spec_problems *problems)
+{
+    struct submit_problems combination = {problems, problems->n};
+
+    if (kinds_are_known(api->service->job_spec, problems))
+        api->service->check(api->service->context, job, submit_add_problem, &combination);
+}
+
 /* False: the reply says what is wrong. */
 static bool read_job(struct request *request, struct reply *reply, void *job)
 {
-    const struct api_service *service = request->api->service;
-    struct combination combination;
-
-    if (!body_parse(request, reply, service->job_spec, job))
+    if (!body_parse(request, reply, request->api->service->job_spec, job))
         return false;
-    combination = (struct combination){reply->problems, reply->problems->n};
-    if (kinds_are_known(service->job_spec, reply->problems))
-        service->check(service->context, job, add_problem, &combination);
-    tell_problems(reply);
+    submit_check_job(request->api, job, reply->problems);
+    submit_tell_problems(reply, "job");
     return reply->problems->n == 0;
 }
 
-/* Equal jobs have equal ones, however their JSON was written. */
-static void fingerprint(const char *spec, char out[65])
+void submit_fingerprint(const char *spec, char out[65])
 {
     struct sha256_ctx hash;
     uint8_t digest[SHA256_DIGEST_SIZE];
@@ -140,26 +136,33 @@ static void fingerprint(const char *spec, char out[65])
         snprintf(out + 2 * i, 3, "%02x", digest[i]);
 }
 
+int submit_prepare_job(const struct api *api, void *job, struct spec_problems *problems,
+                       struct err *err)
+{
+    const struct api_service *service = api->service;
+    struct submit_problems combination = {problems, problems->n};
+
+    if (!service->prepare)
+        return 0;
+    return service->prepare(service->context, job, submit_add_problem, &combination, err);
+}
+
 /* The job with all that the service fills in, and its JSON anew. What is wrong is told in the
  * reply.
  */
 static int prepare(struct request *request, struct reply *reply, void *job, char **spec,
                    struct err *err)
 {
-    const struct api_service *service = request->api->service;
-    struct combination combination = {reply->problems, reply->problems->n};
-    int rc = 0;
+    int rc = submit_prepare_job(request->api, job, reply->problems, err);
 
-    if (service->prepare)
-        rc = service->prepare(service->context, job, add_problem, &combination, err);
     if (rc)
         return rc;
-    tell_problems(reply);
+    submit_tell_problems(reply, "job");
     if (reply->problems->n)
         return 0;
     free(*spec);
     *spec = NULL;
-    return spec_json_write(service->job_spec, job, spec, err);
+    return spec_json_write(request->api->service->job_spec, job, spec, err);
 }
 
 /* What a job begins with, the newest checkpoint of another one, may be replaced between the look at
@@ -201,12 +204,13 @@ int job_post(struct request *request, struct reply *reply, struct err *err)
 
     if (!job)
         return err_no_memory(err);
-    if (!check_key(request, reply) || !read_job(request, reply, job))
+    if (!submit_check_key(request, reply) || !read_job(request, reply, job))
         return 0;
     rc = spec_json_write(service->job_spec, job, &spec, err);
     if (rc)
         return rc;
-    fingerprint(spec, digest); /* of what was asked: what is filled in may differ the next time */
+    submit_fingerprint(spec,
+                       digest); /* of what was asked: what is filled in may differ the next time */
     submission.fingerprint = request->idempotency_key ? digest : NULL;
     rc = submit(request, reply, &submission, &existing, err);
     if (reply->problems->n)

@@ -9,10 +9,13 @@
  * For a running job the wish is recorded first, so that it outlives this process; then the worker
  * is told. Asking again for what is under way is fine, and a pause that is under way may become a
  * cancellation, but not the other way round. A job that comes to its end before it sees the wish
- * has succeeded or failed, and that is its state. */
+ * has succeeded or failed, and that is its state.
+ *
+ * A probe can only be cancelled: at once while it is queued; while it is running, as a job is. */
 #include "queue_inside.h"
 
 #include "base/cleanup.h"
+#include "db/probe.h"
 #include "engine/run.h"
 
 static struct slot *find_slot(struct queue *queue, int64_t id)
@@ -62,6 +65,16 @@ static int control_running(struct queue *queue, const struct db_job *job, enum q
     return job->wish == wish ? 0 : wish_for(queue, job->id, wish, err);
 }
 
+int queue_stay_locked(struct queue *queue, int64_t id, struct err *err)
+{
+    struct slot *slot = find_slot(queue, id);
+    int rc = db_job_wish(queue->db, id, WISH_NONE, err);
+
+    if (!rc && slot)
+        slot->wish = WISH_NONE;
+    return rc;
+}
+
 /* The state that an action leads to from a state in which no worker has the job; -1: none. */
 static int next_state(enum job_state state, enum queue_action action)
 {
@@ -74,8 +87,8 @@ static int next_state(enum job_state state, enum queue_action action)
     return state == JOB_PAUSED ? JOB_QUEUED : -1;
 }
 
-static int control_locked(struct queue *queue, int64_t id, enum queue_action action,
-                          const char **what, struct err *err)
+int queue_control_locked(struct queue *queue, int64_t id, enum queue_action action,
+                         const char **what, struct err *err)
 {
     struct db_job job;
     int to, rc = db_job_get(queue->reader, id, &job, err);
@@ -101,9 +114,46 @@ int queue_control(struct queue *queue, int64_t id, enum queue_action action, con
     int rc;
 
     pthread_mutex_lock(&queue->lock);
-    rc = control_locked(queue, id, action, what, err);
+    rc = queue_control_locked(queue, id, action, what, err);
     pthread_mutex_unlock(&queue->lock);
     if (!rc && action == QUEUE_RESUME)
         queue_post(queue);
+    return rc;
+}
+
+static int cancel_probe(struct queue *queue, const struct db_probe *probe, const char **what,
+                        struct err *err)
+{
+    int rc;
+
+    *what = "cancelled";
+    if (probe->state == PROBE_QUEUED)
+        return db_probe_set_state(queue->db, probe->id, PROBE_CANCELLED, NULL, err);
+    if (probe->state != PROBE_RUNNING)
+        return err_set(err, ERR_CONFLICT, "the probe is %s: it cannot be cancelled",
+                       probe_state_name(probe->state));
+    *what = "cancelling";
+    rc = probe->cancelling ? 0 : db_probe_wish_cancel(queue->db, probe->id, err);
+    for (int i = 0; !rc && i < queue->n_slots; i++)
+        if (queue->slots[i].probe == probe->id) {
+            queue->slots[i].wish = WISH_CANCEL;
+            atomic_store(&queue->slots[i].request, ENGINE_ABANDON);
+        }
+    return rc;
+}
+
+int queue_cancel_probe(struct queue *queue, int64_t job, int64_t number, const char **what,
+                       struct err *err)
+{
+    struct db_probe probe;
+    int rc;
+
+    pthread_mutex_lock(&queue->lock);
+    rc = db_probe_get(queue->reader, job, number, &probe, err);
+    if (!rc) {
+        rc = cancel_probe(queue, &probe, what, err);
+        db_probe_free(&probe);
+    }
+    pthread_mutex_unlock(&queue->lock);
     return rc;
 }

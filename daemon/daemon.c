@@ -7,7 +7,7 @@
 #include "api/api.h"
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "db/db.h"
+#include "db/probe.h"
 #include "exit_code.h"
 #include "folder.h"
 #include "notify.h"
@@ -65,6 +65,10 @@ static int open_database(struct daemon *daemon, struct err *err)
     rc = db_recover(daemon->db, &n, err);
     if (!rc && n > 0)
         log_info("%d job%s running when the last process ended", n, n == 1 ? " was" : "s were");
+    if (!rc)
+        rc = db_probe_recover(daemon->db, &n, err);
+    if (!rc && n > 0)
+        log_info("%d probe%s running when the last process ended", n, n == 1 ? " was" : "s were");
     return rc;
 }
 

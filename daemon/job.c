@@ -10,7 +10,7 @@
 #include "record.h"
 
 /* It was checked when it was submitted; another version of this program may see it otherwise. */
-static int parse_spec(const char *spec, struct engine_job *job, struct err *err)
+int job_parse_spec(const char *spec, struct engine_job *job, struct err *err)
 {
     struct spec_problems problems = {0};
     int rc = spec_json_parse(engine_job_spec(), spec, strlen(spec), job, &problems, err);
@@ -64,13 +64,21 @@ static void measure(struct slot *slot, const struct engine_job *job,
     rate_start(&slot->rate, row->id, &plan, from_update, clock_seconds());
 }
 
+static void wake_workers(void *queue)
+{
+    queue_post(queue);
+}
+
 static int train(struct slot *slot, const struct db_claim *claim, const struct engine_job *job,
                  const struct engine_job_facts *facts, const struct db_job *row,
                  struct job_result *out)
 {
     struct recorder recorder = {.db = slot->queue->db,
                                 .job = claim->id,
-                                .keep = job->checkpoint.keep,
+                                .spec = job,
+                                .facts = facts,
+                                .wake = wake_workers,
+                                .wake_context = slot->queue,
                                 .seconds = row->seconds,
                                 .rate = &slot->rate};
     struct engine_sink sink = record_sink(&recorder);
@@ -110,7 +118,7 @@ void job_run(struct slot *slot, const struct db_claim *claim, struct job_result 
     out->database_failed = out->rc != 0;
     if (out->rc)
         return;
-    out->rc = parse_spec(claim->spec, &job, &out->err);
+    out->rc = job_parse_spec(claim->spec, &job, &out->err);
     if (!out->rc) {
         out->rc = check_length(&job, &row, &facts, &out->err);
         out->data_failed = out->rc != 0;

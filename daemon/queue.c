@@ -1,4 +1,5 @@
 #include "initial.h"
+#include "probe.h"
 #include "queue_inside.h"
 
 #include <stdlib.h>
@@ -174,31 +175,66 @@ int queue_prepare(struct queue *queue, struct engine_job *job,
                   void (*problem)(void *to, const char *pointer, const char *message), void *to,
                   struct err *err)
 {
-    return initial_prepare(queue->db, job, problem, to, err);
+    int rc = initial_prepare(queue->db, job, problem, to, err);
+
+    return rc ? rc : probe_prepare_list(queue->db, job, problem, to, err);
+}
+
+int queue_row(const struct engine_job *job, const char *spec, struct db_new_job *out,
+              struct err *err)
+{
+    struct engine_job_facts facts;
+    int rc = engine_job_facts(job, &facts, err);
+
+    if (!rc)
+        *out = (struct db_new_job){.name = job->name,
+                                   .spec = spec,
+                                   .priority = job->priority,
+                                   .updates = (uint64_t)facts.updates,
+                                   .parameters = facts.parameters,
+                                   .threads = (int)job->threads,
+                                   .init_job = job->init_from.job,
+                                   .init_update = job->init_from.update,
+                                   .init_upload = job->init_from.upload};
+    return rc;
 }
 
 int queue_submit(struct queue *queue, const struct engine_job *job, const char *spec,
                  const char *idempotency_key, const char *fingerprint, int64_t *id, bool *existing,
                  struct err *err)
 {
-    struct engine_job_facts facts;
-    struct db_new_job row = {.name = job->name,
-                             .spec = spec,
-                             .priority = job->priority,
-                             .threads = (int)job->threads,
-                             .idempotency_key = idempotency_key,
-                             .fingerprint = fingerprint,
-                             .init_job = job->init_from.job,
-                             .init_update = job->init_from.update,
-                             .init_upload = job->init_from.upload,
-                             .queue_limit = queue->options.queue_limit};
-    int rc = engine_job_facts(job, &facts, err);
+    struct db_new_job row;
+    int rc = queue_row(job, spec, &row, err);
 
     if (rc)
         return rc;
-    row.updates = (uint64_t)facts.updates;
-    row.parameters = facts.parameters;
+    row.idempotency_key = idempotency_key;
+    row.fingerprint = fingerprint;
+    row.queue_limit = queue->options.queue_limit;
     rc = db_job_insert(queue->db, &row, id, existing, err);
+    if (!rc && !*existing)
+        queue_post(queue);
+    return rc;
+}
+
+int queue_prepare_probe(struct queue *queue, int64_t job, struct engine_probe *probe,
+                        void (*problem)(void *to, const char *pointer, const char *message),
+                        void *to, struct err *err)
+{
+    return probe_prepare(queue->db, job, probe, problem, to, err);
+}
+
+int queue_submit_probe(struct queue *queue, int64_t job, const struct engine_probe *probe,
+                       const char *request, const char *idempotency_key, const char *fingerprint,
+                       int64_t *number, bool *existing, struct err *err)
+{
+    const struct db_new_probe row = {.job = job,
+                                     .idempotency_key = idempotency_key,
+                                     .fingerprint = fingerprint,
+                                     .queue_limit = queue->options.queue_limit,
+                                     .job_limit = PROBES_PER_JOB};
+    int rc = probe_submit(queue->db, &row, probe, request, number, existing, err);
+
     if (!rc && !*existing)
         queue_post(queue);
     return rc;

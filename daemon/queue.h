@@ -58,6 +58,37 @@ int queue_submit(struct queue *queue, const struct engine_job *job, const char *
 int queue_control(struct queue *queue, int64_t id, enum queue_action action, const char **what,
                   struct err *err);
 
+/* A probe of a job: see probe_prepare and probe_submit. Durable. */
+int queue_prepare_probe(struct queue *queue, int64_t job, struct engine_probe *probe,
+                        void (*problem)(void *to, const char *pointer, const char *message),
+                        void *to, struct err *err);
+int queue_submit_probe(struct queue *queue, int64_t job, const struct engine_probe *probe,
+                       const char *request, const char *idempotency_key, const char *fingerprint,
+                       int64_t *number, bool *existing, struct err *err);
+
+/* Durable. *what as above. ERR_CONFLICT if it has ended. */
+int queue_cancel_probe(struct queue *queue, int64_t job, int64_t number, const char **what,
+                       struct err *err);
+
+/* A base job and a grid of changes, as jobs. */
+struct queue_sweep {
+    const char *name, *spec; /* spec: the base job and the grid, as JSON */
+    int64_t max_running;     /* most of its jobs that run at a time; 0: any number */
+    const char *idempotency_key, *fingerprint;
+    int n;
+    const struct engine_job *const *jobs;
+    const char *const *specs; /* the jobs as normalised JSON */
+};
+
+/* Durable: all of it or nothing. */
+int queue_sweep_submit(struct queue *queue, const struct queue_sweep *sweep, int64_t *id,
+                       bool *existing, struct err *err);
+
+/* As queue_control, of all of a sweep's jobs that take it; ERR_CONFLICT when none does. Resuming
+ * takes a pause back that is under way. */
+int queue_sweep_control(struct queue *queue, int64_t id, enum queue_action action,
+                        const char **what, struct err *err);
+
 /* False if the job is not running. *eta_seconds is negative while not known. */
 bool queue_live(struct queue *queue, int64_t id, double *updates_per_second, double *eta_seconds);
 

@@ -1,9 +1,10 @@
 /* What the files of the queue share.
  *
- * A worker takes one job at a time; its slot says which. The slot's `job` and `wish` change only
- * under `lock`, together with the job's state in the database: taking a job, each control action
- * and the end of a job exclude each other, so none of them sees a job that is half in one state.
- * The lock is held over durable writes; whoever must answer at once (queue_live) does not take it.
+ * A worker takes one job or probe at a time; its slot says which. The slot's `job`, `probe` and
+ * `wish` change only under `lock`, together with the state in the database: taking a job or probe,
+ * each control action and the end of one exclude each other, so none of them sees a job that is
+ * half in one state. The lock is held over durable writes; whoever must answer at once (queue_live)
+ * does not take it.
  */
 #ifndef DAEMON_QUEUE_INSIDE_H
 #define DAEMON_QUEUE_INSIDE_H
@@ -19,7 +20,8 @@ struct slot {
     struct db_reader *reader; /* this worker's own */
     pthread_t thread;
     bool started;
-    int64_t job; /* 0: none */
+    int64_t job;   /* 0: none */
+    int64_t probe; /* 0: none */
     enum job_wish wish;
     atomic_int request; /* enum engine_request, read by the engine */
     struct rate rate;   /* has a lock of its own */
@@ -41,14 +43,31 @@ struct queue {
     int at_work;    /* worker threads that have not ended, under wake_lock */
 };
 
-/* queue.c. There may be something to take. */
+/* queue.c. What the database keeps of a job; the key and the limit are left out. */
+int queue_row(const struct engine_job *job, const char *spec, struct db_new_job *out,
+              struct err *err);
+/* There may be something to take. */
 void queue_post(struct queue *queue);
 uint64_t queue_posts(struct queue *queue);
 /* Sleeps until something was posted after `seen`, the queue stops, or (seconds > 0) time is up. */
 void queue_sleep(struct queue *queue, uint64_t seen, double seconds);
 
+/* control.c: queue_control under `lock`. A job that was resumed is to be posted. */
+int queue_control_locked(struct queue *queue, int64_t id, enum queue_action action,
+                         const char **what, struct err *err);
+
+/* Takes the wish to pause a running job back, under `lock`: it is queued when it has stopped. */
+int queue_stay_locked(struct queue *queue, int64_t id, struct err *err);
+
 /* worker.c: a worker thread; its argument is the slot. */
 void *worker_main(void *slot);
+/* The threads of a worker. */
+int queue_thread_share(const struct queue *queue);
+/* The disk may be full, the folder away; somebody will see to it, or stop the daemon. */
+bool queue_passes_by_itself(int rc);
+
+/* job.c: a stored description. */
+int job_parse_spec(const char *spec, struct engine_job *job, struct err *err);
 
 /* job.c: trains a job that was taken, to its end or until it is told to stop. */
 struct job_result {

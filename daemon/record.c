@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "probe.h"
 
 static int note(struct recorder *recorder, int rc)
 {
@@ -56,9 +57,18 @@ static int record_checkpoint(void *context, const struct checkpoint *checkpoint,
                              struct err *err)
 {
     struct recorder *recorder = context;
+    struct db_due due[JOB_PROBES_MAX];
+    int n, rc = probe_due(recorder->job, recorder->spec, recorder->facts, checkpoint->update, due,
+                          &n, err);
 
-    return note(recorder, db_checkpoint_add(recorder->db, recorder->job, checkpoint, final,
-                                            recorder->keep, err));
+    if (rc)
+        return rc;
+    rc = note(recorder, db_checkpoint_add_due(recorder->db, recorder->job, checkpoint, final,
+                                              recorder->spec->checkpoint.keep, due, n, err));
+    probe_due_free(due, n);
+    if (!rc && n > 0)
+        recorder->wake(recorder->wake_context);
+    return rc;
 }
 
 /* A message that is lost harms nothing; a database that takes no message takes no loss either, and

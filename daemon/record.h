@@ -9,7 +9,10 @@
 struct recorder {
     struct db *db;
     int64_t job;
-    int64_t keep;   /* checkpoints */
+    const struct engine_job *spec;
+    const struct engine_job_facts *facts;
+    void (*wake)(void *context); /* when a checkpoint has brought probes */
+    void *wake_context;
     double seconds; /* of training so far, over all starts: the sum of the updates' */
     struct rate *rate;
     bool failed; /* the database took something not: that is why the run ended */

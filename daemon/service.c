@@ -1,8 +1,11 @@
 #include "service.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "engine/probe.h"
+#include "probe.h"
 
 #define DEVICES_MAX 8
 
@@ -65,18 +68,69 @@ static int submit(void *context, const struct api_submission *submission, int64_
                         submission->fingerprint, id, existing, err);
 }
 
+static int submit_sweep(void *context, const struct api_sweep *sweep, int64_t *id, bool *existing,
+                        struct err *err)
+{
+    size_t n = (size_t)sweep->n;
+    cleanup_free const struct engine_job **jobs = calloc(n, sizeof *jobs);
+    cleanup_free const char **specs = calloc(n, sizeof *specs);
+    struct queue_sweep made = {.name = sweep->name,
+                               .spec = sweep->spec,
+                               .max_running = sweep->max_running,
+                               .idempotency_key = sweep->idempotency_key,
+                               .fingerprint = sweep->fingerprint,
+                               .n = sweep->n,
+                               .jobs = jobs,
+                               .specs = specs};
+
+    if (!jobs || !specs)
+        return err_no_memory(err);
+    for (size_t i = 0; i < n; i++) {
+        jobs[i] = sweep->jobs[i].job;
+        specs[i] = sweep->jobs[i].spec;
+    }
+    return queue_sweep_submit(context, &made, id, existing, err);
+}
+
+static const enum queue_action actions[] = {
+    [API_CANCEL] = QUEUE_CANCEL, [API_PAUSE] = QUEUE_PAUSE, [API_RESUME] = QUEUE_RESUME};
+
+static int control_sweep(void *context, int64_t id, enum api_action action, const char **what,
+                         struct err *err)
+{
+    return queue_sweep_control(context, id, actions[action], what, err);
+}
+
 static int control(void *context, int64_t id, enum api_action action, const char **what,
                    struct err *err)
 {
-    static const enum queue_action actions[] = {
-        [API_CANCEL] = QUEUE_CANCEL, [API_PAUSE] = QUEUE_PAUSE, [API_RESUME] = QUEUE_RESUME};
-
     return queue_control(context, id, actions[action], what, err);
 }
 
 static bool live(void *context, int64_t id, struct api_live *out)
 {
     return queue_live(context, id, &out->updates_per_second, &out->eta_seconds);
+}
+
+static int prepare_probe(void *context, int64_t job, void *probe,
+                         void (*problem)(void *to, const char *pointer, const char *message),
+                         void *to, struct err *err)
+{
+    return queue_prepare_probe(context, job, probe, problem, to, err);
+}
+
+static int submit_probe(void *context, const struct api_probe_submission *submission,
+                        int64_t *number, bool *existing, struct err *err)
+{
+    return queue_submit_probe(context, submission->job, submission->probe, submission->request,
+                              submission->idempotency_key, submission->fingerprint, number,
+                              existing, err);
+}
+
+static int cancel_probe(void *context, int64_t job, int64_t number, const char **what,
+                        struct err *err)
+{
+    return queue_cancel_probe(context, job, number, what, err);
 }
 
 void service_fill(struct api_service *out, struct queue *queue, int workers)
@@ -92,8 +146,16 @@ void service_fill(struct api_service *out, struct queue *queue, int workers)
                                 .facts = facts,
                                 .submit = submit,
                                 .control = control,
+                                .submit_sweep = submit_sweep,
+                                .control_sweep = control_sweep,
                                 .live = live,
                                 .n_devices = n_devices,
                                 .devices = devices,
-                                .workers = workers};
+                                .workers = workers,
+                                .probe_spec = probe_field(),
+                                .probe_bytes = sizeof(struct engine_probe),
+                                .probe_tables = engine_probe_tables,
+                                .prepare_probe = prepare_probe,
+                                .submit_probe = submit_probe,
+                                .cancel_probe = cancel_probe};
 }

@@ -1,4 +1,5 @@
-/* A worker: takes the next job, trains it, records how it ended, over and over.
+/* A worker: takes the next job, trains it, records how it ended, over and over; but first the next
+ * probe (probe_work.c), unless a job of higher priority waits.
  *
  * A job's end in the database is what the run came to; only a run that stopped because it was asked
  * to has a choice:
@@ -12,6 +13,7 @@
  *   other error             → failed, with its message as the reason
  *   disk failed             → as if stopped: it goes on from its last checkpoint
  *   database failed         → left as it is: the next start puts it right (db_recover) */
+#include "probe.h"
 #include "queue_inside.h"
 
 #include <errno.h>
@@ -36,13 +38,12 @@ static void lower_priority(void)
         log_debug("cannot lower the priority of a worker: %s", strerror(errno));
 }
 
-/* The disk may be full, the folder away; somebody will see to it, or stop the daemon. */
-static bool passes_by_itself(int rc)
+bool queue_passes_by_itself(int rc)
 {
     return rc == ERR_FULL || rc == ERR_BUSY || rc == ERR_IO || rc == ERR_NO_MEMORY;
 }
 
-static int thread_share(const struct queue *queue)
+int queue_thread_share(const struct queue *queue)
 {
     int share = queue->options.threads / queue->options.workers;
 
@@ -60,7 +61,7 @@ static int take_job(struct slot *slot, struct db_claim *claim, struct err *err)
         pthread_mutex_unlock(&queue->lock);
         return ERR_NOT_FOUND;
     }
-    rc = db_job_claim(queue->db, thread_share(queue), claim, err);
+    rc = db_job_claim(queue->db, queue_thread_share(queue), claim, err);
     if (!rc) {
         slot->job = claim->id;
         slot->wish = WISH_NONE;
@@ -74,7 +75,7 @@ static int take_job(struct slot *slot, struct db_claim *claim, struct err *err)
 
 static bool disk_failed(const struct job_result *result)
 {
-    return result->database_failed && passes_by_itself(result->rc);
+    return result->database_failed && queue_passes_by_itself(result->rc);
 }
 
 /* Of a run that did not come to an end of its own. */
@@ -106,7 +107,7 @@ static int try_to_end(struct slot *slot, const struct job_result *result, enum j
     *state = end_state(slot, result);
     rc = db_job_set_state(queue->db, slot->job, *state,
                           result->rc && !disk_failed(result) ? result->err.message : NULL, err);
-    if (!passes_by_itself(rc))
+    if (!queue_passes_by_itself(rc))
         slot->job = 0;
     pthread_mutex_unlock(&queue->lock);
     return rc;
@@ -134,13 +135,14 @@ static void end_job(struct slot *slot, const struct job_result *result)
         if (!rc) {
             log_info("job %lld: %s%s%s", id, job_state_name(state), result->rc ? ": " : "",
                      result->rc ? result->err.message : "");
+            queue_post(queue); /* its sweep may have room now, for workers that sleep */
             return;
         }
-        if (!told || !passes_by_itself(rc))
+        if (!told || !queue_passes_by_itself(rc))
             log_error("job %lld: cannot record that it is %s: %s", id, job_state_name(state),
                       err.message);
         told = true;
-        if (!passes_by_itself(rc))
+        if (!queue_passes_by_itself(rc))
             return;
         if (atomic_load(&queue->giving_up)) {
             leave_job(slot);
@@ -173,7 +175,7 @@ static void wait_after(struct queue *queue, int rc, uint64_t seen, const struct 
                        int *last_rc)
 {
     if (rc != ERR_NOT_FOUND && rc != *last_rc)
-        log_error("cannot take a job: %s", err->message);
+        log_error("cannot take a job or probe: %s", err->message);
     *last_rc = rc;
     queue_sleep(queue, seen, rc == ERR_NOT_FOUND || rc == ERR_CORRUPT ? 0 : RETRY_SECONDS);
 }
@@ -186,19 +188,25 @@ static void work(struct slot *slot)
     for (;;) {
         /* Before the look at `stopping`, so that no post is slept through. */
         uint64_t seen = queue_posts(queue);
+        struct db_probe_claim probe = {0};
         struct db_claim claim = {0};
         struct err err = {0};
         int rc;
 
         if (atomic_load(&queue->stopping))
             return;
-        rc = take_job(slot, &claim, &err);
+        rc = probe_take(slot, &probe, &err);
+        if (rc == 0)
+            probe_work(slot, &probe);
+        else if (rc == ERR_NOT_FOUND)
+            rc = take_job(slot, &claim, &err);
         if (rc) {
             wait_after(queue, rc, seen, &err, &last_rc);
             continue;
         }
         last_rc = 0;
-        work_on(slot, &claim);
+        if (claim.id)
+            work_on(slot, &claim);
         free(claim.spec);
     }
 }

@@ -1,13 +1,14 @@
 /* Checkpoints, first step: into checkpoints.db, whole or not at all, while those that fall out of
- * `keep` go; removed first, so that the new one takes their pages. Second step: the job's row and
- * an event in rwpd.db. Between the two a crash leaves the truth in checkpoints.db. */
+ * `keep` go; removed first, so that the new one takes their pages. Second step: the job's row, an
+ * event and the probes that are due in rwpd.db. Between the two a crash leaves the truth in
+ * checkpoints.db. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/text.h"
 #include "checksum.h"
-#include "inside.h"
+#include "probe_inside.h"
 
 /* SQLite's limit for a value, as Debian builds it. */
 #define TENSOR_BYTES_MAX 1000000000u
@@ -16,6 +17,8 @@ struct checkpoint_op {
     struct db_op op;
     struct db_stored stored;
     int64_t keep;
+    const struct db_due *due; /* probes that the job wants of it */
+    int n_due;
 };
 
 int db_checkpoint_latest(struct db_writer *writer, int64_t job, int64_t *updates, struct err *err)
@@ -35,15 +38,20 @@ int db_checkpoint_latest(struct db_writer *writer, int64_t job, int64_t *updates
 
 /* ---- Into checkpoints.db ---- */
 
-/* ",600,900,": updates whose checkpoints jobs begin with that have none of their own yet. */
+/* ",600,900,": updates whose checkpoints are needed: by jobs that begin with one and have none of
+ * their own yet, and by probes. */
 static int find_pinned(struct db_writer *writer, int64_t job, struct text *out, struct err *err)
 {
-    static const char text[] = "SELECT DISTINCT init_update FROM job WHERE init_job = ? AND "
-                               "init_job <> 0 AND state IN (?, ?, ?) "
-                               "AND checkpoint_updates = 0";
+    static const char text[] =
+        "SELECT init_update FROM job WHERE init_job = ?1 AND init_job <> 0 AND state IN (?2, ?3, "
+        "?4) AND checkpoint_updates = 0 "
+        "UNION SELECT updates FROM probe WHERE job = ?1 AND state IN (?5, ?6) "
+        "UNION SELECT other_update FROM probe WHERE other_job = ?1 AND other_job <> 0 AND state IN "
+        "(?5, ?6)";
     sqlite3_stmt *statement;
-    int code = sql_query(&writer->rows, &statement, err, text, "iiii", job, (int64_t)JOB_QUEUED,
-                         (int64_t)JOB_RUNNING, (int64_t)JOB_PAUSED);
+    int code = sql_query(&writer->rows, &statement, err, text, "iiiiii", job, (int64_t)JOB_QUEUED,
+                         (int64_t)JOB_RUNNING, (int64_t)JOB_PAUSED, (int64_t)PROBE_QUEUED,
+                         (int64_t)PROBE_RUNNING);
 
     text_append(out, ",");
     while (!code && (code = sql_step(&writer->rows, statement, err)) == 1) {
@@ -55,23 +63,50 @@ static int find_pinned(struct db_writer *writer, int64_t job, struct text *out, 
     return code;
 }
 
-static int make_room(struct db_writer *writer, const struct checkpoint_op *op, struct err *err)
+/* How many checkpoints a job keeps; 0: not known. */
+static int find_keep(struct db_writer *writer, int64_t job, int64_t *keep, struct err *err)
 {
-    static const char same[] = "DELETE FROM checkpoint WHERE job = ? AND updates = ?";
+    static const char text[] = "SELECT keep FROM job WHERE id = ?";
+    sqlite3_stmt *statement;
+    int code = sql_query(&writer->rows, &statement, err, text, "i", job);
+
+    if (!code)
+        code = sql_step(&writer->rows, statement, err);
+    if (code <= 0)
+        return code;
+    *keep = sqlite3_column_int64(statement, 0);
+    sql_done(statement);
+    return 0;
+}
+
+static int remove_beyond(struct db_writer *writer, int64_t job, int64_t keep, struct err *err)
+{
     static const char old[] = "DELETE FROM checkpoint WHERE job = ?1 AND id NOT IN (SELECT id "
                               "FROM checkpoint WHERE job = ?1 ORDER BY updates DESC LIMIT ?2) "
                               "AND instr(?3, ',' || updates || ',') = 0";
     struct text pinned = {0};
+    int code = find_pinned(writer, job, &pinned, err);
+
+    if (!code)
+        code = sql_run(&writer->checkpoints, err, old, "iit", job, keep, pinned.data);
+    text_free(&pinned);
+    return code;
+}
+
+int db_checkpoints_trim(struct db_writer *writer, int64_t job, int64_t keep, struct err *err)
+{
+    int code = keep ? 0 : find_keep(writer, job, &keep, err);
+
+    return code || keep == 0 ? code : remove_beyond(writer, job, keep, err);
+}
+
+static int make_room(struct db_writer *writer, const struct checkpoint_op *op, struct err *err)
+{
+    static const char same[] = "DELETE FROM checkpoint WHERE job = ? AND updates = ?";
     int code = sql_run(&writer->checkpoints, err, same, "ii", op->op.job,
                        (int64_t)op->stored.checkpoint->update);
 
-    if (!code)
-        code = find_pinned(writer, op->op.job, &pinned, err);
-    if (!code)
-        code =
-            sql_run(&writer->checkpoints, err, old, "iit", op->op.job, op->keep - 1, pinned.data);
-    text_free(&pinned);
-    return code;
+    return code ? code : remove_beyond(writer, op->op.job, op->keep - 1, err);
 }
 
 static int put_tensor(struct db_writer *writer, int64_t checkpoint, int number,
@@ -102,18 +137,17 @@ static int put_tensor(struct db_writer *writer, int64_t checkpoint, int number,
 }
 
 int db_checkpoint_put(struct db_writer *writer, int64_t job, const struct db_stored *stored,
-                      struct err *err)
+                      int64_t *id, struct err *err)
 {
     static const char text[] = "INSERT INTO checkpoint (job, updates, final, wall_ms, bytes) "
                                "VALUES (?, ?, ?, ?, ?)";
     const struct checkpoint *checkpoint = stored->checkpoint;
-    int64_t id;
     int code = sql_run(&writer->checkpoints, err, text, "iiiii", job, (int64_t)checkpoint->update,
                        (int64_t)stored->final, stored->wall_ms, stored->bytes);
 
-    id = sqlite3_last_insert_rowid(writer->checkpoints.handle);
+    *id = sqlite3_last_insert_rowid(writer->checkpoints.handle);
     for (int i = 0; !code && i < checkpoint->n_tensors; i++)
-        code = put_tensor(writer, id, i, &checkpoint->tensors[i], stored->checksums[i], err);
+        code = put_tensor(writer, *id, i, &checkpoint->tensors[i], stored->checksums[i], err);
     return code;
 }
 
@@ -129,26 +163,42 @@ static int check_latest(struct db_writer *writer, const struct checkpoint_op *op
     return code;
 }
 
-int db_checkpoint_write(struct db_writer *writer, struct db_op *op, struct err *err)
+int db_checkpoints_change(struct db_writer *writer,
+                          int (*change)(struct db_writer *writer, void *context, struct err *err),
+                          void *context, struct err *err)
 {
     static const char begin[] = "BEGIN IMMEDIATE", commit[] = "COMMIT", rollback[] = "ROLLBACK";
-    const struct checkpoint_op *checkpoint = (struct checkpoint_op *)op;
     struct sql *sql = &writer->checkpoints;
     int code = sql_run(sql, err, begin, "");
 
     if (!code)
-        code = check_latest(writer, checkpoint, err);
-    if (!code)
-        code = make_room(writer, checkpoint, err);
-    if (!code)
-        code = db_checkpoint_put(writer, op->job, &checkpoint->stored, err);
+        code = change(writer, context, err);
     if (!code)
         code = sql_in_place(sql, err);
     if (!code)
         code = sql_run(sql, err, commit, "");
     if (code && !sqlite3_get_autocommit(sql->handle))
         sql_run(sql, NULL, rollback, "");
+    writer->checkpoints_moved = writer->checkpoints_moved || !code;
     return code;
+}
+
+static int put_checkpoint(struct db_writer *writer, void *context, struct err *err)
+{
+    const struct checkpoint_op *own = context;
+    int64_t id;
+    int code = check_latest(writer, own, err);
+
+    if (!code)
+        code = make_room(writer, own, err);
+    if (!code)
+        code = db_checkpoint_put(writer, own->op.job, &own->stored, &id, err);
+    return code ? code : db_probe_store_due(writer, id, own->due, own->n_due, err);
+}
+
+int db_checkpoint_write(struct db_writer *writer, struct db_op *op, struct err *err)
+{
+    return db_checkpoints_change(writer, put_checkpoint, op, err);
 }
 
 /* ---- Into rwpd.db ---- */
@@ -167,12 +217,18 @@ static int note(struct db_writer *writer, int64_t job, int64_t updates, int64_t 
 
 static int apply_checkpoint(struct db_writer *writer, struct db_op *op, struct err *err)
 {
-    const struct checkpoint_op *checkpoint = (struct checkpoint_op *)op;
+    static const char keep[] = "UPDATE job SET keep = ? WHERE id = ?";
+    const struct checkpoint_op *own = (struct checkpoint_op *)op;
+    int64_t updates = (int64_t)own->stored.checkpoint->update;
     int code = db_sums_flush(writer, err);
 
-    return code ? code
-                : note(writer, op->job, (int64_t)checkpoint->stored.checkpoint->update,
-                       checkpoint->stored.wall_ms, false, err);
+    if (!code)
+        code = note(writer, op->job, updates, own->stored.wall_ms, false, err);
+    if (!code)
+        code = sql_run(&writer->rows, err, keep, "ii", own->keep, op->job);
+    for (int i = 0; !code && i < own->n_due; i++)
+        code = db_probe_put_due(writer, op->job, updates, &own->due[i], err);
+    return code;
 }
 
 int db_checkpoint_adopt(struct db_writer *writer, int64_t job, int64_t updates, struct err *err)
@@ -190,7 +246,8 @@ int db_checkpoint_adopt(struct db_writer *writer, int64_t job, int64_t updates, 
     sql_done(statement);
     if (known == updates)
         return 0;
-    return note(writer, job, updates, clock_wall_ms(), updates < known, err);
+    code = note(writer, job, updates, clock_wall_ms(), updates < known, err);
+    return code ? code : db_probe_adopt_due(writer, job, updates, err);
 }
 
 /* ---- The caller ---- */
@@ -238,14 +295,17 @@ int db_stored_open(struct db_stored *out, const struct checkpoint *checkpoint, s
     return 0;
 }
 
-int db_checkpoint_add(struct db *db, int64_t job, const struct checkpoint *checkpoint, bool final,
-                      int64_t keep, struct err *err)
+int db_checkpoint_add_due(struct db *db, int64_t job, const struct checkpoint *checkpoint,
+                          bool final, int64_t keep, const struct db_due *due, int n_due,
+                          struct err *err)
 {
     struct checkpoint_op op = {.op = {.kind = OP_CHECKPOINT,
                                       .job = job,
                                       .accept = db_queue_running,
                                       .apply = apply_checkpoint},
-                               .keep = keep};
+                               .keep = keep,
+                               .due = due,
+                               .n_due = n_due};
     int code = check_tensors(checkpoint, err);
 
     if (code || checkpoint->update == 0)
@@ -260,4 +320,10 @@ int db_checkpoint_add(struct db *db, int64_t job, const struct checkpoint *check
     code = db_queue_submit(db->queue, &op.op, err);
     free(op.stored.checksums);
     return code;
+}
+
+int db_checkpoint_add(struct db *db, int64_t job, const struct checkpoint *checkpoint, bool final,
+                      int64_t keep, struct err *err)
+{
+    return db_checkpoint_add_due(db, job, checkpoint, final, keep, NULL, 0, err);
 }

@@ -3,8 +3,10 @@
 
 #include "base/clock.h"
 #include "inside.h"
+#include "steps.h"
 
-_Static_assert(JOB_QUEUED == 0, "the index job_queue and statements here have it as a number");
+_Static_assert(JOB_QUEUED == 0 && JOB_RUNNING == 1,
+               "indexes of the schema and statements here have them as numbers");
 
 /* From → to, a bit a state. */
 static const unsigned allowed[JOB_STATES] = {
@@ -77,6 +79,7 @@ static int write_state(struct db_writer *writer, const struct change *change, in
  *   db_job_claim      QUEUED → RUNNING
  *   db_recover        RUNNING → QUEUED, PAUSED or CANCELLED, after a daemon that was killed
  *   db_job_set_state  each of these
+ *   db_sweep_change   those between QUEUED, PAUSED and CANCELLED, of all of a sweep's jobs
  * Becoming RUNNING removes what is recorded beyond the latest checkpoint, so that the run that
  * starts now continues the one history.
  */
@@ -112,6 +115,13 @@ static int change_state(struct db_writer *writer, struct change *change, struct 
     if (!code)
         code = write_state(writer, change, event.wall_ms, err);
     return code ? code : db_event_add(writer, &event, err);
+}
+
+int db_job_change(struct db_writer *writer, int64_t job, enum job_state to, struct err *err)
+{
+    struct change change = {.job = job, .to = to};
+
+    return change_state(writer, &change, err);
 }
 
 /* Under the queue's lock: whether the job records from now on. */
@@ -161,27 +171,60 @@ struct claim_op {
     char *spec;
 };
 
-/* ERR_NOT_FOUND: nothing is queued. The index is named because SQLite would rather read the whole
- * queue by job_of_state and sort it. */
+/* The first of the queue: highest priority, oldest first; of a sweep only while fewer of its jobs
+ * run than may. `active` are the sweeps that have queued jobs, 0 for jobs of none; of each the
+ * first job is looked at, so that a long sweep that is full costs no more than a short one. The
+ * indexes are named because SQLite would rather read the whole queue by job_of_state and sort it.
+ */
+int db_job_first(struct db_writer *writer, int64_t *job, int64_t *priority, struct err *err)
+{
+    static const char text[] =
+        "WITH RECURSIVE active (sweep) AS ("
+        "SELECT min(sweep) FROM job INDEXED BY job_queue WHERE state = 0 "
+        "UNION ALL SELECT (SELECT min(sweep) FROM job INDEXED BY job_queue "
+        "WHERE state = 0 AND sweep > active.sweep) FROM active WHERE active.sweep IS NOT NULL) "
+        "SELECT job.id, job.priority FROM active CROSS JOIN job ON job.id = (SELECT id FROM job AS "
+        "first "
+        "INDEXED BY job_queue WHERE first.state = 0 AND first.sweep = active.sweep "
+        "ORDER BY first.priority DESC, first.id LIMIT 1) "
+        "WHERE active.sweep = 0 OR EXISTS (SELECT 1 FROM sweep WHERE sweep.id = active.sweep AND "
+        "(max_running = 0 OR max_running > (SELECT count(*) FROM job AS other "
+        "INDEXED BY job_running WHERE other.state = 1 AND other.sweep = active.sweep))) "
+        "ORDER BY job.priority DESC, job.id LIMIT 1";
+    sqlite3_stmt *statement;
+    int code = sql_query(&writer->rows, &statement, err, text, "");
+
+    if (!code)
+        code = sql_step(&writer->rows, statement, err);
+    if (code <= 0)
+        return code;
+    *job = sqlite3_column_int64(statement, 0);
+    *priority = sqlite3_column_int64(statement, 1);
+    sql_done(statement);
+    return 1;
+}
+
+/* ERR_NOT_FOUND: nothing is queued. */
 static int pick(struct db_writer *writer, struct claim_op *claim, struct err *err)
 {
-    static const char text[] = "SELECT id, threads, spec FROM job INDEXED BY job_queue "
-                               "WHERE state = 0 ORDER BY priority DESC, id LIMIT 1";
+    static const char text[] = "SELECT threads, spec FROM job WHERE id = ?";
     sqlite3_stmt *statement;
-    int chosen, code = sql_query(&writer->rows, &statement, err, text, "");
+    int64_t priority;
+    int chosen, code = db_job_first(writer, &claim->change.job, &priority, err);
 
+    if (code == 0)
+        return err_set(err, ERR_NOT_FOUND, "no job is queued that may run now");
+    if (code > 0)
+        code = sql_query(&writer->rows, &statement, err, text, "i", claim->change.job);
     if (!code)
         code = sql_step(&writer->rows, statement, err);
     if (code < 0)
         return code;
-    if (code == 0)
-        return err_set(err, ERR_NOT_FOUND, "no job is queued");
-    claim->change.job = sqlite3_column_int64(statement, 0);
-    chosen = sqlite3_column_int(statement, 1);
+    chosen = sqlite3_column_int(statement, 0);
     if (chosen)
         claim->threads = chosen;
     free(claim->spec); /* of an attempt that could not be committed */
-    code = sql_text(statement, 2, &claim->spec, err);
+    code = sql_text(statement, 1, &claim->spec, err);
     sql_done(statement);
     return code;
 }

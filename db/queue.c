@@ -191,8 +191,8 @@ int db_queue_running(struct db_queue *queue, struct db_op *op, struct err *err)
     const struct db_run *run = db_queue_run(queue, op->job);
 
     if (!run)
-        return err_set(err, ERR_CONFLICT, "job %lld is not running, so nothing is recorded of it",
-                       (long long)op->job);
+        return err_set(err, ERR_CONFLICT, "%s %lld is not running, so nothing is recorded of it",
+                       op->job < 0 ? "probe" : "job", llabs(op->job));
     if (run->lost.code)
         return err_set(err, run->lost.code, "%s", run->lost.message);
     return 0;

@@ -28,7 +28,7 @@ enum db_op_kind { OP_ROW, OP_DURABLE, OP_CHECKPOINT };
 struct db_op {
     struct db_op *next;
     enum db_op_kind kind;
-    int64_t job; /* whose change it is; 0: no one job's */
+    int64_t job; /* whose change it is; below 0: the probe's −job; 0: no one job's */
     /* Under the queue's lock: may it be queued? NULL: yes. */
     int (*accept)(struct db_queue *queue, struct db_op *op, struct err *err);
     /* By the writer, in a transaction of rwpd.db; again when that transaction fails. An error that
@@ -55,9 +55,9 @@ struct db_trouble {
     double retry; /* when it is tried again */
 };
 
-/* A running job, as far as recording needs it. */
+/* A running job or probe, as far as recording needs it. */
 struct db_run {
-    int64_t job;
+    int64_t job; /* as in struct db_op */
     int64_t last_update;
     struct err lost; /* code ≠ 0: a row of it could not be recorded, through a mistake of ours */
 };

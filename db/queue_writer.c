@@ -227,7 +227,8 @@ static void answer_culprit(struct db_queue *queue, struct db_list *rows, struct 
     struct db_list *lists[] = {rows, &queue->rows};
     int64_t job = culprit->kind == OP_ROW ? culprit->job : 0;
 
-    log_error("a change of job %lld cannot be recorded: %s", (long long)culprit->job, why->message);
+    log_error("a change of %s %lld cannot be recorded: %s", culprit->job < 0 ? "probe" : "job",
+              llabs(culprit->job), why->message);
     for (int i = 0; i < 2; i++) {
         struct db_list kept = {0};
 

@@ -2,6 +2,7 @@
  * losses, merged. A job's losses have no index by sequence: it grows with `updates`, so the first
  * one after a given sequence is found by halving, in some twenty look-ups for a million losses, and
  * in one when there is nothing new. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "reader.h"
@@ -48,6 +49,29 @@ static int read_telemetry(struct db_reader *reader, int64_t job, int64_t number,
     return 0;
 }
 
+static int read_probe(struct db_reader *reader, int64_t job, int64_t number,
+                      struct db_event_probe *out, struct err *err)
+{
+    static const char text[] =
+        "SELECT kind, updates, progress FROM probe WHERE job = ? AND number = ?";
+    sqlite3_stmt *row;
+    int code = sql_query(&reader->rows, &row, err, text, "ii", job, number);
+
+    if (!code)
+        code = sql_step(&reader->rows, row, err);
+    if (code < 0)
+        return code;
+    if (code == 0)
+        return err_set(err, ERR_CORRUPT, "damaged file %.300s: job %lld has lost probe %lld",
+                       reader->rows.path, (long long)job, (long long)number);
+    out->number = number;
+    snprintf(out->kind, sizeof out->kind, "%s", (const char *)sqlite3_column_text(row, 0));
+    out->update = (uint64_t)sqlite3_column_int64(row, 1);
+    out->progress = sql_real(row, 2);
+    sql_done(row);
+    return 0;
+}
+
 /* `text` is the statement's until its next step. */
 static int read_event(struct db_reader *reader, sqlite3_stmt *row, struct db_event *out,
                       struct err *err)
@@ -66,6 +90,10 @@ static int read_event(struct db_reader *reader, sqlite3_stmt *row, struct db_eve
         return read_epoch(reader, out->job, number, &out->epoch, err);
     if (out->kind == EVENT_TELEMETRY)
         return read_telemetry(reader, out->job, number, &out->telemetry, err);
+    if (out->kind == EVENT_PROBE || out->kind == EVENT_PROBE_PROGRESS) {
+        out->probe.state = (int)out->state;
+        return read_probe(reader, out->job, number, &out->probe, err);
+    }
     out->checkpoint_update = (uint64_t)number;
     return 0;
 }

@@ -8,7 +8,7 @@
     "id, name, state, wish, spec, reason, priority, parameters, threads, starts, created_ms, "     \
     "started_ms, finished_ms, updates, updates_done, seconds, gradient_evaluations, loss, "        \
     "perturbed_loss, epoch, train_loss, train_top1, test_loss, test_top1, test_top5, best_top1, "  \
-    "best_epoch, checkpoint_updates"
+    "best_epoch, checkpoint_updates, sweep, point"
 
 void db_job_free(struct db_job *job)
 {
@@ -54,6 +54,8 @@ static int read_job(sqlite3_stmt *row, struct db_job *out, struct err *err)
         .best_top1 = sql_real(row, 25),
         .best_epoch = sqlite3_column_int64(row, 26),
         .checkpoint_update = (uint64_t)sqlite3_column_int64(row, 27),
+        .sweep = sqlite3_column_int64(row, 28),
+        .point = sqlite3_column_int64(row, 29),
     };
     snprintf(out->name, sizeof out->name, "%s", name ? name : "");
     code = sql_text(row, 4, &out->spec, err);
@@ -81,24 +83,42 @@ int db_job_get(struct db_reader *reader, int64_t id, struct db_job *out, struct 
     return code;
 }
 
+/* The statement of a list, with its parameters. Partial indexes are only used where their condition
+ * is spelled out, "sweep <> 0". */
+static int list_jobs(struct db_reader *reader, const struct db_job_query *query, sqlite3_stmt **row,
+                     struct err *err)
+{
+    static const char any[] =
+        "SELECT " JOB_COLUMNS " FROM job WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
+    static const char of_state[] =
+        "SELECT " JOB_COLUMNS " FROM job WHERE id < ?1 AND state = ?3 ORDER BY id DESC LIMIT ?2";
+    static const char of_sweep[] =
+        "SELECT " JOB_COLUMNS " FROM job INDEXED BY job_of_sweep WHERE sweep <> 0 AND "
+        "sweep = ?3 AND id < ?1 ORDER BY id DESC LIMIT ?2";
+    static const char of_both[] =
+        "SELECT " JOB_COLUMNS
+        " FROM job INDEXED BY job_of_sweep WHERE sweep <> 0 AND sweep = ?3 AND id < ?1 AND "
+        "state = ?4 ORDER BY id DESC LIMIT ?2";
+    int64_t before = query->before > 0 ? query->before : INT64_MAX;
+    int64_t limit = query->limit > 0 ? query->limit : 0, state = query->state;
+
+    if (query->sweep && state >= 0)
+        return sql_query(&reader->rows, row, err, of_both, "iiii", before, limit, query->sweep,
+                         state);
+    if (query->sweep)
+        return sql_query(&reader->rows, row, err, of_sweep, "iii", before, limit, query->sweep);
+    if (state >= 0)
+        return sql_query(&reader->rows, row, err, of_state, "iii", before, limit, state);
+    return sql_query(&reader->rows, row, err, any, "ii", before, limit);
+}
+
 int db_jobs_each(struct db_reader *reader, const struct db_job_query *query,
                  int (*each)(void *context, const struct db_job *job), void *context,
                  struct err *err)
 {
-    static const char any[] =
-        "SELECT " JOB_COLUMNS " FROM job WHERE id < ? ORDER BY id DESC LIMIT ?";
-    static const char of_state[] =
-        "SELECT " JOB_COLUMNS " FROM job WHERE id < ? AND state = ?3 ORDER BY id DESC LIMIT ?2";
-    int64_t before = query->before > 0 ? query->before : INT64_MAX;
-    int64_t limit = query->limit > 0 ? query->limit : 0;
     sqlite3_stmt *row;
-    int code, stop = 0;
+    int stop = 0, code = list_jobs(reader, query, &row, err);
 
-    if (query->state < 0)
-        code = sql_query(&reader->rows, &row, err, any, "ii", before, limit);
-    else
-        code = sql_query(&reader->rows, &row, err, of_state, "iii", before, limit,
-                         (int64_t)query->state);
     if (code)
         return code;
     while (!stop && (code = sql_step(&reader->rows, row, err)) == 1) {

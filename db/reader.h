@@ -3,6 +3,7 @@
 #ifndef DB_READER_H
 #define DB_READER_H
 
+#include "base/probe.h"
 #include "db/db.h"
 #include "sql.h"
 
@@ -22,6 +23,10 @@ void db_read_loss(sqlite3_stmt *statement, int column, struct db_loss *out);
 void db_read_epoch(sqlite3_stmt *statement, int column, struct db_epoch *out);
 
 void db_read_telemetry(sqlite3_stmt *statement, int column, struct telemetry *out);
+
+/* Whose first columns are part, number and data. */
+int db_read_probe_row(struct db_reader *reader, sqlite3_stmt *row, struct probe_row *out,
+                      struct err *err);
 
 #define DB_LOSS_COLUMNS "updates, epoch, loss, perturbed_loss, lr, sigma, seconds"
 #define DB_EPOCH_COLUMNS                                                                           \

@@ -11,7 +11,7 @@
 
 struct err;
 
-#define SQL_CACHED_MAX 64
+#define SQL_CACHED_MAX 160
 
 struct sql {
     sqlite3 *handle;

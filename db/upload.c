@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "inside.h"
+#include "probe_inside.h"
 #include "reader.h"
 
 struct upload_op {
@@ -32,11 +32,13 @@ static int find_known(struct db_writer *writer, struct upload_op *own, struct er
     return 1;
 }
 
-static int put(struct db_writer *writer, struct upload_op *own, struct err *err)
+static int put(struct db_writer *writer, void *context, struct err *err)
 {
     static const char text[] = "INSERT INTO upload (name, sha256, wall_ms, file_bytes, tensors) "
                                "VALUES (?, ?, ?, ?, ?)";
+    struct upload_op *own = context;
     const struct db_upload *upload = own->upload;
+    int64_t checkpoint;
     int code = find_known(writer, own, err);
 
     if (code)
@@ -46,28 +48,15 @@ static int put(struct db_writer *writer, struct upload_op *own, struct err *err)
     if (code)
         return code;
     own->id = sqlite3_last_insert_rowid(writer->checkpoints.handle);
-    return db_checkpoint_put(writer, -own->id, &own->stored, err);
+    return db_checkpoint_put(writer, -own->id, &own->stored, &checkpoint, err);
 }
 
-/* Runs `change` in a transaction of checkpoints.db. */
 static int change_file(struct db_writer *writer, struct upload_op *own,
-                       int (*change)(struct db_writer *writer, struct upload_op *own,
-                                     struct err *err),
+                       int (*change)(struct db_writer *writer, void *context, struct err *err),
                        struct err *err)
 {
-    static const char begin[] = "BEGIN IMMEDIATE", commit[] = "COMMIT", rollback[] = "ROLLBACK";
-    struct sql *sql = &writer->checkpoints;
-    int code;
+    int code = own->done ? 0 : db_checkpoints_change(writer, change, own, err);
 
-    if (own->done)
-        return 0;
-    code = sql_run(sql, err, begin, "");
-    if (!code)
-        code = change(writer, own, err);
-    if (!code)
-        code = sql_run(sql, err, commit, "");
-    if (code && !sqlite3_get_autocommit(sql->handle))
-        sql_run(sql, NULL, rollback, "");
     own->done = !code;
     return code;
 }
@@ -96,15 +85,13 @@ int db_upload_add(struct db *db, const struct db_upload *upload, const struct ch
     return code;
 }
 
-static int check_unused(struct db_writer *writer, int64_t id, struct err *err)
+/* ERR_CONFLICT if `text` finds somebody who needs it. */
+static int check_user(struct db_writer *writer, const char *text, const char *verb, int64_t id,
+                      struct err *err)
 {
-    static const char text[] =
-        "SELECT id FROM job WHERE init_upload = ? AND init_upload <> 0 AND state IN (?, ?, ?) "
-        "AND checkpoint_updates = 0 LIMIT 1";
     sqlite3_stmt *statement;
     int64_t job;
-    int code = sql_query(&writer->rows, &statement, err, text, "iiii", id, (int64_t)JOB_QUEUED,
-                         (int64_t)JOB_RUNNING, (int64_t)JOB_PAUSED);
+    int code = sql_query(&writer->rows, &statement, err, text, "i", id);
 
     if (!code)
         code = sql_step(&writer->rows, statement, err);
@@ -112,14 +99,30 @@ static int check_unused(struct db_writer *writer, int64_t id, struct err *err)
         return code;
     job = sqlite3_column_int64(statement, 0);
     sql_done(statement);
-    return err_set(err, ERR_CONFLICT, "job %lld is to begin with upload %lld", (long long)job,
-                   (long long)id);
+    return err_set(err, ERR_CONFLICT, "%s %lld %s upload %lld", verb, (long long)job,
+                   *verb == 'j' ? "is to begin with" : "needs", (long long)id);
 }
 
-static int remove_both(struct db_writer *writer, struct upload_op *own, struct err *err)
+_Static_assert(JOB_QUEUED == 0 && JOB_RUNNING == 1 && JOB_PAUSED == 2 && PROBE_QUEUED == 0 &&
+                   PROBE_RUNNING == 1,
+               "the statements here have them as numbers");
+
+static int check_unused(struct db_writer *writer, int64_t id, struct err *err)
+{
+    static const char by_job[] = "SELECT id FROM job WHERE init_upload = ? AND init_upload <> 0 "
+                                 "AND state IN (0, 1, 2) AND checkpoint_updates = 0 LIMIT 1";
+    static const char by_probe[] =
+        "SELECT job FROM probe WHERE upload = ? AND state IN (0, 1) LIMIT 1";
+    int code = check_user(writer, by_job, "job", id, err);
+
+    return code ? code : check_user(writer, by_probe, "a probe of job", id, err);
+}
+
+static int remove_both(struct db_writer *writer, void *context, struct err *err)
 {
     static const char upload[] = "DELETE FROM upload WHERE id = ?";
     static const char tensors[] = "DELETE FROM checkpoint WHERE job = ?";
+    const struct upload_op *own = context;
     int code = sql_run(&writer->checkpoints, err, upload, "i", own->id);
 
     if (code)

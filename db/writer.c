@@ -158,12 +158,10 @@ static void write_checkpoints(struct db_writer *writer, struct db_list *checkpoi
     struct err err = {0};
 
     while ((op = list_pop(checkpoints))) {
-        if (db_checkpoint_write(writer, op, &err) == 0) {
-            writer->checkpoints_moved = true;
+        if (db_checkpoint_write(writer, op, &err) == 0)
             db_queue_forward(writer->queue, op);
-        } else {
+        else
             db_queue_checkpoint_failed(writer->queue, op, &err);
-        }
     }
 }
 

@@ -77,9 +77,18 @@ struct db_stored {
 
 /* Checks the tensors and sums them up; for the caller's thread. */
 int db_stored_open(struct db_stored *out, const struct checkpoint *checkpoint, struct err *err);
-/* Into checkpoints.db, within a transaction of it. */
+/* Into checkpoints.db, within a transaction of it. *id: its row's. */
 int db_checkpoint_put(struct db_writer *writer, int64_t job, const struct db_stored *stored,
-                      struct err *err);
+                      int64_t *id, struct err *err);
+
+/* Runs `change` in a transaction of checkpoints.db. */
+int db_checkpoints_change(struct db_writer *writer,
+                          int (*change)(struct db_writer *writer, void *context, struct err *err),
+                          void *context, struct err *err);
+
+/* Removes checkpoints of a job beyond the newest `keep` (0: as many as the job keeps) that nothing
+ * needs, within a transaction of checkpoints.db. */
+int db_checkpoints_trim(struct db_writer *writer, int64_t job, int64_t keep, struct err *err);
 
 /* Writes a checkpoint's op to checkpoints.db, in a transaction of its own. */
 int db_checkpoint_write(struct db_writer *writer, struct db_op *op, struct err *err);

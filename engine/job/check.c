@@ -269,7 +269,8 @@ int engine_job_check(const struct engine_job *job,
                                            : "/dataset",
                "%s", err.message);
     if (!check.n)
-        return job_check_with(job, &info, problem, context);
+        return job_check_with(job, &info, problem, context) +
+               job_check_probes(job, job_train_samples(job, &info), problem, context);
     check_plain(&check);
     return check.n;
 }

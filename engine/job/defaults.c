@@ -34,6 +34,9 @@ static void fill_field(char *member, const struct spec_field *field)
             *(int *)(void *)member = field->default_kind;
         fill_object(member, &field->kinds[*(int *)(void *)member]);
         break;
+    case SPEC_VARIANT_LIST:
+        *(int *)(void *)member = 0;
+        break;
     }
 }
 

@@ -22,6 +22,11 @@ int64_t job_updates(const struct engine_job *job, int64_t samples);
 /* A batch of this job's dataset. */
 struct model_input job_model_input(const struct dataset_info *info, int64_t batch);
 
+/* `engine_job_check` of the job's list of probes. */
+int job_check_probes(const struct engine_job *job, int64_t samples,
+                     void (*problem)(void *context, const char *pointer, const char *message),
+                     void *context);
+
 /* `engine_job_check` for those who have described the dataset already; says nothing of it. */
 int job_check_with(const struct engine_job *job, const struct dataset_info *info,
                    void (*problem)(void *context, const char *pointer, const char *message),

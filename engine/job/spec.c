@@ -416,6 +416,14 @@ static const struct spec_field job_fields[] = {
      .offset = offsetof(struct engine_job, init_from),
      .object = &init_from_object,
      .doc = "Weights to begin with."},
+    {.name = "probes",
+     .type = SPEC_VARIANT_LIST,
+     .offset = offsetof(struct engine_job, probes),
+     .item_offset = offsetof(struct job_probes, item),
+     .item_bytes = sizeof(struct engine_probe),
+     .max_length = JOB_PROBES_MAX,
+     KINDS(job_probe_kinds),
+     .doc = "What is measured of its checkpoints while it trains and at its end."},
 };
 
 static const struct spec_object job_object = {

@@ -461,7 +461,7 @@ static const struct spec_object kinds[PROBE_KINDS] = {
     [PROBE_RADIUS] = {.name = "radius", .doc = RADIUS_DOC, FIELDS(radius_fields)},
     [PROBE_SHARPNESS] = {.name = "sharpness", .doc = SHARPNESS_DOC, FIELDS(sharpness_fields)},
 };
-static const struct spec_object job_kinds[PROBE_KINDS] = {
+const struct spec_object job_probe_kinds[PROBE_KINDS] = {
     [PROBE_SPECTRUM] = {.name = "spectrum", .doc = SPECTRUM_DOC, FIELDS(job_spectrum_fields)},
     [PROBE_LANDSCAPE] = {.name = "landscape", .doc = LANDSCAPE_DOC, FIELDS(job_landscape_fields)},
     [PROBE_RADIUS] = {.name = "radius", .doc = RADIUS_DOC, FIELDS(job_radius_fields)},
@@ -477,5 +477,5 @@ const struct spec_object *engine_probe_kinds(int *n)
 const struct spec_object *engine_job_probe_kinds(int *n)
 {
     *n = PROBE_KINDS;
-    return job_kinds;
+    return job_probe_kinds;
 }

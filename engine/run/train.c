@@ -36,6 +36,15 @@ static bool due_by_epoch(const struct engine_run *run, int64_t epoch)
     return every > 0 && epoch % every == 0;
 }
 
+static bool due_by_probe(const struct engine_run *run)
+{
+    for (int i = 0; i < run->job.probes.n; i++)
+        if (engine_job_probe_due(&run->job, i, (int64_t)run->span.updates_per_epoch,
+                                 (int64_t)run->total, run->update))
+            return true;
+    return false;
+}
+
 static int tell_epoch(struct engine_run *run, const struct engine_epoch *epoch, struct err *err)
 {
     char said[TEXT_NUMBER_BYTES];
@@ -73,7 +82,8 @@ static int finish_epoch(struct engine_run *run, const atomic_int *request, struc
         return rc;
     run->progress = (struct run_progress){0};
     /* The final checkpoint comes after the last epoch anyway. */
-    if (run->update < run->total && (due_by_epoch(run, number) || due_by_time(run)))
+    if (run->update < run->total &&
+        (due_by_epoch(run, number) || due_by_time(run) || due_by_probe(run)))
         return run_write_checkpoint(run, false, err);
     return 0;
 }

@@ -78,10 +78,25 @@ class Schemas:
         return [f"{place}: {name} is missing" for name in argument if name not in value]
 
     def check_additionalProperties(self, value, argument, schema, place):
-        if not isinstance(value, dict) or argument is not False:
+        if not isinstance(value, dict) or argument is True:
             return []
-        return [f"{place}: {name} is not described" for name in value
-                if name not in schema.get("properties", {})]
+        more = [name for name in value if name not in schema.get("properties", {})]
+        if argument is False:
+            return [f"{place}: {name} is not described" for name in more]
+        return [problem for name in more
+                for problem in self.problems(value[name], argument, f"{place}/{name}")]
+
+    def check_minProperties(self, value, argument, _schema, place):
+        few = isinstance(value, dict) and len(value) < argument
+        return [f"{place}: fewer than {argument} members"] if few else []
+
+    def check_maxProperties(self, value, argument, _schema, place):
+        many = isinstance(value, dict) and len(value) > argument
+        return [f"{place}: more than {argument} members"] if many else []
+
+    def check_minItems(self, value, argument, _schema, place):
+        short = isinstance(value, list) and len(value) < argument
+        return [f"{place}: fewer than {argument}"] if short else []
 
     def check_items(self, value, argument, _schema, place):
         if not isinstance(value, list):

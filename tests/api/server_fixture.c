@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/probe.h"
+#include "db/sweep.h"
 #include "spec_table.h"
 
 struct fixture fixture;
@@ -60,12 +62,114 @@ static int control(void *context, int64_t id, enum api_action action, const char
     return db_job_set_state(fixture.db, id, to[action], NULL, err);
 }
 
+static int submit_sweep(void *context, const struct api_sweep *sweep, int64_t *id, bool *existing,
+                        struct err *err)
+{
+    struct db_new_job *jobs = calloc((size_t)sweep->n, sizeof *jobs);
+    struct db_new_sweep made = {.name = sweep->name,
+                                .spec = sweep->spec,
+                                .max_running = sweep->max_running,
+                                .idempotency_key = sweep->idempotency_key,
+                                .fingerprint = sweep->fingerprint,
+                                .n = sweep->n,
+                                .jobs = jobs};
+    int rc;
+
+    (void)context;
+    for (int i = 0; i < sweep->n; i++)
+        jobs[i] = (struct db_new_job){.name = ((const struct sample_job *)sweep->jobs[i].job)->name,
+                                      .spec = sweep->jobs[i].spec,
+                                      .updates = FIXTURE_UPDATES};
+    rc = fixture.refuse ? err_set(err, fixture.refuse, "refused for a test")
+                        : db_sweep_insert(fixture.db, &made, id, existing, err);
+    free(jobs);
+    return rc;
+}
+
+static int control_sweep(void *context, int64_t id, enum api_action action, const char **what,
+                         struct err *err)
+{
+    static const enum db_sweep_action actions[] = {SWEEP_CANCEL, SWEEP_PAUSE, SWEEP_RESUME};
+    int64_t n;
+
+    (void)context;
+    *what = "done";
+    return db_sweep_change(fixture.db, id, actions[action], &n, err);
+}
+
 static bool live(void *context, int64_t id, struct api_live *out)
 {
     (void)context;
     (void)id;
     (void)out;
     return false;
+}
+
+static const struct probe_column columns[] = {
+    {"step", "A number.", true}, {"value", "A value.", false}, {"error", "Its error.", false}};
+static const struct probe_table tables[] = {{"summary", "All.", false, 3, columns},
+                                            {"rows", "Rows.", false, 3, columns},
+                                            {"inside", "To go on.", true, 1, columns}};
+
+static const struct probe_table *probe_tables(int kind, int *n)
+{
+    (void)kind;
+    *n = 3;
+    return tables;
+}
+
+static int prepare_probe(void *context, int64_t job, void *probe,
+                         void (*problem)(void *to, const char *pointer, const char *message),
+                         void *to, struct err *err)
+{
+    struct sample_probe *sample = probe;
+
+    (void)context;
+    if (job != 1)
+        return err_set(err, ERR_CONFLICT, "job %lld has no checkpoint yet", (long long)job);
+    if (sample->steps == 13)
+        problem(to, "/steps", "13 makes no sense");
+    if (sample->update == 0)
+        sample->update = FIXTURE_UPDATES;
+    if (sample->update != FIXTURE_UPDATES)
+        problem(to, "/update", "is not there");
+    return 0;
+}
+
+static int submit_probe(void *context, const struct api_probe_submission *submission,
+                        int64_t *number, bool *existing, struct err *err)
+{
+    const struct sample_probe *sample = submission->probe;
+    struct db_new_probe probe = {.job = submission->job,
+                                 .update = (uint64_t)sample->update,
+                                 .plan = {.kind = sample_probe_field.kinds[sample->kind].name,
+                                          .request = submission->request},
+                                 .idempotency_key = submission->idempotency_key,
+                                 .fingerprint = submission->fingerprint};
+
+    (void)context;
+    if (fixture.refuse)
+        return err_set(err, fixture.refuse, "refused for a test");
+    return db_probe_insert(fixture.db, &probe, number, existing, err);
+}
+
+static int cancel_probe(void *context, int64_t job, int64_t number, const char **what,
+                        struct err *err)
+{
+    struct db_reader *reader;
+    struct db_probe probe;
+    int rc = db_reader_open(&reader, fixture.db, err);
+
+    (void)context;
+    *what = "cancelled";
+    if (!rc)
+        rc = db_probe_get(reader, job, number, &probe, err);
+    db_reader_close(reader);
+    if (!rc) {
+        rc = db_probe_set_state(fixture.db, probe.id, PROBE_CANCELLED, NULL, err);
+        db_probe_free(&probe);
+    }
+    return rc;
 }
 
 static const char *const precisions[] = {"fp32", NULL};
@@ -78,10 +182,52 @@ const struct api_service fixture_service = {.job_spec = &sample_spec,
                                             .facts = facts,
                                             .submit = submit,
                                             .control = control,
+                                            .submit_sweep = submit_sweep,
+                                            .control_sweep = control_sweep,
                                             .live = live,
                                             .n_devices = 1,
                                             .devices = &device,
-                                            .workers = 1};
+                                            .workers = 1,
+                                            .probe_spec = &sample_probe_field,
+                                            .probe_bytes = sizeof(struct sample_probe),
+                                            .probe_tables = probe_tables,
+                                            .prepare_probe = prepare_probe,
+                                            .submit_probe = submit_probe,
+                                            .cancel_probe = cancel_probe};
+
+/* One that has ended, with FIXTURE_ROWS rows, of which one has no number, and vectors. */
+static int record_probe(int64_t job, const struct checkpoint *vectors, struct err *err)
+{
+    const struct db_new_probe probe = {
+        .plan = {.kind = "lines", .request = "{\"kind\":\"lines\",\"update\":200,\"steps\":10}"},
+        .job = job,
+        .update = FIXTURE_UPDATES};
+    struct db_probe_claim claim = {0};
+    struct probe_row summary = {.n = 3, .value = {7, 0.5, NAN}};
+    int64_t number;
+    int rc = db_probe_insert(fixture.db, &probe, &number, NULL, err);
+
+    if (rc == 0)
+        rc = db_probe_claim(fixture.db, 1, &claim, err);
+    for (int64_t i = 0; i < FIXTURE_ROWS && rc == 0; i++) {
+        struct probe_row row = {.table = 1,
+                                .number = i,
+                                .n = 3,
+                                .value = {(double)i, i == 3 ? NAN : 0.5 * (double)i, INFINITY}};
+
+        rc = db_probe_row_add(fixture.db, claim.id, &row, err);
+    }
+    if (rc == 0)
+        rc = db_probe_row_add(fixture.db, claim.id, &summary, err);
+    if (rc == 0)
+        rc = db_probe_message(fixture.db, claim.id, "so it was", err);
+    if (rc == 0)
+        rc = db_probe_vectors_add(fixture.db, claim.id, vectors, err);
+    if (rc == 0)
+        rc = db_probe_set_state(fixture.db, claim.id, PROBE_SUCCEEDED, NULL, err);
+    db_probe_claim_free(&claim);
+    return rc;
+}
 
 static int record(int64_t job, struct err *err)
 {
@@ -112,6 +258,8 @@ static int record(int64_t job, struct err *err)
         rc = db_epoch_add(fixture.db, job, &epoch, err);
     if (rc == 0)
         rc = db_checkpoint_add(fixture.db, job, &checkpoint, true, 2, err);
+    if (rc == 0)
+        rc = record_probe(job, &checkpoint, err);
     if (rc == 0)
         rc = db_upload_add(fixture.db, &upload, &checkpoint, &number, &existing, err);
     return rc ? rc : db_job_set_state(fixture.db, job, JOB_SUCCEEDED, NULL, err);

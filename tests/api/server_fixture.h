@@ -10,6 +10,7 @@
 #define FIXTURE_UPDATES 200
 #define FIXTURE_NAN     50
 #define FIXTURE_WEIGHTS 6
+#define FIXTURE_ROWS    2000 /* of the table "rows" of its probe */
 
 struct fixture {
     char folder[64];

@@ -76,6 +76,42 @@ static const struct spec_field keep_fields[] = {
 };
 static const struct spec_object keep_object = {
     .doc = "When.", .fields = keep_fields, .n_fields = N(keep_fields)};
+#define STEPS                                                                                      \
+    {                                                                                              \
+        .name = "steps", .doc = "Steps.", .type = SPEC_INT,                                        \
+        .offset = offsetof(struct sample_probe, steps), .min = 1, .max = 100, .number = 10,        \
+    }
+#define RHO                                                                                        \
+    {                                                                                              \
+        .name = "rho", .doc = "Radius.", .type = SPEC_REAL,                                        \
+        .offset = offsetof(struct sample_probe, rho), .max = 1, .number = 0.5,                     \
+    }
+#define EVERY                                                                                      \
+    {                                                                                              \
+        .name = "every", .doc = "Epochs.", .type = SPEC_INT,                                       \
+        .offset = offsetof(struct sample_probe, every), .min = 1, .max = 100, .number = 2,         \
+    }
+#define UPDATE                                                                                     \
+    {                                                                                              \
+        .name = "update", .doc = "Which.", .type = SPEC_INT,                                       \
+        .offset = offsetof(struct sample_probe, update), .max = 1e15,                              \
+    }
+static const struct spec_field lines[] = {UPDATE, STEPS}, balls[] = {UPDATE, RHO};
+static const struct spec_field job_lines[] = {EVERY, STEPS}, job_balls[] = {EVERY, RHO};
+static const struct spec_object probes[] = {
+    {.name = "lines", .doc = "Lines.", .fields = lines, .n_fields = N(lines)},
+    {.name = "ball", .doc = "A ball.", .fields = balls, .n_fields = N(balls)},
+};
+static const struct spec_object job_probes[] = {
+    {.name = "lines", .doc = "Lines.", .fields = job_lines, .n_fields = N(job_lines)},
+    {.name = "ball", .doc = "A ball.", .fields = job_balls, .n_fields = N(job_balls)},
+};
+const struct spec_field sample_probe_field = {.name = "probe",
+                                              .doc = "A probe.",
+                                              .type = SPEC_VARIANT,
+                                              .required = true,
+                                              .kinds = probes,
+                                              .n_kinds = N(probes)};
 static const char *const devices[] = {"auto", "cpu", NULL};
 static const struct spec_field fields[] = {
     {.name = "name",
@@ -141,6 +177,15 @@ static const struct spec_field fields[] = {
      .type = SPEC_OBJECT,
      .offset = offsetof(struct sample_job, checkpoint),
      .object = &keep_object},
+    {.name = "probes",
+     .doc = "What is measured.",
+     .type = SPEC_VARIANT_LIST,
+     .offset = offsetof(struct sample_job, probes),
+     .item_offset = offsetof(struct sample_probes, item),
+     .item_bytes = sizeof(struct sample_probe),
+     .max_length = 2,
+     .kinds = job_probes,
+     .n_kinds = N(job_probes)},
 };
 const struct spec_object sample_spec = {
     .name = "job", .doc = "A job.", .fields = fields, .n_fields = N(fields)};

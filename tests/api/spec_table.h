@@ -20,6 +20,15 @@ struct sample_method {
 struct sample_keep {
     int64_t every, keep;
 };
+struct sample_probe {
+    int kind;
+    int64_t update, steps, every;
+    double rho;
+};
+struct sample_probes {
+    int n;
+    struct sample_probe item[2];
+};
 struct sample_job {
     char name[17];
     struct sample_model model;
@@ -30,8 +39,12 @@ struct sample_job {
     bool loud;
     int device;
     struct sample_keep checkpoint;
+    struct sample_probes probes;
 };
 
 extern const struct spec_object sample_spec;
+
+/* A probe that is asked for by itself. */
+extern const struct spec_field sample_probe_field;
 
 #endif

@@ -38,9 +38,10 @@ class Contract(support.Case):
         self.met = set()
         return daemon
 
-    def ask(self, daemon, method, pattern, status=None, number=1, update="latest", query="", **more):
+    def ask(self, daemon, method, pattern, status=None, number=1, update="latest", query="", probe=1,
+            table="summary", **more):
         """Asks a route of the description and holds the answer against it."""
-        path = pattern.replace("{id}", str(number)).replace("{update}", str(update))
+        path = pattern.format(id=number, update=update, number=probe, table=table)
         answer = daemon.request(method, path + query, **more)
         if status is not None:
             self.assertEqual(answer.status, status, f"{method} {path}{query}: {answer}")
@@ -58,6 +59,22 @@ class Contract(support.Case):
         self.met.add((method, pattern))
         return answer
 
+    def ask_sweeps(self, daemon):
+        """Every route of sweeps, in each state of one; a job of higher priority keeps them waiting."""
+        sweep = {"job": long_job(priority=-9), "grid": {"/seed": [1, 2], "/method/kind": ["sgd"]}}
+        self.assertEqual(self.schemas.problems(sweep, self.schemas.component("SweepSpec")), [])
+        for status in (201, 200):
+            number = self.ask(daemon, "POST", "/v1/sweeps", status, body=sweep,
+                              headers={"Idempotency-Key": "s"}).json()["id"]
+        self.ask(daemon, "POST", "/v1/sweeps", 201, body=sweep)
+        self.ask(daemon, "GET", "/v1/sweeps", 200, query="?limit=1")
+        self.ask(daemon, "GET", "/v1/jobs", 200, query=f"?sweep={number}&limit=1")
+        for action in ("pause", "resume", "cancel"):
+            self.ask(daemon, "POST", f"/v1/sweeps/{{id}}/{action}", 200, number)
+            self.ask(daemon, "GET", "/v1/sweeps/{id}", 200, number)
+        self.ask(daemon, "GET", "/v1/sweeps/{id}", 200, number, query="?format=csv")
+        self.ask(daemon, "POST", "/v1/sweeps/{id}/cancel", 200, number + 1)
+
     def ask_all(self, daemon, number):
         """Every route that reads."""
         for pattern, operations in self.description["paths"].items():
@@ -71,11 +88,38 @@ class Contract(support.Case):
                 self.assertGreaterEqual(answer.json()["of"], len(answer.json()[series]))
             self.ask(daemon, "GET", f"/v1/jobs/{{id}}/{series}", 200, number, query="?format=csv")
 
+    def ask_probes(self, daemon, number):
+        """Every route about probes, of a job that has ended."""
+        probes, one = "/v1/jobs/{id}/probes", "/v1/jobs/{id}/probes/{number}"
+        for status in (201, 200):
+            asked = self.ask(daemon, "POST", probes, status, number, headers={"Idempotency-Key": "p"},
+                             body={"kind": "landscape", "x": {"points": 3}, "save_vectors": True}).json()
+        seen = self.follow(daemon, f"/v1/jobs/{number}/events?last_event_id=0", lambda event: False)
+        self.assertIn("probe", seen)
+        more = {"number": number, "probe": asked["number"]}
+        shown = self.ask(daemon, "GET", one, 200, **more).json()
+        self.assertEqual(shown["state"], "succeeded", shown)
+        for table in shown["tables"]:
+            for query in ("", "?limit=1", "?after=0", "?format=csv"):
+                self.ask(daemon, "GET", one + "/tables/{table}", 200, table=table["name"], query=query,
+                         **more)
+        self.ask(daemon, "GET", one + "/vectors", 200, **more)
+        self.ask(daemon, "POST", one + "/cancel", 409, **more)
+        self.ask(daemon, "POST", probes, 422, number, body={"kind": "spectrum", "steps": 0, "top_k": 99})
+        for query in ("", "?limit=1", "?state=failed"):
+            self.ask(daemon, "GET", probes, 200, number, query=query)
+        queued = daemon.submit(long_job(priority=100))
+        daemon.wait_update(queued, 1)
+        made = self.ask(daemon, "POST", probes, 201, number, body={"kind": "sharpness"}).json()["number"]
+        self.ask(daemon, "POST", one + "/cancel", 200, number, probe=made)
+        daemon.post(f"/v1/jobs/{queued}/cancel")
+
     def follow(self, daemon, path, enough):
         """Validates events until `enough(event)` or the end."""
         names = {"job": "Job", "start": "StartEvent", "state": "StateEvent", "update": "UpdateEvent",
                  "epoch": "EpochEvent", "checkpoint": "CheckpointEvent", "message": "MessageEvent",
-                 "telemetry": "TelemetryEvent"}
+                 "telemetry": "TelemetryEvent", "probe": "ProbeEvent",
+                 "probe_progress": "ProbeProgressEvent"}
         stream, seen = support.Events(daemon, path), set()
         for event in stream:
             schema = self.schemas.component(names[event["event"]])
@@ -145,6 +189,7 @@ class Contract(support.Case):
         self.ask(daemon, "DELETE", "/v1/uploads/{id}", 409, upload)
         self.ask(daemon, "POST", "/v1/jobs/{id}/cancel", 200, follower)
         self.ask(daemon, "DELETE", "/v1/uploads/{id}", 204, upload)
+        self.ask_sweeps(daemon)
         for number in (running, done):
             self.ask_all(daemon, number)
         for action in ("pause", "resume", "cancel"):
@@ -160,6 +205,7 @@ class Contract(support.Case):
         daemon.wait(diverged, "failed")
         for number in (running, done, diverged):
             self.ask_all(daemon, number)
+        self.ask_probes(daemon, done)
         self.ask(daemon, "POST", "/login", 303, body="token=",
                  headers={"Content-Type": "application/x-www-form-urlencoded"})
         seen = self.follow(daemon, "/v1/events?last_event_id=0",
@@ -197,7 +243,8 @@ class Contract(support.Case):
                 if pattern != "/login":
                     self.ask(daemon, method, pattern, 406, headers={"Accept": "image/png"})
                 if "{id}" in pattern:
-                    self.ask(daemon, method, pattern, 404, number=99999)
+                    body = {"kind": "sharpness"} if (method, pattern[-7:]) == ("POST", "/probes") else None
+                    self.ask(daemon, method, pattern, 404, number=99999, body=body)
                 if method == "POST":
                     self.ask(daemon, method, pattern, 415, body="x", headers={"Content-Type": "a/b"})
                     kind = {"/login": "x-www-form-urlencoded",
@@ -214,6 +261,14 @@ class Contract(support.Case):
         for action in ("cancel", "pause", "resume"):
             self.ask(daemon, "POST", f"/v1/jobs/{{id}}/{action}", 409, number)
             self.ask(daemon, "POST", f"/v1/jobs/{{id}}/{action}", 422, number, body={"now": True})
+        swept = {"job": job(), "grid": {"/seed": [1]}}
+        sweep = self.ask(daemon, "POST", "/v1/sweeps", 201, body=swept).json()["id"]
+        daemon.wait(number + 1)
+        for action in ("cancel", "pause", "resume"):
+            self.ask(daemon, "POST", f"/v1/sweeps/{{id}}/{action}", 409, sweep)
+            self.ask(daemon, "POST", f"/v1/sweeps/{{id}}/{action}", 422, sweep, body={"now": True})
+        self.ask(daemon, "POST", "/v1/sweeps", 400, body="{")
+        self.ask(daemon, "POST", "/v1/sweeps", 422, body={**swept, "grid": {"/seed": [-1]}})
         self.ask(daemon, "POST", "/v1/jobs", 400, body="{")
         self.ask(daemon, "POST", "/v1/uploads", 422, body="{",
                  headers={"Content-Type": "application/octet-stream"})
@@ -231,6 +286,7 @@ class Contract(support.Case):
         daemon.wait_update(first, 1)
         self.ask(daemon, "POST", "/v1/jobs", 201, body=long_job(), headers={"Idempotency-Key": "k"})
         self.ask(daemon, "POST", "/v1/jobs", 429, body=long_job())
+        self.ask(daemon, "POST", "/v1/sweeps", 429, body={"job": long_job(), "grid": {"/seed": [1]}})
         self.ask(daemon, "POST", "/v1/jobs", 409, body=job(), headers={"Idempotency-Key": "k"})
         daemon.token = "wrong"
         for pattern, operations in self.description["paths"].items():
@@ -244,7 +300,7 @@ class Contract(support.Case):
     def test_what_the_description_forbids_is_refused(self):
         daemon = self.begin()
         schema = self.schemas.component("JobSpec")
-        number = daemon.submit(job("m-arwp"))
+        number = daemon.submit(job("m-arwp", probes=[{"kind": "landscape"}, {"kind": "spectrum"}]))
         whole = daemon.job(number)["spec"]
         self.assertEqual(self.schemas.problems(whole, schema), [])
         wrong = [value for value in ({}, [], "x", -1, 0.5, 1e18, None, True, "x" * 5000, {"kind": "x"})]
@@ -271,6 +327,10 @@ class Contract(support.Case):
             yield (*above, name)
             if isinstance(item, dict):
                 yield from self.places(item, (*above, name))
+            elif isinstance(item, list):
+                for place, one in enumerate(item):
+                    if isinstance(one, dict):
+                        yield from self.places(one, (*above, name, place))
         yield (*above, "nonsense")
 
 

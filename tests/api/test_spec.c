@@ -45,7 +45,7 @@ static void test_defaults(void **state)
         json, "{\"name\":\"nobody\",\"model\":{\"kind\":\"net\",\"width\":8,\"blocks\":[1,2]},"
               "\"dataset\":{\"kind\":\"toy\"},\"method\":{\"kind\":\"m-rwp\",\"sigma\":0.015,"
               "\"lambda\":0.5},\"epochs\":3,\"seed\":1,\"lr\":0.1,\"loud\":true,"
-              "\"device\":\"auto\",\"checkpoint\":{\"every\":1,\"keep\":2}}");
+              "\"device\":\"auto\",\"checkpoint\":{\"every\":1,\"keep\":2},\"probes\":[]}");
     free(json);
 }
 
@@ -55,7 +55,8 @@ static void test_round_trip(void **state)
         "{\"name\":\"\\\"\xce\xbb\\\\\",\"model\":{\"kind\":\"line\"},\"dataset\":{\"kind\":"
         "\"folder\",\"path\":\"/a\"},\"method\":{\"kind\":\"m-rwp\",\"sigma\":1e-05,\"lambda\":0},"
         "\"epochs\":1000,\"seed\":9007199254740991,\"lr\":10,\"loud\":false,\"device\":\"cpu\","
-        "\"checkpoint\":{\"every\":0,\"keep\":100}}";
+        "\"checkpoint\":{\"every\":0,\"keep\":100},\"probes\":[{\"kind\":\"ball\",\"every\":9,"
+        "\"rho\":0.25},{\"kind\":\"lines\",\"every\":2,\"steps\":7}]}";
     struct sample_job job;
     char *json = NULL;
 
@@ -66,12 +67,72 @@ static void test_round_trip(void **state)
     free(json);
 }
 
+static void test_lists_of_variants(void **state)
+{
+    struct sample_job job;
+
+    (void)state;
+    assert_int_equal(
+        parse("{\"model\":{\"kind\":\"net\"},\"probes\":[{\"kind\":\"ball\",\"rho\":1},"
+              "{\"kind\":\"lines\"}]}",
+              &job),
+        0);
+    assert_int_equal(job.probes.n, 2);
+    assert_true(job.probes.item[0].kind == 1 && job.probes.item[0].rho == 1);
+    assert_int_equal(job.probes.item[0].steps, 0);
+    assert_true(job.probes.item[1].kind == 0 && job.probes.item[1].steps == 10);
+    assert_int_equal(job.probes.item[1].every, 2);
+    /* Those before the first wrong one are there, for a look at their combination. */
+    assert_int_equal(
+        parse("{\"model\":{\"kind\":\"net\"},\"probes\":[{\"kind\":\"ball\"},{\"kind\":"
+              "\"x\"}]}",
+              &job),
+        ERR_INVALID);
+    assert_int_equal(job.probes.n, 1);
+}
+
+static int parse_probe(const char *json, struct sample_probe *probe)
+{
+    memset(probe, 0, sizeof *probe);
+    return spec_json_parse_variant(&sample_probe_field, json, strlen(json), probe, &problems, &err);
+}
+
+static void test_a_variant_by_itself(void **state)
+{
+    struct sample_probe probe;
+    char *json = NULL;
+
+    (void)state;
+    assert_int_equal(parse_probe("{\"kind\":\"lines\",\"update\":6}", &probe), 0);
+    assert_true(probe.kind == 0 && probe.update == 6 && probe.steps == 10);
+    assert_int_equal(spec_json_write_variant(&sample_probe_field, &probe, &json, &err), 0);
+    assert_string_equal(json, "{\"kind\":\"lines\",\"update\":6,\"steps\":10}");
+    free(json);
+    assert_int_equal(parse_probe("{\"kind\":\"ball\",\"every\":1}", &probe), ERR_INVALID);
+    assert_string_equal(problems.item[0].pointer, "/every");
+    assert_int_equal(parse_probe("{}", &probe), ERR_INVALID);
+    assert_string_equal(problems.item[0].pointer, "/kind");
+    assert_int_equal(parse_probe("[]", &probe), ERR_INVALID);
+    assert_string_equal(problems.item[0].pointer, "");
+    assert_int_equal(parse_probe("{", &probe), ERR_INVALID);
+    assert_int_equal(problems.n, 0);
+}
+
 /* A member (put beside a good model) and where the one problem is to be. */
 static void test_single_mistakes(void **state)
 {
     static const struct {
         const char *member, *pointer, *says;
     } cases[] = {
+        {"\"probes\":{}", "/probes", "a list"},
+        {"\"probes\":[{\"kind\":\"ball\"},1]", "/probes/1", "an object"},
+        {"\"probes\":[{}]", "/probes/0/kind", "is missing"},
+        {"\"probes\":[{\"kind\":\"bell\"}]", "/probes/0/kind", "lines, ball"},
+        {"\"probes\":[{\"kind\":\"ball\"},{\"kind\":\"lines\",\"rho\":1}]", "/probes/1/rho",
+         "lines has no such member"},
+        {"\"probes\":[{\"kind\":\"lines\",\"steps\":0}]", "/probes/0/steps", "at least 1"},
+        {"\"probes\":[{\"kind\":\"ball\"},{\"kind\":\"ball\"},{\"kind\":\"ball\"}]", "/probes",
+         "more than 2"},
         {"\"epoch\":1", "/epoch", "unknown"},
         {"\"a/b~c\":1", "/a~1b~0c", "unknown"},
         {"\"epochs\":1,\"epochs\":2", "/epochs", "twice"},
@@ -231,9 +292,10 @@ static void test_deep_and_wide(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_single_mistakes), cmocka_unit_test(test_all_at_once),
-        cmocka_unit_test(test_many_problems),   cmocka_unit_test(test_no_json),
+        cmocka_unit_test(test_defaults),          cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_lists_of_variants), cmocka_unit_test(test_a_variant_by_itself),
+        cmocka_unit_test(test_single_mistakes),   cmocka_unit_test(test_all_at_once),
+        cmocka_unit_test(test_many_problems),     cmocka_unit_test(test_no_json),
         cmocka_unit_test(test_deep_and_wide),
     };
 

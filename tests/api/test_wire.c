@@ -100,21 +100,29 @@ static void test_uri(void **state)
 
 static void test_routes(void **state)
 {
-    int64_t id = 0;
-    char item[24];
+    struct request at = {0};
 
     (void)state;
-    assert_true(route_match("/v1/jobs/{id}", "/v1/jobs/17", &id, item));
-    assert_int_equal(id, 17);
-    assert_true(route_match("/v1/jobs/{id}/checkpoints/{update}", "/v1/jobs/1/checkpoints/latest",
-                            &id, item));
-    assert_string_equal(item, "latest");
-    assert_false(route_match("/v1/jobs/{id}", "/v1/jobs/0", &id, item));
-    assert_false(route_match("/v1/jobs/{id}", "/v1/jobs/-1", &id, item));
-    assert_false(route_match("/v1/jobs/{id}", "/v1/jobs/9223372036854775808", &id, item));
-    assert_false(route_match("/v1/jobs/{id}", "/v1/jobs/1/", &id, item));
-    assert_false(route_match("/v1/jobs/{id}", "/v1/jobs/", &id, item));
-    assert_false(route_match("/v1/jobs", "/v1/job", &id, item));
+    assert_true(route_match("/v1/jobs/{id}", "/v1/jobs/17", &at));
+    assert_int_equal(at.id, 17);
+    assert_true(
+        route_match("/v1/jobs/{id}/checkpoints/{update}", "/v1/jobs/1/checkpoints/latest", &at));
+    assert_string_equal(at.item, "latest");
+    assert_true(route_match("/v1/jobs/{id}/probes/{number}/tables/{table}",
+                            "/v1/jobs/3/probes/12/tables/layer_nodes", &at));
+    assert_true(at.id == 3 && at.number == 12);
+    assert_string_equal(at.table, "layer_nodes");
+    assert_false(route_match("/v1/jobs/{id}", "/v1/jobs/0", &at));
+    assert_false(route_match("/v1/jobs/{id}", "/v1/jobs/-1", &at));
+    assert_false(route_match("/v1/jobs/{id}", "/v1/jobs/9223372036854775808", &at));
+    assert_false(route_match("/v1/jobs/{id}", "/v1/jobs/1/", &at));
+    assert_false(route_match("/v1/jobs/{id}", "/v1/jobs/", &at));
+    assert_false(route_match("/v1/jobs", "/v1/job", &at));
+    assert_false(route_match("/p/{number}", "/p/latest", &at));
+    assert_false(route_match("/p/{table}", "/p/..", &at));
+    assert_false(route_match("/p/{table}", "/p/a%2Fb", &at));
+    assert_false(route_match("/p/{table}", "/p/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", &at));
+    assert_false(route_match("/p/{table}", "/p/", &at));
 }
 
 static void test_session(void **state)

@@ -196,7 +196,7 @@ static int claim_job(struct bench *bench, struct err *err)
     if (rc)
         return rc;
     bench->recorder = (struct recorder){
-        .db = bench->db, .job = claim.id, .keep = bench->job.checkpoint.keep, .rate = &bench->rate};
+        .db = bench->db, .job = claim.id, .spec = &bench->job, .rate = &bench->rate};
     rate_start(&bench->rate, claim.id, &plan, 0, clock_seconds());
     bench->sink = record_sink(&bench->recorder);
     return 0;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The README's tour with curl, as it stands there, against a fresh daemon."""
+"""The README's tour with curl, its probes and its sweep, as they stand there, against a fresh daemon."""
 
 import os
 import re
@@ -23,8 +23,8 @@ def blocks(section):
 @unittest.skipUnless(shutil.which("curl"), "needs curl")
 class Tour(support.Case):
     def test_each_step_works(self):
-        steps = blocks("A tour with curl")
-        self.assertGreater(len(steps), 3)
+        steps = blocks("A tour with curl") + blocks("Probes") + blocks("Sweeps")
+        self.assertGreater(len(steps), 4)
         daemon = self.start()
         environment = {**os.environ, "RWPD": f"http://127.0.0.1:{daemon.port}"}
         # One shell, so that a step sees the variables of those before it.

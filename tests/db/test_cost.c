@@ -1,6 +1,7 @@
 /* What questions and changes cost when there is much in the database, in SQLite's own counters
- * instead of seconds: no statement walks through a table or takes more steps for more rows. Two do
- * and are not here: db_totals counts jobs, and db_job_insert the queue, if that has a limit.
+ * instead of seconds: no statement walks through a table or takes more steps for more rows. Three
+ * do and are not here: db_totals counts jobs, db_job_insert the queue, if that has a limit, and
+ * db_sweep_get reads the sweep's jobs, a thousand at most.
  *
  * Each connection that the database opens is watched by a hook that SQLite calls for new ones. */
 #include <stdatomic.h>
@@ -46,8 +47,9 @@ static int watch(sqlite3 *handle, const char **message, const void *api)
     return sqlite3_trace_v2(handle, SQLITE_TRACE_PROFILE, finished, NULL);
 }
 
-/* Half of the jobs are finished, half queued; the one between is paused and has a hundred thousand
- * losses, a thousand epochs and a checkpoint of the last, the others a loss. */
+/* Half of the jobs are finished, half queued, most of those in two sweeps of which as many run as
+ * may; the one between is paused and has a hundred thousand losses, a thousand epochs and a
+ * checkpoint of the last, the others a loss. */
 static void fill(struct place *place)
 {
     static const char text[] =
@@ -66,6 +68,11 @@ static void fill(struct place *place)
         "WHERE i <= 1000;"
         "INSERT INTO event SELECT 200 * i + 1, 2500, 2, 1, NULL, i, NULL FROM n WHERE i <= 1000;"
         "INSERT INTO event SELECT 400000 + i, i, 0, 1, 0, NULL, NULL FROM n WHERE i <= 5000;"
+        "INSERT INTO sweep (name, max_running, created_ms, points, spec) VALUES "
+        "('full', 1, 1, 1000, '{}'), ('full', 1, 1, 1000, '{}');"
+        "UPDATE job SET sweep = 1 + (id >= 4000), point = 1 + id % 1000, priority = 9 "
+        "WHERE id >= 3000 AND id < 5000;"
+        "UPDATE job SET state = 1 WHERE id = 3000 OR id = 4999;"
         "UPDATE store SET sequence = 500000, losses = 102499";
 
     place_open(place, NULL);
@@ -227,6 +234,22 @@ static void record(struct place *place, int64_t job)
     checkpoint_drop(checkpoint);
 }
 
+static void sweeps_cost_the_same_among_many_jobs(void **state)
+{
+    struct place *place = *state;
+    const struct db_job_query query = {.state = -1, .sweep = 2, .before = 4500, .limit = 50};
+    struct db_claim claim;
+    int n = 0;
+
+    assert_ok(db_jobs_each(place->reader, &query, ignore_job, &n, err));
+    assert_int_equal(n, 50);
+    assert_ok(db_job_claim(place->db, 1, &claim, err)); /* of neither sweep: both are full */
+    assert_true(claim.id > 2500 && claim.id < 3000);
+    free(claim.spec);
+    assert_true(atomic_load(&watched) >= 5);
+    assert_int_equal(atomic_load(&faults), 0);
+}
+
 static void changes_cost_the_same_in_a_long_queue(void **state)
 {
     struct place *place = *state;
@@ -250,7 +273,7 @@ static void changes_cost_the_same_in_a_long_queue(void **state)
     assert_int_equal(claim.from_update, 20);
     free(claim.spec);
     assert_ok(db_recover(place->db, &n, err));
-    assert_int_equal(n, 1);
+    assert_int_equal(n, 3);
     assert_true(atomic_load(&watched) >= 30);
     assert_int_equal(atomic_load(&faults), 0);
 }
@@ -264,6 +287,7 @@ int main(void)
         TEST(series_and_events_cost_the_same_at_any_depth),
         TEST(going_on_costs_the_same_with_a_long_history),
         TEST(changes_cost_the_same_in_a_long_queue),
+        TEST(sweeps_cost_the_same_among_many_jobs),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -160,7 +160,12 @@ static void an_older_database_gets_its_spans(void **state)
               "CREATE TABLE kept AS SELECT * FROM span; DROP TABLE span; DROP TABLE telemetry;"
               "DROP INDEX job_of_init_job; DROP INDEX job_of_init_upload;"
               "ALTER TABLE job DROP COLUMN init_job; ALTER TABLE job DROP COLUMN init_update;"
-              "ALTER TABLE job DROP COLUMN init_upload; PRAGMA user_version = 1");
+              "ALTER TABLE job DROP COLUMN init_upload; DROP TABLE probe_row; DROP TABLE probe;"
+              "ALTER TABLE job DROP COLUMN keep; DROP TABLE sweep;"
+              "DROP INDEX job_of_sweep; DROP INDEX job_running; DROP INDEX job_queue;"
+              "ALTER TABLE job DROP COLUMN sweep; ALTER TABLE job DROP COLUMN point;"
+              "CREATE INDEX job_queue ON job (priority DESC, id) WHERE state = 0;"
+              "PRAGMA user_version = 1");
     place_open(place, NULL);
     assert_int_equal(spans(place), 500 / DB_SPAN_ROWS);
     assert_int_equal(place_number(place, "rwpd.db",

@@ -13,6 +13,10 @@
 #include "base/clock.h"
 #include "support.h"
 
+/* Steps of the present schema. */
+#define ROWS_VERSION        6
+#define CHECKPOINTS_VERSION 3
+
 static void a_folder_is_made_for_its_owner_alone(void **state)
 {
     struct place *place = *state;
@@ -39,7 +43,8 @@ static void the_files_are_as_promised(void **state)
 
         assert_int_equal(
             place_number(place, name, "SELECT journal_mode = 'wal' FROM pragma_journal_mode"), 1);
-        assert_int_equal(place_number(place, name, "PRAGMA user_version"), i == 0 ? 4 : 2);
+        assert_int_equal(place_number(place, name, "PRAGMA user_version"),
+                         i == 0 ? ROWS_VERSION : CHECKPOINTS_VERSION);
     }
     place_check(place);
 }
@@ -246,29 +251,36 @@ static void a_file_of_another_program_is_left_alone(void **state)
     assert_int_equal(place_number(place, "rwpd.db", "SELECT count(*) FROM cats"), 1);
 }
 
+static void place_set_version(struct place *place, const char *name, int version)
+{
+    char pragma[40];
+
+    snprintf(pragma, sizeof pragma, "PRAGMA user_version = %d", version);
+    place_sql(place, name, pragma);
+}
+
 static void a_newer_version_is_refused(void **state)
 {
     struct place *place = *state;
     struct db *db = NULL;
 
     with_some_losses(place);
-    place_sql(place, "checkpoints.db", "PRAGMA user_version = 3");
+    place_set_version(place, "checkpoints.db", CHECKPOINTS_VERSION + 1);
     assert_refused(db_open(&db, place->state, NULL, err), ERR_UNSUPPORTED, "newer rwpd");
-    place_sql(place, "checkpoints.db", "PRAGMA user_version = 2");
-    place_sql(place, "rwpd.db", "PRAGMA user_version = 99");
+    place_set_version(place, "checkpoints.db", CHECKPOINTS_VERSION);
+    place_set_version(place, "rwpd.db", 99);
     assert_refused(db_open(&db, place->state, NULL, err), ERR_UNSUPPORTED, "rwpd.db");
-    place_sql(place, "rwpd.db", "PRAGMA user_version = 4");
+    place_set_version(place, "rwpd.db", ROWS_VERSION);
     place_open(place, NULL);
 }
 
 /* The schema's first steps, as they are in the program. */
-extern const char db_schema_rwpd_1[], db_schema_rwpd_2[], db_schema_rwpd_3[];
+extern const char db_schema_rwpd_1[], db_schema_rwpd_2[], db_schema_rwpd_3[], db_schema_rwpd_4[];
 extern const char db_schema_checkpoints_1[];
 
 /* What an older version left: a running job with two losses, one of them beyond its checkpoint. */
 static void migrate_from(struct place *place, int version)
 {
-    char pragma[40];
     struct telemetry telemetry = {.update = 3, .epoch = 1, .known = {[TELEMETRY_COSINE] = true}};
     struct db_job job;
     int64_t n;
@@ -279,8 +291,9 @@ static void migrate_from(struct place *place, int version)
         place_sql(place, "rwpd.db", db_schema_rwpd_2);
     if (version >= 3)
         place_sql(place, "rwpd.db", db_schema_rwpd_3);
-    snprintf(pragma, sizeof pragma, "PRAGMA user_version = %d", version);
-    place_sql(place, "rwpd.db", pragma);
+    if (version >= 4)
+        place_sql(place, "rwpd.db", db_schema_rwpd_4);
+    place_set_version(place, "rwpd.db", version);
     place_sql(place, "rwpd.db",
               "PRAGMA application_id = 0x72777064;"
               "INSERT INTO store VALUES (1, '0123456789abcdef0123456789abcdef', 4, 2);"
@@ -296,9 +309,10 @@ static void migrate_from(struct place *place, int version)
               "INSERT INTO store VALUES (1, '0123456789abcdef0123456789abcdef');"
               "INSERT INTO checkpoint VALUES (7, 1, 1, 0, 1, 0)");
     place_open(place, NULL);
-    assert_int_equal(place_number(place, "checkpoints.db", "PRAGMA user_version"), 2);
+    assert_int_equal(place_number(place, "checkpoints.db", "PRAGMA user_version"),
+                     CHECKPOINTS_VERSION);
     assert_int_equal(place_number(place, "checkpoints.db", "SELECT id FROM checkpoint"), 7);
-    assert_int_equal(place_number(place, "rwpd.db", "PRAGMA user_version"), 4);
+    assert_int_equal(place_number(place, "rwpd.db", "PRAGMA user_version"), ROWS_VERSION);
     assert_int_equal(place_number(place, "rwpd.db", "SELECT count(*) FROM loss"), 2);
     assert_int_equal(place_number(place, "rwpd.db", "SELECT sequence FROM store"), 4);
     job = get_job(place, 1);
@@ -327,6 +341,11 @@ static void a_file_of_version_2_is_migrated(void **state)
 static void a_file_of_version_3_is_migrated(void **state)
 {
     migrate_from(*state, 3);
+}
+
+static void a_file_of_version_4_is_migrated(void **state)
+{
+    migrate_from(*state, 4);
 }
 
 static void an_interrupted_creation_is_completed(void **state)
@@ -376,6 +395,7 @@ int main(void)
         TEST(a_file_of_version_1_is_migrated),
         TEST(a_file_of_version_2_is_migrated),
         TEST(a_file_of_version_3_is_migrated),
+        TEST(a_file_of_version_4_is_migrated),
         TEST(an_interrupted_creation_is_completed),
         TEST(a_lock_at_opening_is_told),
     };

@@ -73,7 +73,12 @@ static size_t variant_bytes(const char *name)
                  {"checkpoint", sizeof(struct job_checkpoint)},
                  {"evaluate", sizeof(struct job_evaluate)},
                  {"telemetry", sizeof(struct job_telemetry)},
-                 {"init_from", sizeof(struct job_init_from)}};
+                 {"init_from", sizeof(struct job_init_from)},
+                 {"probe", sizeof(struct engine_probe)},
+                 {"probes", sizeof(struct engine_probe)},
+                 {"x", sizeof(struct probe_axis)},
+                 {"y", sizeof(struct probe_axis)},
+                 {"other", sizeof(struct probe_other)}};
 
     for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
         if (!strcmp(sizes[i].name, name))
@@ -89,10 +94,15 @@ static void check_field(const struct spec_field *field, size_t size, size_t firs
     assert_true(field->offset >= first);
     if (field->type == SPEC_OBJECT) {
         check_object(field->object, variant_bytes(field->name), 0);
-    } else if (field->type == SPEC_VARIANT) {
+    } else if (field->type == SPEC_VARIANT || field->type == SPEC_VARIANT_LIST) {
+        size_t items = field->type == SPEC_VARIANT ? 1 : field->max_length;
+
         assert_true(field->n_kinds > 0);
         assert_in_range(field->default_kind, 0, field->n_kinds - 1);
-        assert_true(field->offset + variant_bytes(field->name) <= size);
+        if (field->type == SPEC_VARIANT_LIST)
+            assert_int_equal(field->item_bytes, variant_bytes(field->name));
+        assert_true(field->offset + field->item_offset + items * variant_bytes(field->name) <=
+                    size);
         for (int k = 0; k < field->n_kinds; k++) {
             assert_non_null(field->kinds[k].name);
             check_object(&field->kinds[k], variant_bytes(field->name), sizeof(int));
@@ -117,6 +127,24 @@ static void tables_are_consistent(void **state)
 {
     (void)state;
     check_object(engine_job_spec(), sizeof(struct engine_job), 0);
+}
+
+static void probes_kinds_are_at_their_enums_places(void **state)
+{
+    int n;
+    const struct spec_object *kinds = engine_probe_kinds(&n);
+    const struct spec_object *of_jobs = engine_job_probe_kinds(&n);
+
+    (void)state;
+    assert_int_equal(n, PROBE_KINDS);
+    assert_string_equal(kinds[PROBE_SPECTRUM].name, "spectrum");
+    assert_string_equal(kinds[PROBE_LANDSCAPE].name, "landscape");
+    assert_string_equal(kinds[PROBE_RADIUS].name, "radius");
+    assert_string_equal(kinds[PROBE_SHARPNESS].name, "sharpness");
+    for (int i = 0; i < n; i++) {
+        check_object(&kinds[i], sizeof(struct engine_probe), sizeof(int));
+        assert_string_equal(of_jobs[i].name, kinds[i].name);
+    }
 }
 
 static const struct spec_field *field_of(const struct spec_object *object, const char *name)
@@ -218,6 +246,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_are_consistent),
         cmocka_unit_test(kinds_are_at_their_enums_places),
+        cmocka_unit_test(probes_kinds_are_at_their_enums_places),
         cmocka_unit_test(defaults_are_the_scripts),
     };
 

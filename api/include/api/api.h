@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/probe.h"
 #include "base/spec.h"
 #include "db/db.h"
 
@@ -24,6 +25,21 @@ enum api_action { API_CANCEL, API_PAUSE, API_RESUME };
 struct api_submission {
     const void *job;  /* the parsed struct, of job_bytes */
     const char *spec; /* the same as normalised JSON, every default filled in */
+    const char *idempotency_key, *fingerprint; /* NULL: none */
+};
+
+struct api_sweep {
+    const char *name, *spec;                   /* spec: the base job and the grid, as JSON */
+    int64_t max_running;                       /* 0: any number */
+    const char *idempotency_key, *fingerprint; /* NULL: none */
+    int n;
+    const struct api_submission *jobs; /* in the order of points */
+};
+
+struct api_probe_submission {
+    int64_t job;
+    const void *probe;   /* the parsed struct, of probe_bytes */
+    const char *request; /* the same as normalised JSON, every default filled in */
     const char *idempotency_key, *fingerprint; /* NULL: none */
 };
 
@@ -65,11 +81,31 @@ struct api_service {
     /* *what: static text of what happened, "cancelled", "pausing", "queued", … */
     int (*control)(void *context, int64_t id, enum api_action action, const char **what,
                    struct err *err);
+    /* The sweep and all of its jobs, or nothing. */
+    int (*submit_sweep)(void *context, const struct api_sweep *sweep, int64_t *id, bool *existing,
+                        struct err *err);
+    /* What can be done to each of its jobs; ERR_CONFLICT when that is nothing. */
+    int (*control_sweep)(void *context, int64_t id, enum api_action action, const char **what,
+                         struct err *err);
     /* False if the job is not running. */
     bool (*live)(void *context, int64_t id, struct api_live *out);
     int n_devices;
     const struct api_device *devices;
     int workers;
+
+    const struct spec_field *probe_spec; /* a VARIANT: what a probe is asked for as */
+    size_t probe_bytes;
+    /* What a kind (its place in probe_spec->kinds) results in; 0 is the summary. Static. */
+    const struct probe_table *(*probe_tables)(int kind, int *n);
+    /* For a job that is there: fills in what only the service knows and calls `problem` for what
+     * makes no sense or is not there. ERR_CONFLICT: the job has no checkpoint. */
+    int (*prepare_probe)(void *context, int64_t job, void *probe,
+                         void (*problem)(void *to, const char *pointer, const char *message),
+                         void *to, struct err *err);
+    int (*submit_probe)(void *context, const struct api_probe_submission *submission,
+                        int64_t *number, bool *existing, struct err *err);
+    int (*cancel_probe)(void *context, int64_t job, int64_t number, const char **what,
+                        struct err *err);
 };
 
 struct api_asset {

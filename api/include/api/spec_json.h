@@ -28,6 +28,13 @@ struct spec_problems {
 int spec_json_parse(const struct spec_object *spec, const char *json, size_t length, void *out,
                     struct spec_problems *problems, struct err *err);
 
+/* The same for a text that is a VARIANT; its members are set from *out on, not from
+ * field->offset. */
+int spec_json_parse_variant(const struct spec_field *field, const char *json, size_t length,
+                            void *out, struct spec_problems *problems, struct err *err);
+int spec_json_write_variant(const struct spec_field *field, const void *in, char **json,
+                            struct err *err);
+
 /* The struct as one line of JSON with every member that applies. The caller frees *json. */
 int spec_json_write(const struct spec_object *spec, const void *in, char **json, struct err *err);
 

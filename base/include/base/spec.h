@@ -17,6 +17,7 @@ enum spec_type {
     SPEC_INT_LIST, /* struct spec_int_list */
     SPEC_OBJECT,   /* a struct within; `object` describes it, its offsets count from this member */
     SPEC_VARIANT,  /* a struct within that begins with `int kind`, an index into `kinds` */
+    SPEC_VARIANT_LIST, /* a struct that begins with `int n`, the number of variants in its array */
 };
 
 #define SPEC_LIST_MAX 16
@@ -34,20 +35,23 @@ struct spec_field {
     enum spec_type type;
     size_t offset;
 
-    bool required;              /* no default */
-    const char *instead;        /* INT: a member beside it; where that is given, the default is 0 */
-    double min, max;            /* INT, REAL, and each item of an INT_LIST; inclusive */
-    bool above_min;             /* min itself is excluded */
-    bool below_max;             /* max itself is excluded */
-    double number;              /* default of INT, REAL, BOOL (0 or 1) and CHOICE (the index) */
-    const char *text;           /* default of STRING; NULL: "" */
-    size_t max_length;          /* STRING, in bytes without the NUL; INT_LIST: most items */
-    struct spec_int_list list;  /* default of INT_LIST */
-    const char *const *choices; /* CHOICE: NULL-terminated */
+    bool required;       /* no default */
+    const char *instead; /* INT: a member beside it; where that is given, the default is 0 */
+    double min, max;     /* INT, REAL, and each item of an INT_LIST; inclusive */
+    bool above_min;      /* min itself is excluded */
+    bool below_max;      /* max itself is excluded */
+    double number;       /* default of INT, REAL, BOOL (0 or 1) and CHOICE (the index) */
+    const char *text;    /* default of STRING; NULL: "" */
+    size_t max_length;   /* STRING, in bytes without the NUL; INT_LIST, VARIANT_LIST: most items */
+    struct spec_int_list list;        /* default of INT_LIST */
+    const char *const *choices;       /* CHOICE: NULL-terminated */
     const struct spec_object *object; /* OBJECT: its description; NULL otherwise */
-    const struct spec_object *kinds;  /* VARIANT: one description a kind */
+    const struct spec_object *kinds;  /* VARIANT, VARIANT_LIST: one description a kind */
     int n_kinds;
     int default_kind; /* VARIANT that is not required and not given */
+    /* VARIANT_LIST, which is empty when it is not given: where its array begins, counted from the
+     * member, and the size of an item */
+    size_t item_offset, item_bytes;
 };
 
 /* An object, or one kind of a variant. */

@@ -18,7 +18,7 @@
  * written meanwhile stays in a log beside the file.
  *
  * No job is ever deleted, nor what it recorded, but for checkpoints beyond those it keeps. A loss
- * takes some 70 bytes on disk, an epoch 120.
+ * takes some 70 bytes on disk, an epoch 120. Probes are in db/probe.h.
  */
 #ifndef DB_DB_H
 #define DB_DB_H
@@ -115,10 +115,11 @@ int db_job_insert(struct db *db, const struct db_new_job *job, int64_t *id, bool
 int db_job_set_state(struct db *db, int64_t id, enum job_state to, const char *reason,
                      struct err *err);
 
-/* Durable. Takes the queued job of highest priority, oldest first, makes it running and resolves
- * its thread count: the job's own or the one that an earlier start chose, else `threads`, which is
- * kept. What is recorded beyond its latest checkpoint is removed in the same transaction, so that
- * there is one history. ERR_NOT_FOUND: none is queued. */
+/* Durable. Takes the queued job of highest priority, oldest first (of a sweep only while fewer of
+ * its jobs run than may), makes it running and resolves its thread count: the job's own or the one
+ * that an earlier start chose, else `threads`, which is kept. What is recorded beyond its latest
+ * checkpoint is removed in the same transaction, so that there is one history. ERR_NOT_FOUND: none
+ * is queued that may run. */
 struct db_claim {
     int64_t id;
     char *spec; /* the caller frees it */
@@ -213,6 +214,7 @@ struct db_job {
     char *spec;   /* freed by db_job_free */
     char *reason; /* NULL: none; freed by db_job_free */
     int64_t priority, parameters;
+    int64_t sweep, point;                        /* what of which sweep it is; 0: of none */
     int threads;                                 /* 0: not started yet */
     int starts;                                  /* how often a worker took it */
     int64_t created_ms, started_ms, finished_ms; /* 0: not yet */
@@ -235,6 +237,7 @@ int db_job_get(struct db_reader *reader, int64_t id, struct db_job *out, struct 
 
 struct db_job_query {
     int state;      /* enum job_state, or -1: any */
+    int64_t sweep;  /* only its jobs; 0: any */
     int64_t before; /* only ids below this; 0: from the newest */
     int limit;
 };
@@ -284,17 +287,29 @@ enum db_event_kind {
     EVENT_EPOCH,
     EVENT_CHECKPOINT,
     EVENT_MESSAGE,
-    EVENT_TELEMETRY
+    EVENT_TELEMETRY,
+    EVENT_PROBE,         /* a probe's state has changed */
+    EVENT_PROBE_PROGRESS /* the last one of each probe is kept */
+};
+
+/* Of the probe that an event is about. */
+struct db_event_probe {
+    int64_t number; /* within the job */
+    char kind[32];
+    uint64_t update; /* of the checkpoint that is looked at */
+    int state;       /* enum probe_state; PROBE: the one that it got */
+    double progress; /* PROBE_PROGRESS: 0 to 1 */
 };
 
 struct db_event {
     int64_t sequence, job, wall_ms; /* wall_ms 0 for losses */
     enum db_event_kind kind;
-    enum job_state state;       /* STATE */
-    const char *text;           /* STATE: reason, MESSAGE; may be NULL */
-    struct db_loss loss;        /* LOSS */
-    struct db_epoch epoch;      /* EPOCH */
-    struct telemetry telemetry; /* TELEMETRY */
+    enum job_state state;        /* STATE */
+    const char *text;            /* STATE and PROBE: reason, MESSAGE; may be NULL */
+    struct db_loss loss;         /* LOSS */
+    struct db_epoch epoch;       /* EPOCH */
+    struct telemetry telemetry;  /* TELEMETRY */
+    struct db_event_probe probe; /* PROBE, PROBE_PROGRESS */
     /* CHECKPOINT; STATE running: the update that it goes on from, what was recorded beyond it is
      * gone */
     uint64_t checkpoint_update;

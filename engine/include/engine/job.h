@@ -12,6 +12,7 @@
 
 #include "base/spec.h"
 
+struct engine_job;
 struct err;
 struct tensor;
 
@@ -168,54 +169,6 @@ struct job_telemetry {
 enum device_kind { DEVICE_AUTO, DEVICE_CPU, DEVICE_REFERENCE };
 enum precision { PRECISION_AUTO, PRECISION_FP32, PRECISION_FP64 };
 
-#define JOB_NAME_MAX 200
-
-struct engine_job {
-    char name[JOB_NAME_MAX + 1];
-    struct job_model model;
-    struct job_dataset dataset;
-    struct job_method method;
-    struct job_optimizer optimizer;
-    struct job_schedule schedule;
-    int64_t epochs, updates; /* one is above 0 */
-    int64_t batch_size;
-    int64_t seed;     /* 0 … 2^53 − 1 */
-    int device;       /* enum device_kind */
-    int precision;    /* enum precision */
-    int64_t threads;  /* CPU threads; 0: the job's share of the cores */
-    int64_t priority; /* higher runs first; the queue's, not the engine's */
-    double label_smoothing;
-    struct job_batch_norm batch_norm;
-    struct job_checkpoint checkpoint;
-    struct job_evaluate evaluate;
-    struct job_telemetry telemetry;
-    struct job_init_from init_from; /* whoever opens the run gives it the weights */
-};
-
-/* The root description. Static. */
-const struct spec_object *engine_job_spec(void);
-
-/* A job of these kinds (enum model_kind, dataset_kind, method_kind) with every default; members
- * that its kinds do not have are 0. */
-void engine_job_defaults(struct engine_job *out, int model, int dataset, int method);
-
-/* Calls `problem` for each combination of values that makes no sense (model too deep for the
- * images, a dataset folder that cannot be read, a precision that the device lacks, …), with the
- * RFC 6901 JSON pointer of the member to blame ("/dataset/path"). Opens and checks the dataset's
- * files but trains nothing. Returns how many there were. */
-int engine_job_check(const struct engine_job *job,
-                     void (*problem)(void *context, const char *pointer, const char *message),
-                     void *context);
-
-/* Calls `problem` with the pointer "/init_from" for each way in which these tensors, whose data is
- * not looked at, are not the job's model's: a parameter or running statistic that is missing, has
- * another shape, or is not the model's. Tensors of other roles and num_batches_tracked are not
- * asked for. Returns how many there were; -1 with *err when the model cannot be built. */
-int engine_job_check_weights(const struct engine_job *job, const struct tensor *tensors, int n,
-                             void (*problem)(void *context, const char *pointer,
-                                             const char *message),
-                             void *context, struct err *err);
-
 /* ---- Probes: measurements of the loss surface at a checkpoint (engine/probe.h) ---- */
 
 enum probe_kind { PROBE_SPECTRUM, PROBE_LANDSCAPE, PROBE_RADIUS, PROBE_SHARPNESS, PROBE_KINDS };
@@ -252,7 +205,8 @@ struct probe_other {
     int64_t job, update, upload; /* job 0: the probe's own; update 0: the newest */
 };
 
-#define JOB_PROBES_MAX 8
+#define JOB_PROBES_MAX     8
+#define JOB_PROBE_RUNS_MAX 1000 /* that the list of a job comes to */
 
 /* Members that a kind does not have are 0. Whoever opens the probe gives it what the numbers of
  * checkpoints and uploads stand for (struct engine_probe_start). */
@@ -298,6 +252,12 @@ struct engine_probe {
     int ascent;        /* enum probe_ascent */
 };
 
+/* The list that a job has. */
+struct job_probes {
+    int n;
+    struct engine_probe item[JOB_PROBES_MAX];
+};
+
 /* Descriptions of the kinds, for a SPEC_VARIANT whose struct is an engine_probe: of one that is
  * asked for by itself (with `update`), and of one that is part of a job (with `every_epochs`). In
  * the order of enum probe_kind. Static. */
@@ -322,6 +282,64 @@ static inline bool engine_probe_needs_other(const struct engine_probe *probe)
 }
 bool engine_probe_needs_vectors(const struct engine_probe *probe);
 bool engine_probe_needs_fisher(const struct engine_probe *probe);
+
+/* ---- The job ---- */
+
+#define JOB_NAME_MAX 200
+
+struct engine_job {
+    char name[JOB_NAME_MAX + 1];
+    struct job_model model;
+    struct job_dataset dataset;
+    struct job_method method;
+    struct job_optimizer optimizer;
+    struct job_schedule schedule;
+    int64_t epochs, updates; /* one is above 0 */
+    int64_t batch_size;
+    int64_t seed;     /* 0 … 2^53 − 1 */
+    int device;       /* enum device_kind */
+    int precision;    /* enum precision */
+    int64_t threads;  /* CPU threads; 0: the job's share of the cores */
+    int64_t priority; /* higher runs first; the queue's, not the engine's */
+    double label_smoothing;
+    struct job_batch_norm batch_norm;
+    struct job_checkpoint checkpoint;
+    struct job_evaluate evaluate;
+    struct job_telemetry telemetry;
+    struct job_init_from init_from; /* whoever opens the run gives it the weights */
+    /* After each that is due (and after the last epoch anyway) a checkpoint is written; whoever
+     * opens the run runs the probes. */
+    struct job_probes probes;
+};
+
+/* Whether probe `i` of the job's list is due after so many updates: at the end of each
+ * `every_epochs` epochs and of the run. The other numbers are those of engine_job_facts. */
+bool engine_job_probe_due(const struct engine_job *job, int i, int64_t updates_per_epoch,
+                          int64_t updates, uint64_t update);
+
+/* The root description. Static. */
+const struct spec_object *engine_job_spec(void);
+
+/* A job of these kinds (enum model_kind, dataset_kind, method_kind) with every default; members
+ * that its kinds do not have are 0. */
+void engine_job_defaults(struct engine_job *out, int model, int dataset, int method);
+
+/* Calls `problem` for each combination of values that makes no sense (model too deep for the
+ * images, a dataset folder that cannot be read, a precision that the device lacks, …), with the
+ * RFC 6901 JSON pointer of the member to blame ("/dataset/path"). Opens and checks the dataset's
+ * files but trains nothing. Returns how many there were. */
+int engine_job_check(const struct engine_job *job,
+                     void (*problem)(void *context, const char *pointer, const char *message),
+                     void *context);
+
+/* Calls `problem` with the pointer "/init_from" for each way in which these tensors, whose data is
+ * not looked at, are not the job's model's: a parameter or running statistic that is missing, has
+ * another shape, or is not the model's. Tensors of other roles and num_batches_tracked are not
+ * asked for. Returns how many there were; -1 with *err when the model cannot be built. */
+int engine_job_check_weights(const struct engine_job *job, const struct tensor *tensors, int n,
+                             void (*problem)(void *context, const char *pointer,
+                                             const char *message),
+                             void *context, struct err *err);
 
 /* What follows from a job without running it. */
 struct engine_job_facts {

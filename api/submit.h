@@ -1,0 +1,36 @@
+/* What the handlers that take something in share. */
+#ifndef API_SUBMIT_H
+#define API_SUBMIT_H
+
+#include "api/spec_json.h"
+#include "http.h"
+
+/* False: the reply says what is wrong with the Idempotency-Key. */
+bool submit_check_key(struct request *request, struct reply *reply);
+
+struct submit_problems {
+    struct spec_problems *problems;
+    int n_values; /* of them, those of single values */
+};
+
+/* Adds to a struct submit_problems. A value that is wrong by itself stands at its default, so
+ * nothing more is said of it. */
+void submit_add_problem(void *to, const char *pointer, const char *message);
+
+/* Makes what reply->problems holds, if anything, the answer: 422. */
+void submit_tell_problems(struct reply *reply, const char *thing);
+
+/* Adds what is wrong with the combination of a job's values to what is wrong with single ones. */
+void submit_check_job(const struct api *api, const void *job, struct spec_problems *problems);
+
+/* Fills in what only the service knows; adds what is named and not there. */
+int submit_prepare_job(const struct api *api, void *job, struct spec_problems *problems,
+                       struct err *err);
+
+/* How often a submission is tried when what a job begins with is replaced meanwhile. */
+#define SUBMIT_TRIES 8
+
+/* SHA-256 in hexadecimal. Equal jobs have equal ones, however their JSON was written. */
+void submit_fingerprint(const char *spec, char out[65]);
+
+#endif

@@ -1,0 +1,433 @@
+#include "sweep_grid.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "db/sweep.h"
+#include "json_tree.h"
+#include "spec_value.h"
+
+/* ---- Reading ---- */
+
+struct read {
+    void (*problem)(void *to, const char *pointer, const char *message);
+    void *to;
+    bool good;
+};
+
+/* A name as it stands in a pointer: ~ and / escaped, cut where it does not fit. */
+static void escape(const char *name, char *out, size_t size)
+{
+    size_t used = 0;
+
+    for (; *name && used + 3 <= size; name++) {
+        bool special = *name == '~' || *name == '/';
+
+        if (special)
+            out[used++] = '~';
+        out[used++] = *name == '~' ? '0' : *name == '/' ? '1' : *name;
+    }
+    out[used] = '\0';
+}
+
+static void tell(struct read *read, const char *axis, const char *message)
+{
+    char pointer[2 * SWEEP_POINTER_MAX + 8], name[2 * SWEEP_POINTER_MAX + 2];
+
+    read->good = false;
+    escape(axis ? axis : "", name, sizeof name);
+    snprintf(pointer, sizeof pointer, "%s%s", axis ? "/" : "", name);
+    read->problem(read->to, pointer, message);
+}
+
+/* The number of names in an RFC 6901 pointer; 0 for what is none, or points at the whole job. */
+static int depth_of(const char *pointer)
+{
+    int depth = 0;
+
+    if (*pointer && *pointer != '/')
+        return 0;
+    for (const char *at = pointer; *at; at++) {
+        depth += *at == '/';
+        if (*at == '~' && at[1] != '0' && at[1] != '1')
+            return 0;
+    }
+    return depth;
+}
+
+static void read_axis(struct read *read, struct sweep_grid *grid, const cJSON *item)
+{
+    struct sweep_axis *axis = &grid->axis[grid->n_axes];
+
+    *axis = (struct sweep_axis){.pointer = item->string, .values = item};
+    axis->depth = depth_of(item->string);
+    for (int i = 0; i < grid->n_axes; i++)
+        if (strcmp(grid->axis[i].pointer, item->string) == 0) {
+            tell(read, item->string, "is given twice");
+            return;
+        }
+    if (strlen(item->string) > SWEEP_POINTER_MAX || axis->depth == 0) {
+        tell(read, item->string,
+             "must be a JSON pointer to a member of the job, such as \"/method/sigma\"");
+    } else if (!cJSON_IsArray(item) || !item->child) {
+        tell(read, item->string, "must be a list of at least one value");
+    } else {
+        axis->n = cJSON_GetArraySize(item);
+        if (strcmp(item->string, "/seed") == 0)
+            grid->seed = grid->n_axes;
+        grid->n_axes++;
+    }
+}
+
+static void sort_axes(struct sweep_grid *grid)
+{
+    for (int i = 0; i < grid->n_axes; i++) {
+        int at = i;
+
+        for (; at > 0 && grid->axis[grid->order[at - 1]].depth > grid->axis[i].depth; at--)
+            grid->order[at] = grid->order[at - 1];
+        grid->order[at] = i;
+    }
+}
+
+/* The values are shown with each row, so that all of that has a bound, too. */
+static bool rows_are_short(const struct sweep_grid *grid)
+{
+    double bytes = 0;
+
+    for (int i = 0; i < grid->n_axes; i++) {
+        struct text json = {0};
+
+        if (i == grid->seed)
+            continue;
+        json_tree(&json, grid->axis[i].values);
+        bytes += (double)json.length * grid->n_rows / grid->axis[i].n;
+        text_free(&json);
+    }
+    return bytes <= SWEEP_VALUES_BYTES;
+}
+
+static void count_points(struct read *read, struct sweep_grid *grid)
+{
+    char message[128];
+    double points = 1;
+
+    for (int i = 0; i < grid->n_axes; i++)
+        points *= grid->axis[i].n;
+    if (points > DB_SWEEP_JOBS_MAX) {
+        snprintf(message, sizeof message, "has %.0f points; a sweep has at most %d", points,
+                 DB_SWEEP_JOBS_MAX);
+        tell(read, NULL, message);
+        return;
+    }
+    grid->n_points = (int)points;
+    grid->n_rows = grid->n_points / sweep_grid_seeds(grid);
+    if (!rows_are_short(grid))
+        tell(read, NULL, "its values are too long for so many points");
+}
+
+bool sweep_grid_read(const cJSON *json, struct sweep_grid *out,
+                     void (*problem)(void *to, const char *pointer, const char *message), void *to)
+{
+    struct read read = {problem, to, true};
+    char message[64];
+    const cJSON *item;
+
+    *out = (struct sweep_grid){.seed = -1};
+    if (!cJSON_IsObject(json) || !json->child) {
+        tell(&read, NULL, "must be an object of lists by JSON pointer, and not empty");
+        return false;
+    }
+    if (cJSON_GetArraySize(json) > SWEEP_AXES_MAX) {
+        snprintf(message, sizeof message, "has more than %d axes", SWEEP_AXES_MAX);
+        tell(&read, NULL, message);
+        return false;
+    }
+    cJSON_ArrayForEach(item, json)
+    {
+        read_axis(&read, out, item);
+    }
+    if (read.good)
+        count_points(&read, out);
+    sort_axes(out);
+    return read.good;
+}
+
+/* ---- Points and rows ---- */
+
+void sweep_grid_point(const struct sweep_grid *grid, int point, int index[SWEEP_AXES_MAX])
+{
+    int rest = point - 1;
+
+    for (int i = grid->n_axes - 1; i >= 0; i--) {
+        index[i] = rest % grid->axis[i].n;
+        rest /= grid->axis[i].n;
+    }
+}
+
+int sweep_grid_seeds(const struct sweep_grid *grid)
+{
+    return grid->seed >= 0 ? grid->axis[grid->seed].n : 1;
+}
+
+int sweep_grid_at(const struct sweep_grid *grid, int row, int seed)
+{
+    int index[SWEEP_AXES_MAX], point = 0;
+
+    for (int i = grid->n_axes - 1; i >= 0; i--) {
+        index[i] = i == grid->seed ? seed : row % grid->axis[i].n;
+        row = i == grid->seed ? row : row / grid->axis[i].n;
+    }
+    for (int i = 0; i < grid->n_axes; i++)
+        point = point * grid->axis[i].n + index[i];
+    return point + 1;
+}
+
+static const cJSON *value_of(const struct sweep_grid *grid, int point, int axis)
+{
+    int index[SWEEP_AXES_MAX];
+
+    sweep_grid_point(grid, point, index);
+    return cJSON_GetArrayItem(grid->axis[axis].values, index[axis]);
+}
+
+/* ---- Setting ---- */
+
+/* The next name of a pointer at its '/', unescaped. */
+static const char *next_name(const char *at, char out[SWEEP_POINTER_MAX + 1])
+{
+    size_t n = 0;
+
+    for (at++; *at && *at != '/' && n < SWEEP_POINTER_MAX; at++) {
+        if (*at == '~') {
+            at++;
+            out[n++] = *at == '0' ? '~' : '/';
+        } else {
+            out[n++] = *at;
+        }
+    }
+    out[n] = '\0';
+    return at;
+}
+
+/* An index into a list, written as RFC 6901 wants it; -1: none. */
+static int list_index(const cJSON *list, const char *name)
+{
+    int index = 0;
+
+    if (!*name || strlen(name) > 4 || strspn(name, "0123456789") != strlen(name) ||
+        (*name == '0' && name[1]))
+        return -1;
+    for (; *name; name++)
+        index = index * 10 + *name - '0';
+    return index < cJSON_GetArraySize(list) ? index : -1;
+}
+
+static cJSON *member(const cJSON *at, const char *name)
+{
+    if (cJSON_IsArray(at))
+        return list_index(at, name) < 0 ? NULL : cJSON_GetArrayItem(at, list_index(at, name));
+    return cJSON_GetObjectItemCaseSensitive(at, name);
+}
+
+static const struct spec_field *field_of(const struct spec_object *spec, const char *name)
+{
+    int index = spec ? spec_field_find(spec, name) : -1;
+
+    return index < 0 ? NULL : &spec->fields[index];
+}
+
+/* What describes the member `json`, as far as that is known. */
+static const struct spec_object *spec_of(const struct spec_field *field, const cJSON *json)
+{
+    const cJSON *kind = cJSON_GetObjectItemCaseSensitive(json, "kind");
+
+    if (field && field->type == SPEC_OBJECT)
+        return field->object;
+    if (!field || field->type != SPEC_VARIANT || !cJSON_IsString(kind))
+        return NULL;
+    for (int i = 0; i < field->n_kinds; i++)
+        if (strcmp(field->kinds[i].name, kind->valuestring) == 0)
+            return &field->kinds[i];
+    return NULL;
+}
+
+static cJSON *add_missing(cJSON *at, const char *name, const struct spec_field *field)
+{
+    cJSON *made = cJSON_AddObjectToObject(at, name);
+
+    if (made && field && field->type == SPEC_VARIANT && !field->required)
+        cJSON_AddStringToObject(made, "kind", field->kinds[field->default_kind].name);
+    return made;
+}
+
+/* Takes `value` over, unless it fails. */
+static enum sweep_set put(cJSON *at, const char *name, cJSON *value)
+{
+    bool done;
+
+    if (cJSON_IsArray(at) && list_index(at, name) >= 0)
+        done = cJSON_ReplaceItemInArray(at, list_index(at, name), value);
+    else if (!cJSON_IsObject(at))
+        return SWEEP_NO_PLACE;
+    else if (cJSON_GetObjectItemCaseSensitive(at, name))
+        done = cJSON_ReplaceItemInObjectCaseSensitive(at, name, value);
+    else
+        done = cJSON_AddItemToObject(at, name, value);
+    return done ? SWEEP_SET : SWEEP_NO_MEMORY;
+}
+
+static enum sweep_set set_axis(const struct sweep_axis *axis, const cJSON *value,
+                               const struct spec_object *spec, cJSON *at)
+{
+    char name[SWEEP_POINTER_MAX + 1];
+    const char *rest = next_name(axis->pointer, name);
+    enum sweep_set done;
+    cJSON *copy;
+
+    for (; *rest; rest = next_name(rest, name)) {
+        const struct spec_field *field = field_of(spec, name);
+        cJSON *next = member(at, name);
+
+        if (!next && !cJSON_IsObject(at))
+            return SWEEP_NO_PLACE;
+        if (!next)
+            next = add_missing(at, name, field);
+        if (!next)
+            return SWEEP_NO_MEMORY;
+        spec = spec_of(field, next);
+        at = next;
+    }
+    copy = cJSON_Duplicate(value, true);
+    if (!copy)
+        return SWEEP_NO_MEMORY;
+    done = put(at, name, copy);
+    if (done != SWEEP_SET)
+        cJSON_Delete(copy);
+    return done;
+}
+
+enum sweep_set sweep_grid_set(const struct sweep_grid *grid, int point,
+                              const struct spec_object *spec, cJSON *job, int *axis)
+{
+    enum sweep_set done = SWEEP_SET;
+
+    for (int i = 0; done == SWEEP_SET && i < grid->n_axes; i++) {
+        *axis = grid->order[i];
+        done = set_axis(&grid->axis[*axis], value_of(grid, point, *axis), spec, job);
+    }
+    return done;
+}
+
+/* ---- Blame ---- */
+
+/* Whether `inner` is `outer` or a place within it. */
+static bool lies_within(const char *inner, const char *outer)
+{
+    size_t n = strlen(outer);
+
+    return strncmp(inner, outer, n) == 0 && (inner[n] == '\0' || inner[n] == '/');
+}
+
+/* The innermost axis that has the place within it; else one that lies within the place; -1. */
+static int axis_of(const struct sweep_grid *grid, const char *pointer)
+{
+    for (int i = grid->n_axes - 1; i >= 0; i--)
+        if (lies_within(pointer, grid->axis[grid->order[i]].pointer))
+            return grid->order[i];
+    for (int i = 0; *pointer && i < grid->n_axes; i++)
+        if (lies_within(grid->axis[i].pointer, pointer))
+            return i;
+    return -1;
+}
+
+void sweep_grid_blame(const struct sweep_grid *grid, int point, const char *pointer, char *out,
+                      size_t size)
+{
+    char name[2 * SWEEP_POINTER_MAX + 2];
+    int index[SWEEP_AXES_MAX], axis = axis_of(grid, pointer);
+    const char *rest = "";
+
+    if (axis < 0) {
+        snprintf(out, size, "/job%s", pointer);
+        return;
+    }
+    sweep_grid_point(grid, point, index);
+    escape(grid->axis[axis].pointer, name, sizeof name);
+    if (lies_within(pointer, grid->axis[axis].pointer))
+        rest = pointer + strlen(grid->axis[axis].pointer);
+    snprintf(out, size, "/grid/%s/%d%s", name, index[axis], rest);
+}
+
+/* ---- Labels ---- */
+
+/* Enough of a text; what comes later is cut anyway. */
+#define LABEL_ENOUGH 512
+
+static void put_value(struct text *out, const cJSON *value);
+
+/* "m-rwp (sigma 0.15, lambda 0.5)" */
+static void put_kind(struct text *out, const cJSON *value, const cJSON *kind)
+{
+    const char *before = " (";
+    const cJSON *item;
+
+    text_append(out, "%s", kind->valuestring);
+    cJSON_ArrayForEach(item, value)
+    {
+        if (item == kind || out->length > LABEL_ENOUGH)
+            continue;
+        text_append(out, "%s%.64s ", before, item->string);
+        put_value(out, item);
+        before = ", ";
+    }
+    if (*before == ',')
+        text_append(out, ")");
+}
+
+static void put_value(struct text *out, const cJSON *value)
+{
+    const cJSON *kind = cJSON_GetObjectItemCaseSensitive(value, "kind");
+    union {
+        const cJSON *read_only;
+        cJSON *any; /* the printer leaves it as it is */
+    } item = {.read_only = value};
+    char json[LABEL_ENOUGH];
+
+    text_number(value->valuedouble, json);
+    if (cJSON_IsString(value))
+        text_append(out, "%s", value->valuestring);
+    else if (cJSON_IsNumber(value))
+        text_append(out, "%s", json);
+    else if (cJSON_IsString(kind))
+        put_kind(out, value, kind);
+    else
+        text_append(out, "%s",
+                    cJSON_PrintPreallocated(item.any, json, sizeof json, false) ? json : "…");
+}
+
+void sweep_grid_label(const struct sweep_grid *grid, int point, bool seed, char *out, size_t size)
+{
+    struct text text = {0};
+    size_t n;
+
+    for (int i = 0; i < grid->n_axes && text.length < LABEL_ENOUGH; i++) {
+        const cJSON *value = value_of(grid, point, i);
+        bool kind = cJSON_IsString(cJSON_GetObjectItemCaseSensitive(value, "kind"));
+
+        if (i == grid->seed && !seed)
+            continue;
+        text_append(&text, "%s", text.length ? ", " : "");
+        if (!kind)
+            text_append(&text, "%s ", strrchr(grid->axis[i].pointer, '/') + 1);
+        put_value(&text, value);
+    }
+    n = text.length < size ? text.length : size - 1;
+    while (n < text.length && n > 0 && ((unsigned char)text.data[n] & 0xc0) == 0x80)
+        n--; /* not in the middle of a UTF-8 sequence */
+    memcpy(out, text.data ? text.data : "", n);
+    out[n] = '\0';
+    text_free(&text);
+}

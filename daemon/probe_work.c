@@ -1,0 +1,270 @@
+/* One probe on one worker: from its stored request to the end of its measurement.
+ *
+ *   finished                  → succeeded
+ *   stopped, to be cancelled  → cancelled
+ *   stopped                   → queued: the daemon stops; it goes on from the rows that were told
+ *   abandoned                 → cancelled
+ *   error                     → failed, with its message as the reason
+ *   disk failed               → as if stopped
+ *   database failed           → left as it is: the next start puts it right (db_probe_recover) */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/spec_json.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/probe.h"
+#include "probe.h"
+#include "queue_inside.h"
+
+#define RETRY_SECONDS    1.0
+#define PROGRESS_SECONDS 1.0 /* between two that are recorded */
+
+int probe_take(struct slot *slot, struct db_probe_claim *claim, struct err *err)
+{
+    struct queue *queue = slot->queue;
+    int expected = ENGINE_CONTINUE, rc;
+
+    pthread_mutex_lock(&queue->lock);
+    atomic_store(&slot->request, ENGINE_CONTINUE);
+    if (atomic_load(&queue->stopping)) {
+        pthread_mutex_unlock(&queue->lock);
+        return ERR_NOT_FOUND;
+    }
+    rc = db_probe_claim(queue->db, queue_thread_share(queue), claim, err);
+    if (!rc) {
+        slot->probe = claim->id;
+        slot->wish = WISH_NONE;
+    }
+    pthread_mutex_unlock(&queue->lock);
+    /* A stop that came before the claim may have found nothing to stop. */
+    if (atomic_load(&queue->stopping))
+        atomic_compare_exchange_strong(&slot->request, &expected, ENGINE_STOP);
+    return rc;
+}
+
+/* ---- What it tells ---- */
+
+struct recorder {
+    struct db *db;
+    const struct db_probe_claim *claim;
+    double told; /* when progress was recorded last */
+    bool failed; /* the database took something not */
+};
+
+static int note(struct recorder *recorder, int rc)
+{
+    recorder->failed = recorder->failed || rc != 0;
+    return rc;
+}
+
+static int record_row(void *context, const struct probe_row *row, struct err *err)
+{
+    struct recorder *recorder = context;
+
+    return note(recorder, db_probe_row_add(recorder->db, recorder->claim->id, row, err));
+}
+
+static int record_progress(void *context, const struct engine_probe_progress *progress,
+                           struct err *err)
+{
+    struct recorder *recorder = context;
+    double now = clock_seconds();
+
+    if (now - recorder->told < PROGRESS_SECONDS)
+        return 0;
+    recorder->told = now;
+    return note(recorder,
+                db_probe_progress(recorder->db, recorder->claim->id, progress->done, err));
+}
+
+static int record_vectors(void *context, const struct checkpoint *vectors, struct err *err)
+{
+    struct recorder *recorder = context;
+
+    return note(recorder, db_probe_vectors_add(recorder->db, recorder->claim->id, vectors, err));
+}
+
+static void record_message(void *context, const char *text)
+{
+    struct recorder *recorder = context;
+
+    log_info("probe %lld of job %lld: %s", (long long)recorder->claim->number,
+             (long long)recorder->claim->job, text);
+    db_probe_message(recorder->db, recorder->claim->id, text, NULL);
+}
+
+/* ---- What it begins with ---- */
+
+struct material {
+    struct engine_job job;
+    struct engine_probe probe;
+    struct checkpoint *weights, *other, *vectors;
+    struct probe_row *rows;
+    int64_t n_rows;
+};
+
+static void material_free(struct material *material)
+{
+    db_checkpoint_free(material->weights);
+    db_checkpoint_free(material->other);
+    db_checkpoint_free(material->vectors);
+    free(material->rows);
+}
+
+static int parse(const struct db_probe_claim *claim, struct material *out, struct err *err)
+{
+    struct spec_problems problems = {0};
+    int rc = job_parse_spec(claim->spec, &out->job, err);
+
+    if (rc)
+        return rc;
+    rc = spec_json_parse_variant(probe_field(), claim->request, strlen(claim->request), &out->probe,
+                                 &problems, err);
+    if (rc && problems.n)
+        err_set(err, rc, "the stored probe is not valid: %s %s", problems.item[0].pointer,
+                problems.item[0].message);
+    return rc;
+}
+
+static int load_other(struct db_reader *reader, const struct probe_other *other,
+                      struct checkpoint **out, struct err *err)
+{
+    if (other->upload)
+        return db_checkpoint_load(reader, -other->upload, DB_UPLOAD_UPDATE, out, err);
+    return db_checkpoint_load(reader, other->job, (uint64_t)other->update, out, err);
+}
+
+static int load(struct db_reader *reader, const struct db_probe_claim *claim, struct material *out,
+                struct err *err)
+{
+    int rc = parse(claim, out, err);
+
+    if (!rc)
+        rc = db_checkpoint_load(reader, claim->job, claim->update, &out->weights, err);
+    if (!rc && engine_probe_needs_other(&out->probe))
+        rc = load_other(reader, &out->probe.other, &out->other, err);
+    if (!rc && engine_probe_needs_vectors(&out->probe))
+        rc = db_checkpoint_load(reader, -out->probe.upload, DB_UPLOAD_UPDATE, &out->vectors, err);
+    if (!rc)
+        rc = db_probe_rows_load(reader, claim->id, &out->rows, &out->n_rows, err);
+    return rc;
+}
+
+/* ---- The run ---- */
+
+static int measure(struct slot *slot, const struct db_probe_claim *claim, struct recorder *recorder,
+                   enum engine_outcome *outcome, struct err *err)
+{
+    const struct engine_probe_sink sink = {.context = recorder,
+                                           .row = record_row,
+                                           .progress = record_progress,
+                                           .vectors = record_vectors,
+                                           .message = record_message};
+    struct engine_probe_run *run = NULL;
+    struct material material = {0};
+    int rc = load(slot->reader, claim, &material, err);
+
+    if (!rc) {
+        const struct engine_probe_start start = {.weights = material.weights,
+                                                 .other = material.other,
+                                                 .vectors = material.vectors,
+                                                 .rows = material.rows,
+                                                 .n_rows = material.n_rows};
+
+        rc = engine_probe_open(&run, &material.job, &material.probe, claim->threads, &start, &sink,
+                               err);
+    }
+    material_free(&material);
+    if (!rc)
+        rc = engine_probe_measure(run, &slot->request, outcome, err);
+    engine_probe_close(run);
+    return rc;
+}
+
+/* How it ended, as far as the probe is concerned. */
+struct end {
+    int rc; /* of err */
+    enum engine_outcome outcome;
+    bool database_failed;
+    struct err err;
+};
+
+static bool disk_failed(const struct end *end)
+{
+    return end->database_failed && queue_passes_by_itself(end->rc);
+}
+
+static enum probe_state state_of(const struct slot *slot, const struct end *end)
+{
+    enum probe_state stopped = slot->wish == WISH_CANCEL ? PROBE_CANCELLED : PROBE_QUEUED;
+
+    if (disk_failed(end))
+        return stopped;
+    if (end->rc)
+        return PROBE_FAILED;
+    if (end->outcome == ENGINE_FINISHED)
+        return PROBE_SUCCEEDED;
+    return end->outcome == ENGINE_ABANDONED ? PROBE_CANCELLED : stopped;
+}
+
+static int try_to_end(struct slot *slot, const struct end *end, enum probe_state *state,
+                      struct err *err)
+{
+    struct queue *queue = slot->queue;
+    int rc;
+
+    pthread_mutex_lock(&queue->lock);
+    *state = state_of(slot, end);
+    rc = db_probe_set_state(queue->db, slot->probe, *state,
+                            end->rc && !disk_failed(end) ? end->err.message : NULL, err);
+    if (!queue_passes_by_itself(rc) || atomic_load(&queue->giving_up))
+        slot->probe = 0;
+    pthread_mutex_unlock(&queue->lock);
+    return rc;
+}
+
+static void record_end(struct slot *slot, const struct db_probe_claim *claim, const struct end *end)
+{
+    struct queue *queue = slot->queue;
+    enum probe_state state;
+    bool told = false;
+    struct err err;
+
+    for (;;) {
+        uint64_t seen = queue_posts(queue);
+        int rc = try_to_end(slot, end, &state, &err);
+
+        if (!rc)
+            log_info("probe %lld of job %lld: %s%s%s", (long long)claim->number,
+                     (long long)claim->job, probe_state_name(state), end->rc ? ": " : "",
+                     end->rc ? end->err.message : "");
+        else if (!told)
+            log_error("probe %lld of job %lld: cannot record that it is %s: %s",
+                      (long long)claim->number, (long long)claim->job, probe_state_name(state),
+                      err.message);
+        if (!rc || slot->probe == 0)
+            return;
+        told = true;
+        queue_sleep(queue, seen, RETRY_SECONDS);
+    }
+}
+
+void probe_work(struct slot *slot, struct db_probe_claim *claim)
+{
+    struct recorder recorder = {.db = slot->queue->db, .claim = claim, .told = clock_seconds()};
+    struct end end = {.outcome = ENGINE_ABANDONED};
+
+    end.rc = measure(slot, claim, &recorder, &end.outcome, &end.err);
+    end.database_failed = recorder.failed;
+    db_probe_claim_free(claim);
+    if (!end.database_failed || (end.rc != ERR_CORRUPT && !atomic_load(&slot->queue->giving_up))) {
+        record_end(slot, claim, &end);
+        return;
+    }
+    log_error("probe %lld of job %lld: stopped, because the database failed: %s",
+              (long long)claim->number, (long long)claim->job, end.err.message);
+    pthread_mutex_lock(&slot->queue->lock);
+    slot->probe = 0;
+    pthread_mutex_unlock(&slot->queue->lock);
+}
