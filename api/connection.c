@@ -216,7 +216,6 @@ static bool check_upload(struct request *request, struct reply *reply)
     if (request->uploads)
         return true;
     problem_set(reply, 503, "busy", "another file is being uploaded");
-    reply_header(reply, "Retry-After", "5");
     return false;
 }
 

@@ -194,8 +194,9 @@ static const struct route table[] = {
     {"POST", "/v1/sweeps/{id}/resume", "resumeSweep", "Queue its paused jobs again", "sweeps",
      sweep_resume, ROUTE_WORK, .type = JSON, ANSWERS(sweep_control_answer)},
     {"POST", "/v1/uploads", "uploadWeights",
-     "Store weights, a safetensors file with the names of the model's state_dict, for init_from; "
-     "tensors named momentum., squares., fisher. and progress. are left out",
+     "Store weights, a safetensors file with the names of the model's state_dict, for "
+     "init_from, or vectors for a probe; tensors named momentum., squares., fisher. and progress. "
+     "are left out",
      "uploads", upload_post, ROUTE_WORK | ROUTE_FILE_BODY, QUERY(upload_query), .type = JSON,
      ANSWERS(upload_created)},
     {"GET", "/v1/uploads", "listUploads", "Uploaded weights", "uploads", upload_list, .type = JSON,

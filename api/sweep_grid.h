@@ -35,6 +35,8 @@ bool sweep_grid_read(const cJSON *grid, struct sweep_grid *out,
 
 /* Which value of each axis the point has, from 0. */
 void sweep_grid_point(const struct sweep_grid *grid, int point, int index[SWEEP_AXES_MAX]);
+/* The point's value of an axis. */
+const cJSON *sweep_grid_value(const struct sweep_grid *grid, int point, int axis);
 /* The seeds of a row, and its point with the one of number `seed`, from 0. */
 int sweep_grid_seeds(const struct sweep_grid *grid);
 int sweep_grid_at(const struct sweep_grid *grid, int row, int seed);
@@ -46,6 +48,9 @@ enum sweep_set { SWEEP_SET, SWEEP_NO_PLACE, SWEEP_NO_MEMORY };
  * *axis is the one that had no place. Points may be set one after the other in the same tree. */
 enum sweep_set sweep_grid_set(const struct sweep_grid *grid, int point,
                               const struct spec_object *spec, cJSON *job, int *axis);
+
+/* A name as it stands in a pointer: ~ and / escaped, cut where it does not fit. */
+void sweep_grid_escape(const char *name, char *out, size_t size);
 
 /* Where in the request a problem of the point's job comes from: a value of the grid or the base
  * job. */

@@ -197,14 +197,20 @@ static int post_points(struct post *post, struct err *err)
 
 int sweep_post(struct request *request, struct reply *reply, struct err *err)
 {
+    const struct api_service *service = request->api->service;
     struct post post = {.request = request, .reply = reply};
     int rc;
 
     if (!submit_check_key(request, reply))
         return 0;
     rc = read_body(&post, err);
-    if (!rc && post.spec)
+    if (!rc && post.spec) {
+        if (service->look_begin)
+            service->look_begin(service->context);
         rc = post_points(&post, err);
+        if (service->look_begin)
+            service->look_end(service->context);
+    }
     post_clear(&post);
     return rc;
 }

@@ -68,6 +68,18 @@ static int submit(void *context, const struct api_submission *submission, int64_
                         submission->fingerprint, id, existing, err);
 }
 
+static void look_begin(void *context)
+{
+    (void)context;
+    engine_look_begin();
+}
+
+static void look_end(void *context)
+{
+    (void)context;
+    engine_look_end();
+}
+
 static int submit_sweep(void *context, const struct api_sweep *sweep, int64_t *id, bool *existing,
                         struct err *err)
 {
@@ -146,6 +158,8 @@ void service_fill(struct api_service *out, struct queue *queue, int workers)
                                 .facts = facts,
                                 .submit = submit,
                                 .control = control,
+                                .look_begin = look_begin,
+                                .look_end = look_end,
                                 .submit_sweep = submit_sweep,
                                 .control_sweep = control_sweep,
                                 .live = live,

@@ -67,25 +67,40 @@ struct progress_op {
     int64_t wall_ms;
 };
 
-static int apply_progress(struct db_writer *writer, struct db_op *op, struct err *err)
+/* The event before goes: it is found by its sequence, because a job may have many. */
+static int forget_event(struct db_writer *writer, int64_t id, struct db_event_row *event,
+                        struct err *err)
 {
-    static const char set[] = "UPDATE probe SET progress = ? WHERE id = ? RETURNING job, number";
-    static const char forget[] = "DELETE FROM event WHERE job = ? AND kind = ? AND number = ?";
-    const struct progress_op *own = (struct progress_op *)op;
-    struct db_event_row event = {
-        .kind = EVENT_PROBE_PROGRESS, .wall_ms = own->wall_ms, .state = PROBE_RUNNING};
+    static const char find[] = "SELECT job, number, progress_event FROM probe WHERE id = ?";
+    static const char forget[] = "DELETE FROM event WHERE sequence = ?";
     sqlite3_stmt *row;
-    int code = sql_query(&writer->rows, &row, err, set, "ri", own->progress, -op->job);
+    int64_t before;
+    int code = sql_query(&writer->rows, &row, err, find, "i", id);
 
     if (!code)
         code = sql_step(&writer->rows, row, err);
-    if (code <= 0)
+    if (code < 0)
         return code;
-    event.job = sqlite3_column_int64(row, 0);
-    event.number = sqlite3_column_int64(row, 1);
+    event->job = sqlite3_column_int64(row, 0);
+    event->number = sqlite3_column_int64(row, 1);
+    before = sqlite3_column_int64(row, 2);
     sql_done(row);
-    code = sql_run(&writer->rows, err, forget, "iii", event.job, (int64_t)event.kind, event.number);
-    return code ? code : db_event_add(writer, &event, err);
+    return before ? sql_run(&writer->rows, err, forget, "i", before) : 0;
+}
+
+static int apply_progress(struct db_writer *writer, struct db_op *op, struct err *err)
+{
+    static const char set[] = "UPDATE probe SET progress = ?, progress_event = ? WHERE id = ?";
+    const struct progress_op *own = (struct progress_op *)op;
+    struct db_event_row event = {
+        .kind = EVENT_PROBE_PROGRESS, .wall_ms = own->wall_ms, .state = PROBE_RUNNING};
+    int code = forget_event(writer, -op->job, &event, err);
+
+    if (!code)
+        code = db_event_add(writer, &event, err);
+    return code ? code
+                : sql_run(&writer->rows, err, set, "rii", own->progress, writer->next_sequence,
+                          -op->job);
 }
 
 int db_probe_progress(struct db *db, int64_t id, double progress, struct err *err)

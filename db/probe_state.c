@@ -170,13 +170,13 @@ int db_probe_set_state(struct db *db, int64_t id, enum probe_state to, const cha
     struct state_op op = {
         .op = {.kind = OP_DURABLE, .apply = apply_state, .committed = state_committed},
         .change = {.id = id, .to = to, .reason = reason}};
-    struct trim_op trim = {.op = {.kind = OP_DURABLE, .apply = apply_trim}, .id = id};
+    struct trim_op after = {.op = {.kind = OP_DURABLE, .apply = apply_trim}, .id = id};
     int code = db_queue_submit(db->queue, &op.op, err);
 
     /* Only now that nobody can come back to it. What fails here is done with the next checkpoint,
      * or the next probe. */
     if (!code && allowed[to] == 0)
-        (void)db_queue_submit(db->queue, &trim.op, NULL);
+        (void)db_queue_submit(db->queue, &after.op, NULL);
     return code;
 }
 

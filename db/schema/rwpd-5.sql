@@ -12,6 +12,7 @@ CREATE TABLE probe (
     state INTEGER NOT NULL DEFAULT 0,
     cancelling INTEGER NOT NULL DEFAULT 0,   -- asked of a running one
     progress REAL NOT NULL DEFAULT 0,        -- 0 to 1
+    progress_event INTEGER NOT NULL DEFAULT 0, -- the one that tells of it; 0: none
     reason TEXT,                             -- of the present state
     message TEXT,                            -- how the results came about
     priority INTEGER NOT NULL,

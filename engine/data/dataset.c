@@ -7,6 +7,7 @@
 #include "data/folder.h"
 #include "data/formats.h"
 #include "data/label_noise.h"
+#include "data/look.h"
 #include "data/subset.h"
 
 static const struct dataset_format *const formats[] = {
@@ -17,7 +18,14 @@ static const struct dataset_format *const formats[] = {
 
 int dataset_describe(struct dataset_info *out, const struct job_dataset *job, struct err *err)
 {
-    return formats[job->kind]->describe(out, job, err);
+    int rc;
+
+    if (look_known(job, out))
+        return 0;
+    rc = formats[job->kind]->describe(out, job, err);
+    if (!rc)
+        look_note(job, out);
+    return rc;
 }
 
 void format_normalise(struct dataset *dataset, const double mean[3], const double deviation[3])

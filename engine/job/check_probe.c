@@ -79,12 +79,25 @@ static void check_given(struct check *check)
                                              : "no axis has the direction \"given\"");
 }
 
-static void check_spectrum(struct check *check)
+/* So many vectors are held in memory, in single precision. */
+static void check_vectors(struct check *check, const char *pointer, int64_t vectors)
 {
-    const struct engine_probe *probe = check->probe;
     struct engine_job_facts facts;
     struct err err;
     int n;
+
+    if (engine_job_facts(check->job, &facts, &err))
+        return; /* the job's own check says why */
+    if ((double)facts.parameters * (double)vectors * (double)sizeof(float) >
+        (double)engine_devices(&n)[0].memory_bytes / 2)
+        report(check, pointer,
+               "%lld vectors as long as the weights take more than half of the memory",
+               (long long)vectors);
+}
+
+static void check_spectrum(struct check *check)
+{
+    const struct engine_probe *probe = check->probe;
 
     if (probe->start == START_GIVEN && probe->runs > 1)
         report(check, "/runs", "a given start makes one run");
@@ -100,12 +113,9 @@ static void check_spectrum(struct check *check)
         report(check, "/layers", "needs trace_draws above 0");
     if (probe->layers == LAYERS_SPECTRUM && probe->start == START_GIVEN)
         report(check, "/layers", "a given start is of the whole Hessian, not of its blocks");
-    if (engine_job_facts(check->job, &facts, &err))
-        return; /* the job's own check says why */
-    if ((double)facts.parameters * (double)probe->steps * 4 >
-        (double)engine_devices(&n)[0].memory_bytes / 2)
-        report(check, "/steps", "the vectors of %lld steps take more than half of the memory",
-               (long long)probe->steps);
+    check_vectors(check, "/steps", probe->steps);
+    if (probe->trace == TRACE_HUTCHPP)
+        check_vectors(check, "/trace_draws", probe->trace_draws / 3);
 }
 
 static void check_axis(struct check *check, const struct probe_axis *axis, const char *name)
@@ -152,6 +162,8 @@ static void check_landscape(struct check *check)
     if (two)
         check_axis(check, &probe->y, "y");
     check_line(check);
+    if (probe->x.direction == DIRECTION_EIGENVECTOR || probe->y.direction == DIRECTION_EIGENVECTOR)
+        check_vectors(check, "/steps", probe->steps);
     if (two && probe->x.points * probe->y.points > POINTS_MAX)
         report(check, "/y/points", "%lld points in all; a grid may have %d",
                (long long)(probe->x.points * probe->y.points), POINTS_MAX);

@@ -147,10 +147,12 @@ int lanczos_nodes(const struct lanczos *lanczos, struct lanczos_node *nodes, str
 {
     int n = lanczos->steps, rc;
     double *values = calloc(3 * (size_t)n, sizeof *values);
-    double *rows[2] = {values + n, values + 2 * n}; /* first and last */
+    double *rows[2]; /* first and last */
 
     if (!values)
         return err_no_memory(err);
+    rows[0] = values + n;
+    rows[1] = values + 2 * n;
     rows[0][0] = 1;
     rows[1][n - 1] = 1;
     rc = solve(lanczos, values, rows, 2, err);

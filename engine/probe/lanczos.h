@@ -39,7 +39,8 @@ int lanczos_steps(const struct lanczos *lanczos);
 
 struct lanczos_node {
     double value, weight; /* the weights sum to 1 */
-    double residual;      /* ‖A·v − value·v‖₂ of the Ritz pair, v of length 1 */
+    double residual; /* ‖A·v − value·v‖₂ of the Ritz pair, v of length 1, by β·|last component|,
+                        to which the products' rounding comes */
 };
 
 /* Fills nodes[lanczos_steps], ascending. */

@@ -215,6 +215,11 @@ int engine_probe_measure(struct engine_probe_run *run, const atomic_int *request
     run->cost = 0;
     for (int i = 0; i < PROBE_COLUMNS_MAX; i++)
         run->summary[i] = NAN;
+    if (run->set.batch_statistics && run->graph->n_states > 0)
+        probe_message(run,
+                      "batch norm in training mode: each batch of %lld samples with its own "
+                      "statistics, not the running ones",
+                      (long long)run->set.batch_size);
     rc = measure[run->probe.kind](run, err);
     if (!rc) /* what was not needed is done as well */
         rc = probe_progress(run, run->total_cost - run->cost, err);

@@ -7,8 +7,8 @@
 #include "probe/state.h"
 
 /* Most of the machine's memory that programs of their own may take, by the size of all values
- * that their graphs have. */
-#define MEMORY_SHARE 0.25
+ * that their graphs have: several probes may run at a time. */
+#define MEMORY_SHARE 0.125
 
 struct batch_program {
     int64_t samples;
@@ -42,8 +42,9 @@ static int decide(const struct engine_probe_run *run, struct curvature *curvatur
         reals += (double)shape_elements(&graph->values[v].shape);
     graph_free(graph);
     memory = (double)engine_devices(&devices)[0].memory_bytes;
-    curvature->keep = reals * (double)real_bytes(run->class->real) * (double)run->set.batches <=
-                      MEMORY_SHARE * memory;
+    curvature->keep = !run->short_of_memory &&
+                      reals * (double)real_bytes(run->class->real) * (double)run->set.batches <=
+                          MEMORY_SHARE * memory;
     curvature->n = curvature->keep ? run->set.batches : SET_SIZES_MAX;
     return 0;
 }

@@ -59,7 +59,8 @@ static int choose(const struct engine_probe_run *run, const struct probe_set *se
 }
 
 static int make_sample(const struct engine_probe_run *run, struct probe_set *set,
-                       struct sample_maker *maker, int64_t place, int64_t number, struct err *err)
+                       struct sample_maker *maker, int64_t place, int64_t number, int64_t *broken,
+                       struct err *err)
 {
     const struct samples *samples = &run->dataset->split[set->split];
     uint8_t *pixels = set->pixels + place * dataset_image_bytes(run->dataset);
@@ -70,6 +71,7 @@ static int make_sample(const struct engine_probe_run *run, struct probe_set *set
     do {
         sample = (number + tries) % samples->n;
         rc = sample_make(maker, set->split, sample, number, 0, pixels, &nothing, err);
+        *broken += rc == ERR_CORRUPT;
     } while (rc == ERR_CORRUPT && ++tries < samples->n && tries < STAND_INS_MAX);
     set->labels[place] = samples->labels[sample];
     return rc;
@@ -79,14 +81,17 @@ static int make_samples(struct engine_probe_run *run, struct probe_set *set, str
 {
     struct dataset plain = *run->dataset;
     struct sample_maker *maker = NULL;
-    int64_t *chosen = NULL;
+    int64_t *chosen = NULL, broken = 0;
     int rc = choose(run, set, &chosen, err);
 
     plain.job.augment = (struct job_augment){0};
     if (!rc)
         rc = sample_maker_open(&maker, &plain, err);
     for (int64_t i = 0; i < set->n && !rc; i++)
-        rc = make_sample(run, set, maker, i, chosen[i], err);
+        rc = make_sample(run, set, maker, i, chosen[i], &broken, err);
+    if (!rc && broken > 0)
+        probe_message(run, "files that could not be used: %lld; the next ones took their place",
+                      (long long)broken);
     sample_maker_close(maker);
     free(chosen);
     return rc;

@@ -31,11 +31,12 @@ static int measure_draw(struct engine_probe_run *run, int64_t draw, struct err *
 static int add_average(struct engine_probe_run *run, struct err *err)
 {
     int64_t n = run->probe.draws;
-    double *losses = probe_numbers(2 * n), *top1 = losses + n;
+    double *losses = probe_numbers(2 * n), *top1;
     struct probe_mean mean;
 
     if (!losses)
         return err_no_memory(err);
+    top1 = losses + n;
     for (int64_t i = 0; i < n; i++) {
         const double *row = rows_find(run->rows, SHARPNESS_DRAWS, i);
 

@@ -78,6 +78,7 @@ struct engine_probe_run {
 
     struct probe_set set;
     struct curvature *curvature; /* opened when it is first needed */
+    bool short_of_memory;        /* for tests: curvature keeps nothing from product to product */
 
     double summary[PROBE_COLUMNS_MAX];
     const atomic_int *request;

@@ -68,9 +68,9 @@ static void send_one(const char *name, const void *bytes, size_t n, int millisec
 
     if (length < 0)
         fail_msg("%s: the server does not listen any more", name);
-    /* 505 names a version of HTTP that is not spoken. */
+    /* 505 names a version of HTTP that is not spoken; an upload before may still be under way. */
     if (length > 12 && strncmp(answer, "HTTP/1.", 7) == 0 && answer[9] == '5' &&
-        strncmp(answer + 9, "505", 3) != 0)
+        strncmp(answer + 9, "505", 3) != 0 && !strstr(answer, "another file is being uploaded"))
         fail_msg("%s: %.200s", name, answer);
     free(answer);
 }

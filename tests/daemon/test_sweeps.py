@@ -9,6 +9,7 @@ import math
 import os
 import statistics
 import time
+import unittest
 
 import support
 from support import job, long_job
@@ -98,12 +99,17 @@ class Sweeps(support.Case):
                 if f"{pointer}/{name}" not in values:
                     self.assertEqual(found[name], item)
 
+    def figure(self, name):
+        with open(os.path.join(FIGURES, name + ".json"), encoding="utf-8") as file:
+            return json.load(file)
+
+    @unittest.skipIf(support.SLOW > 1, "trains for minutes where the program is slow")
     def test_the_figures_on_digits(self):
+        """Those of training alone, as they are but for their length."""
         daemon = self.start("--workers", "2")
         bodies = []
         for number in (2, 3, 4):
-            with open(os.path.join(FIGURES, f"figure{number}.json"), encoding="utf-8") as file:
-                body = json.load(file)
+            body = self.figure(f"figure{number}")
             body["job"]["epochs"] = 1
             body["job"]["dataset"]["train_limit"] = 100
             body["grid"]["/seed"] = [5, 6]
@@ -116,12 +122,56 @@ class Sweeps(support.Case):
         listed = daemon.get("/v1/sweeps")["sweeps"]
         self.assertEqual([one["name"] for one in listed], ["figure 4", "figure 3", "figure 2"])
 
+    def check_probes(self, daemon, row, line):
+        """The row's statistics of its jobs' probes, from those themselves."""
+        jobs = [{one["kind"]: one["summary"] for one in daemon.get(f"/v1/jobs/{job}/probes")["probes"]}
+                for job in row["jobs"]]
+        self.assertEqual(set(row["probes"]), set(jobs[0]))
+        for kind, columns in row["probes"].items():
+            self.assertEqual(set(columns), set(jobs[0][kind]))
+            for name, found in columns.items():
+                values = [job[kind][name] for job in jobs if isinstance(job[kind][name], (int, float))]
+                self.assertEqual(found["n"], len(values))
+                if values:
+                    self.near(found["mean"], statistics.mean(values), name)
+                    self.near(float(line[f"{kind}_{name}_mean"]), found["mean"], name)
+                if len(values) > 1:
+                    self.near(found["std"], statistics.stdev(values), name)
+
+    def test_the_figures_with_probes(self):
+        daemon = self.start("--workers", "2")
+        bodies = {}
+        for number in (1, 5):
+            body = self.figure(f"figure{number}")
+            body["job"].update(epochs=1, batch_size=10,
+                               model={"kind": "resnet", "width": 2, "blocks": [1, 1]},
+                               dataset={"kind": "digits", "train_limit": 20})
+            for probe in body["job"]["probes"]:
+                probe.update(every_epochs=1, samples=10)
+                for name, few in {"steps": 6, "points": 2, "draws": 2, "trace_draws": 2}.items():
+                    if name in {"spectrum": ("steps", "trace_draws"), "radius": ("points", "draws"),
+                                "sharpness": ("draws",)}.get(probe["kind"], ()):
+                        probe[name] = few
+                for axis in ("x", "y"):
+                    probe.get(axis, {}).update(points=2)
+            body["grid"]["/method"] = body["grid"]["/method"][:2]
+            body["grid"]["/seed"] = [1, 2]
+            bodies[daemon.post("/v1/sweeps", body, 201)["id"]] = body
+        for number, body in bodies.items():
+            probes = 4 * len(body["job"]["probes"])
+            shown = self.sweep(daemon, number, lambda shown: shown["probes"]["succeeded"]
+                               + shown["probes"]["failed"] == probes)
+            self.assertEqual(shown["probes"]["failed"], 0, daemon.log()[-3000:])
+            answer = daemon.expect(200, "GET", f"/v1/sweeps/{number}?format=csv")
+            lines = list(csv.DictReader(io.StringIO(answer.body.decode())))
+            for row, line in zip(shown["rows"], lines):
+                self.check_probes(daemon, row, line)
+
     def test_the_figures_on_cifar_are_jobs(self):
         """Whoever has the data changes the path; all else must be right."""
         daemon = self.start()
-        for number in (2, 3, 4):
-            with open(os.path.join(FIGURES, f"figure{number}-cifar10.json"), encoding="utf-8") as file:
-                answer = daemon.post("/v1/sweeps", file.read(), 422)
+        for number in range(1, 6):
+            answer = daemon.post("/v1/sweeps", self.figure(f"figure{number}-cifar10"), 422)
             self.assertEqual([error["pointer"] for error in answer["errors"]], ["/job/dataset/path"])
 
     def test_failed_and_cancelled_jobs_do_not_count(self):
@@ -139,28 +189,6 @@ class Sweeps(support.Case):
         self.assertEqual((bad["succeeded"], bad["failed"]), (0, 2))
         self.assertEqual(bad["train_loss"], {"mean": None, "std": None, "n": 0})
         self.assertEqual(good["train_loss"]["n"], 2)
-
-    def test_probes_are_in_the_table(self):
-        daemon = self.start("--workers", "2")
-        body = {"job": base(epochs=1, device="reference",
-                            dataset={"kind": "digits", "train_limit": 40},
-                            probes=[{"kind": "spectrum", "every_epochs": 1, "steps": 5,
-                                     "samples": 10}]),
-                "grid": {"/method": [{"kind": "sgd"}, {"kind": "m-rwp"}], "/seed": [1, 2]}}
-        number = daemon.post("/v1/sweeps", body, 201)["id"]
-        shown = self.sweep(daemon, number, lambda shown: shown["probes"]["succeeded"] == 4)
-        answer = daemon.expect(200, "GET", f"/v1/sweeps/{number}?format=csv")
-        lines = list(csv.DictReader(io.StringIO(answer.body.decode())))
-        for row, line in zip(shown["rows"], lines):
-            summaries = [daemon.get(f"/v1/jobs/{one}/probes")["probes"][0]["summary"]
-                         for one in row["jobs"]]
-            self.assertEqual(set(row["probes"]["spectrum"]), set(summaries[0]))
-            for name in ("lambda_max", "trace"):
-                found = row["probes"]["spectrum"][name]
-                values = [one[name] for one in summaries]
-                self.near(found["mean"], statistics.mean(values), name)
-                self.near(found["std"], statistics.stdev(values), name)
-                self.near(float(line[f"spectrum_{name}_mean"]), found["mean"], name)
 
     def test_only_so_many_run(self):
         daemon = self.start("--workers", "4", "--threads", "4")
@@ -199,7 +227,7 @@ class Sweeps(support.Case):
         daemon.post(f"/v1/sweeps/{number}/cancel", None, 409)
 
     def test_a_kill_in_the_middle_shows_in_nothing(self):
-        body = {"name": "twice", "job": base(epochs=6),
+        body = {"name": "twice", "job": base(),
                 "grid": {"/method/sigma": [0.05, 0.15], "/seed": [1, 2, 3]}}
         daemon = self.start("--threads", "1")
         first = daemon.post("/v1/sweeps", body, 201)["id"]

@@ -269,6 +269,34 @@ static void folders_that_cannot_be_used_are_named(void **state)
     data_folder_remove(job.path);
 }
 
+static void a_thread_looks_at_a_folder_once(void **state)
+{
+    struct dataset_info first, again;
+    struct job_dataset job;
+
+    (void)state;
+    cifar_folder_make(&job, 10, RECORDS);
+    assert_int_equal(dataset_describe(&first, &job, NULL), 0);
+    engine_look_begin();
+    assert_int_equal(dataset_describe(&first, &job, NULL), 0);
+    resize(&job, "test_batch.bin", (RECORDS - 1) * RECORD);
+    job.train_limit = 3; /* says nothing of the files */
+    assert_int_equal(dataset_describe(&again, &job, NULL), 0);
+    assert_int_equal(again.n[SPLIT_TEST], RECORDS);
+    assert_int_equal(again.n[SPLIT_TRAIN], first.n[SPLIT_TRAIN]);
+    job.kind = DATASET_DIGITS; /* another one is looked at, and then the first one anew */
+    assert_int_equal(dataset_describe(&again, &job, NULL), 0);
+    assert_int_equal(again.channels, 1);
+    job.kind = DATASET_CIFAR10;
+    assert_int_equal(dataset_describe(&again, &job, NULL), 0);
+    assert_int_equal(again.n[SPLIT_TEST], RECORDS - 1);
+    engine_look_end();
+    resize(&job, "test_batch.bin", (RECORDS - 2) * RECORD);
+    assert_int_equal(dataset_describe(&again, &job, NULL), 0);
+    assert_int_equal(again.n[SPLIT_TEST], RECORDS - 2);
+    data_folder_remove(job.path);
+}
+
 static void all_letters_of_a_listing_count(void **state)
 {
     enum { MANY = 1000 };
@@ -303,6 +331,7 @@ int main(void)
         cmocka_unit_test(cifar_is_told_from_its_kin),
         cmocka_unit_test(classes_and_files_are_in_order),
         cmocka_unit_test(folders_that_cannot_be_used_are_named),
+        cmocka_unit_test(a_thread_looks_at_a_folder_once),
         cmocka_unit_test(all_letters_of_a_listing_count),
     };
 

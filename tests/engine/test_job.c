@@ -355,6 +355,52 @@ static void facts_of_the_demonstration(void **state)
     assert_int_equal(facts.gradients_per_update, 2);
 }
 
+/* A probe whose members are all sound: every default is. */
+static struct engine_probe default_probe(int kind)
+{
+    struct engine_probe probe = {.kind = kind, .every_epochs = 10, .draws = 1, .rho = 0.1};
+
+    return probe;
+}
+
+static void probes_are_due_at_the_end_of_their_epochs(void **state)
+{
+    struct engine_job job = default_job(METHOD_SGD);
+    uint64_t due[8];
+    int n = 0;
+
+    (void)state;
+    job.probes.n = 1;
+    job.probes.item[0] = default_probe(PROBE_SHARPNESS);
+    job.probes.item[0].every_epochs = 2;
+    /* Seven updates an epoch, and a last epoch that is a part of one. */
+    for (uint64_t update = 0; update <= 45; update++)
+        if (engine_job_probe_due(&job, 0, 7, 45, update))
+            due[n++] = update;
+    assert_int_equal(n, 4);
+    assert_true(due[0] == 14 && due[1] == 28 && due[2] == 42 && due[3] == 45);
+}
+
+static void probes_of_a_job_are_checked(void **state)
+{
+    struct engine_job job = default_job(METHOD_SGD);
+
+    (void)state;
+    job.epochs = 100;
+    job.probes.n = 2;
+    job.probes.item[0] = default_probe(PROBE_SHARPNESS);
+    job.probes.item[1] = default_probe(PROBE_SHARPNESS);
+    assert_sound(&job);
+    job.probes.item[1].adaptive = true; /* SGD has no Fisher numbers */
+    assert_problem(&job, "/probes/1/adaptive", "Fisher");
+    job.probes.item[1].adaptive = false;
+    job.epochs = 500;
+    job.probes.item[0].every_epochs = job.probes.item[1].every_epochs = 1;
+    assert_sound(&job);
+    job.epochs = 501;
+    assert_problem(&job, "/probes/1/every_epochs", "1000");
+}
+
 static void devices_of_this_machine(void **state)
 {
     int n;
@@ -393,6 +439,8 @@ int main(void)
         cmocka_unit_test(augmentation_by_default),
         cmocka_unit_test(all_problems_are_told_at_once),
         cmocka_unit_test(facts_of_the_demonstration),
+        cmocka_unit_test(probes_are_due_at_the_end_of_their_epochs),
+        cmocka_unit_test(probes_of_a_job_are_checked),
         cmocka_unit_test(devices_of_this_machine),
     };
 

@@ -395,6 +395,43 @@ static void test_losses_are_those_of_training(void **state)
     record_free(trained);
 }
 
+/* No batch norm and so no running statistics, and dropout, which no probe knows: losses are the
+ * same each time. */
+static void transformers_can_be_probed(void **state)
+{
+    struct engine_job job = tiny_job(METHOD_M_RWP, DEVICE_CPU);
+    struct checkpoint weights;
+    struct engine_probe_start start = {.weights = &weights};
+
+    (void)state;
+    engine_job_defaults(&job, MODEL_VIT, DATASET_DIGITS, METHOD_M_RWP);
+    job.model.width = 12;
+    job.model.depth = 1;
+    job.model.heads = 2;
+    job.model.mlp = 10;
+    job.dataset.train_limit = 40;
+    job.batch_size = 16;
+    job.epochs = 2;
+    train_checkpoint(&job, &weights);
+    for (int kind = 0; kind < PROBE_KINDS; kind++) {
+        struct engine_probe probe = small_probe(kind);
+        struct probe_record one = {0}, two = {0};
+        const double *summary;
+
+        probe.steps = 6;
+        probe.suggest = kind == PROBE_RADIUS;
+        probe.batch_norm = PROBE_BATCH_NORM_TRAINING;
+        probe_record_whole(&one, &job, &probe, &start);
+        probe_record_whole(&two, &job, &probe, &start);
+        assert_rows_equal(&one, &two);
+        summary = probe_row_of(&one, TABLE_SUMMARY, 0);
+        assert_true(summary[0] > 0 && summary[0] < 10); /* the loss */
+        probe_record_free(&one);
+        probe_record_free(&two);
+    }
+    checkpoint_clear(&weights);
+}
+
 static void what_does_not_fit_is_refused(void **state)
 {
     struct engine_probe probe = small_probe(PROBE_LANDSCAPE);
@@ -444,6 +481,7 @@ int main(void)
         cmocka_unit_test(a_sigma_is_suggested),
         cmocka_unit_test(pieces_make_the_whole),
         cmocka_unit_test(test_losses_are_those_of_training),
+        cmocka_unit_test(transformers_can_be_probed),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };
 

@@ -266,7 +266,8 @@ static void blocks_are_the_hessians(void **state)
         struct probe_record record = {0};
 
         probe.layers = how;
-        probe.steps = how == LAYERS_SPECTRUM ? 40 : 2;
+        probe.steps = how == LAYERS_SPECTRUM ? 20 : 2;
+        probe.runs = 1;
         probe.top_k = 0;
         probe_record_whole(&record, &fixture.job, &probe, &fixture.start);
         assert_int_equal(probe_rows_of(&record, SPECTRUM_LAYERS), fixture.params);
@@ -282,10 +283,52 @@ static void blocks_are_the_hessians(void **state)
             if (how == LAYERS_TRACE)
                 continue;
             eigenvalues_of_block(fixture.first[p], n, own);
-            assert_near(row[4], own[n - 1], 1e-4 * scale);
-            assert_near(row[6], own[0], 1e-4 * scale);
+            assert_near(row[4], own[n - 1], 1e-3 * scale);
+            assert_near(row[6], own[0], 1e-3 * scale);
         }
         probe_record_free(&record);
+    }
+}
+
+/* With programs that keep what they can and with those that share one, with whole batches and a
+ * tail, on both backends. */
+static void nothing_depends_on_what_is_kept(void **state)
+{
+    struct engine_probe_sink sink = {0};
+    struct engine_probe probe = small_spectrum();
+
+    (void)state;
+    for (int device = DEVICE_CPU; device <= DEVICE_REFERENCE; device++) {
+        struct engine_job job = fixture.job;
+        struct engine_probe_run *run[2];
+        size_t size;
+        double *y[2];
+        float *x;
+
+        job.device = device;
+        for (int i = 0; i < 2; i++) {
+            assert_ok(engine_probe_open(&run[i], &job, &probe, 2, &fixture.start, &sink, err));
+            run[i]->request = &go_on;
+            run[i]->short_of_memory = i == 1;
+        }
+        size = run[0]->params->size;
+        x = calloc(size, sizeof *x);
+        y[0] = calloc(size, sizeof *y[0]);
+        y[1] = calloc(size, sizeof *y[1]);
+        assert_true(x && y[0] && y[1]);
+        for (uint64_t number = 0; number < 3; number++) {
+            struct probe_drawing drawing = {7, DRAW_TRACE, number, DRAW_NORMAL, -1};
+
+            vectors_draw(run[0]->params, &drawing, x);
+            assert_ok(probe_product(run[0], x, y[0], err));
+            assert_ok(probe_product(run[1], x, y[1], err));
+            assert_close("H·x", y[0], y[1], size, 1e-6);
+        }
+        for (int i = 0; i < 2; i++) {
+            engine_probe_close(run[i]);
+            free(y[i]);
+        }
+        free(x);
     }
 }
 
@@ -393,6 +436,8 @@ static void batch_statistics_leave_the_tail_out(void **state)
     a = probe_row_of(&eval, TABLE_SUMMARY, 0);
     b = probe_row_of(&training, TABLE_SUMMARY, 0);
     assert_near(b[SPECTRUM_SAMPLES], 20, 0);
+    assert_int_equal(eval.n_messages, 0);
+    assert_non_null(strstr(training.message, "training mode"));
     assert_true(a[SPECTRUM_LAMBDA_MAX] != b[SPECTRUM_LAMBDA_MAX]);
     probe_record_free(&eval);
     probe_record_free(&training);
@@ -424,6 +469,7 @@ int main(void)
         cmocka_unit_test(moments_and_density_are_right),
         cmocka_unit_test(traces_are_the_hessians),
         cmocka_unit_test(blocks_are_the_hessians),
+        cmocka_unit_test(nothing_depends_on_what_is_kept),
         cmocka_unit_test(pieces_make_the_whole),
         cmocka_unit_test(seeds_differ),
         cmocka_unit_test(vectors_are_taken_away_and_given),

@@ -152,8 +152,13 @@ static void combinations_are_checked(void **state)
     job = tiny_job(METHOD_ARWP, DEVICE_REFERENCE);
     BLAME(PROBE_SHARPNESS, probe.adaptive = true, NULL);
     engine_job_defaults(&job, MODEL_RESNET18, DATASET_DIGITS, METHOD_SGD);
-    job.model.width = 4096;
+    BLAME(PROBE_SPECTRUM,
+          (probe.steps = 5, probe.trace = TRACE_HUTCHPP, probe.trace_draws = 100000),
+          "/trace_draws");
+    job.model.width = 256;
     BLAME(PROBE_SPECTRUM, probe.steps = 2000, "/steps");
+    BLAME(PROBE_LANDSCAPE, (probe.steps = 2000, probe.x.direction = DIRECTION_EIGENVECTOR),
+          "/steps");
 }
 
 int main(void)

@@ -46,13 +46,17 @@ class Client:
 
     def wait(self, job, seconds):
         """The job once it has succeeded; anything else is an error."""
+        return self.wait_for(f"/v1/jobs/{job}", seconds)
+
+    def wait_for(self, path, seconds):
+        """The same of a job or a probe by its path."""
         end = time.monotonic() + seconds
         while True:
-            shown = self.request("GET", f"/v1/jobs/{job}")
+            shown = self.request("GET", path)
             if shown["state"] == "succeeded":
                 return shown
             if shown["state"] in ENDED or time.monotonic() > end:
-                raise Refused(f"job {job} is {shown['state']}: {shown['reason']}")
+                raise Refused(f"{path} is {shown['state']}: {shown['reason']}")
             time.sleep(0.1)
 
     def _series(self, job, name):

@@ -17,16 +17,14 @@ For each method on digits, and for a narrow ResNet-18, three jobs:
           an update. The last checkpoint, loaded with load_state_dict(strict=True), gives the test
           loss that the daemon reported to 1e-4, and the top-1 and top-5 exactly.
 
-All tolerances are relative; a tensor's are relative to its largest element. Checkpoints are
+For some of them the checkpoints of two epochs are probed (probes.py). All tolerances are relative; a tensor's are relative to its largest element. Checkpoints are
 fetched with curl, their SHA-256 is that of the list and of the header, and the files keep the rules
 of their format. RWPD_TOKEN is the token of a daemon that wants one. The last line is
 `N passed, N failed`.
 """
 
 import argparse
-import base64
 import dataclasses
-import hashlib
 import math
 import os
 import sys
@@ -35,8 +33,9 @@ import numpy as np
 import torch
 
 import methods
-from checkpoint import read_safetensors
+import probes
 from client import Client, Refused
+from compare import Wrong, fetch, load, require, same
 from runs import Run
 
 SEED = 7
@@ -46,24 +45,6 @@ FOLLOWING = (1e-5, 1e-3, 1e-2, 0.1, 0.1)  # of each update from a common state o
 EVALUATION = 1e-4
 ROUNDING = 1e-4
 WAIT_SECONDS = 300
-
-
-class Wrong(Exception):
-    """The daemon differs from PyTorch."""
-
-
-def require(condition, complaint):
-    if not condition:
-        raise Wrong(complaint)
-
-
-def same(what, have, want, tolerance):
-    """Numbers, or arrays of the same shape; NaN is like nothing."""
-    have, want = np.asarray(have, dtype=np.float64), np.asarray(want, dtype=np.float64)
-    require(have.shape == want.shape, f"{what}: {have.shape}, PyTorch has {want.shape}")
-    off, scale = np.abs(have - want).max(), np.abs(want).max()
-    require(off <= tolerance * scale,
-            f"{what}: off by {off:.3g} of {scale:.6g}, {tolerance} of it allowed")
 
 
 def same_tensor(network, kind, name, tensors, want, tolerance):
@@ -113,33 +94,6 @@ def same_evaluation(row, network, digits, tolerance):
 
 
 # --- checkpoints ------------------------------------------------------------------------------
-
-
-def fetch(client, job, about, full=False):
-    """The tensors of a checkpoint by name; `about` is its row in the list."""
-    data, headers = client.download(about["url"] + ("?state=full" if full else ""))
-    digest = hashlib.sha256(data)
-    told = "sha-256=:" + base64.b64encode(digest.digest()).decode() + ":"
-    require(headers["repr-digest"] == told,
-            f"{about['url']}: the header says {headers['repr-digest']}, the file has {told}")
-    if not full:  # the list tells it once somebody has asked for the file
-        told = {c["update"]: c["sha256"] for c in client.checkpoints(job)}[about["update"]]
-        require(told == digest.hexdigest(),
-                f"{about['url']}: the list says {told}, the file has {digest.hexdigest()}")
-    tensors, metadata = read_safetensors(data)
-    require(metadata == {"format": "pt", "job": str(job), "update": str(about["update"])},
-            f"{about['url']}: the metadata are {metadata}")
-    return tensors
-
-
-def load(network, tensors):
-    """What load_state_dict takes, and nothing else: the rest of a full checkpoint has a prefix."""
-    own = {name: torch.from_numpy(values) for name, values in tensors.items()
-           if not name.startswith(("momentum.", "fisher.", "progress."))}
-    for name, values in network.state_dict().items():
-        require(name not in own or own[name].dtype == values.dtype,
-                f"{name}: {own.get(name, values).dtype} in place of {values.dtype}")
-    network.load_state_dict(own, strict=True)
 
 
 def resume(training, tensors, update):
@@ -258,6 +212,12 @@ def checks():
         course = dataclasses.replace(run.settings, epochs=5)
         yield (f"{name}, course", check_course, dataclasses.replace(run, settings=course),
                {"device": "cpu", "checkpoint": {"every_epochs": 1, "keep": 5}})
+    for name in ("sgd", "m-arwp", *(name for name in runs if name.startswith(("vgg", "vit")))):
+        for what, check in (("spectrum", probes.check_spectrum),
+                            ("landscape", probes.check_landscape)):
+            settings = dataclasses.replace(runs[name].settings, epochs=8)
+            yield (f"{name}, {what}", check, dataclasses.replace(runs[name], settings=settings),
+                   {"device": "cpu", "checkpoint": {"every_epochs": 4, "keep": 2}})
 
 
 def outcome(check, run, client, job):

@@ -184,13 +184,21 @@ static int part_of(const struct node *merge, int value)
     return part;
 }
 
+/* A sum of two products that is made where the first one lies, or the value itself. */
+static int sum_of(const struct compiler *c, int value)
+{
+    const struct node *add = compile_only_reader(c, value);
+
+    return add && add->op == OP_ADD && c->early[c->use[value].first] ? add->output[0] : value;
+}
+
 static struct matrix_place write_matrices(struct compiler *c, struct command *command, int value)
 {
-    int reader = c->use[value].first, slot;
+    int sum = sum_of(c, value), reader = c->use[sum].first, slot;
     const struct node *merge = reader < 0 ? NULL : &c->graph->nodes[reader];
 
     if (!merge || merge->op != OP_MERGE_HEADS || !c->absorbed[reader]) {
-        write(c, command, value);
+        compile_result(c, command, value, FORM_DENSE);
         return whole(shape_of_value(c, value));
     }
     slot = compile_find(c, merge->output[0], FORM_DENSE);
@@ -198,7 +206,10 @@ static struct matrix_place write_matrices(struct compiler *c, struct command *co
         write(c, command, merge->output[0]);
     else
         command->out[command->n_out++] = slot;
-    return within(shape_of_value(c, value), merge->n_inputs, part_of(merge, value));
+    command->onto = c->onto[c->node] >= 0;
+    if (command->onto)
+        command->in[command->n_in++] = slot;
+    return within(shape_of_value(c, sum), merge->n_inputs, part_of(merge, sum));
 }
 
 static void compile_matmul(struct compiler *c, const struct node *node)
@@ -238,11 +249,20 @@ static bool split_absorbed(const struct compiler *c, const struct node *node)
     return readers == uses;
 }
 
+/* Whether a product of matrices makes the value, or two that are summed where they lie. */
+static bool is_product(const struct compiler *c, int value)
+{
+    const struct node *maker = compile_maker(c, value);
+    bool summed = maker->op == OP_ADD && c->early[c->graph->values[value].node];
+
+    return (summed ? compile_maker(c, maker->input[0]) : maker)->op == OP_MATMUL;
+}
+
 /* Whether products of matrices make all parts, for this node alone. */
 static bool merge_absorbed(const struct compiler *c, const struct node *node)
 {
     for (int i = 0; i < node->n_inputs; i++)
-        if (c->use[node->input[i]].count != 1 || compile_maker(c, node->input[i])->op != OP_MATMUL)
+        if (c->use[node->input[i]].count != 1 || !is_product(c, node->input[i]))
             return false;
     return true;
 }

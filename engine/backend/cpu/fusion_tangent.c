@@ -32,6 +32,7 @@ static bool can_add(const struct compiler *c, const struct node *node)
     case OP_LINEAR:
     case OP_LINEAR_GRAD_X:
     case OP_LINEAR_GRAD_W:
+    case OP_MATMUL:
         return true;
     case OP_CONV_GRAD_X:
         return c->program->by_image || compile_turns(c, node);

@@ -85,7 +85,7 @@ static int set_weights(const struct pass *pass, float **weights, struct err *err
     *weights = pass->weights->data;
     if (pass->perturbation.kind == PERTURB_NONE)
         return 0;
-    if (pass->primal_kept) {
+    if (pass->primal_kept && p->weights.data) {
         *weights = p->weights.data;
         return 0;
     }

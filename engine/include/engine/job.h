@@ -341,6 +341,12 @@ int engine_job_check_weights(const struct engine_job *job, const struct tensor *
                                              const char *message),
                              void *context, struct err *err);
 
+/* Between these two a thread that checks many jobs, and asks for their facts, looks at the files of
+ * a dataset once, where one job after the other has it; listing a folder of a million images takes
+ * seconds. Not for runs. */
+void engine_look_begin(void);
+void engine_look_end(void);
+
 /* What follows from a job without running it. */
 struct engine_job_facts {
     int64_t parameters; /* trainable numbers of the model */

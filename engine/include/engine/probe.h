@@ -4,7 +4,9 @@
  * called `engine_probe_measure`.
  *
  * The same probe, checkpoint, thread count and machine give the same bits, however often it was
- * stopped and resumed on its way.
+ * stopped and resumed on its way. What is not measured again: a Lanczos run, a draw of the trace or
+ * of a perturbation, a point of a grid whose rows were told. A Lanczos run that was interrupted
+ * begins anew: its vectors would be as large as all its steps times the weights.
  */
 #ifndef ENGINE_PROBE_H
 #define ENGINE_PROBE_H
@@ -43,7 +45,9 @@ struct engine_probe_sink {
 struct engine_probe_start {
     const struct checkpoint *weights; /* parameters and running statistics */
     const struct checkpoint *other;   /* the other end of a line, or NULL */
-    const struct checkpoint *vectors; /* given directions, or NULL */
+    const struct checkpoint *vectors; /* given, or NULL: of the parameters' names and shapes, with
+                                         "start/" (a spectrum's), "x/" or "y/" (a landscape's)
+                                         before the names, or nothing where there is only one */
     const struct probe_row *rows;     /* told before it was stopped, in any order */
     int64_t n_rows;
 };
