@@ -198,11 +198,40 @@ static void in_the_batch_s_statistics(void **state)
         compare(nets[i].name, nets[i].image, true, 5);
 }
 
+/* Products are to be exact, but a program that is not must not be wrong: Winograd's convolutions,
+ * which add to nothing, among those that do. */
+static void with_the_fastest_algorithms(void **state)
+{
+    struct graph *g = graph_new(false);
+    const int64_t size[] = {17, 48, 12, 12};
+    int x = graph_input(g, shape_of(4, size[0], size[1], size[2], size[3]), VALUE_REAL), loss;
+    int labels = graph_input(g, shape_of(1, size[0]), VALUE_INDEX);
+    struct trial *want, *got;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        x = graph_relu(g, conv(g, x, 48, 3, 1, (const char *[]){"a", "b", "c"}[i]));
+    loss = graph_cross_entropy(g, graph_global_avg_pool(g, x), labels);
+    graph_output(g, loss);
+    assert_ok((graph_gradient(g, loss), graph_tangent(g), graph_check(g, err)));
+    want = trial_open(g, &backend_reference, NULL);
+    got = trial_open(g, &cpu_by_channel, NULL);
+    fill_mildly(want, 3);
+    fill_mildly(got, 3);
+    trial_run(want);
+    trial_run(got);
+    assert_close("product", got->product, want->product, want->params->size, 1e-3);
+    trial_close(want);
+    trial_close(got);
+    graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_given_statistics),
         cmocka_unit_test(in_the_batch_s_statistics),
+        cmocka_unit_test(with_the_fastest_algorithms),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

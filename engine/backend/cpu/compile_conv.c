@@ -225,7 +225,7 @@ static void compile_grad_w(struct compiler *c, const struct node *node)
         compile_rows_grad_w(c, node, &shape);
         return;
     }
-    if (compile_winograd(c, node, GRAD_W, &shape))
+    if (c->onto[c->node] < 0 && compile_winograd(c, node, GRAD_W, &shape))
         return;
     v = open_convolution(c, GRAD_W, &shape, x);
     if (!v)
