@@ -15,6 +15,8 @@ static void put_default(struct text *out, const struct spec_field *field)
         openapi_default(out, field);
 }
 
+static void put_parameters(struct text *out, const struct spec_object *object);
+
 static void put_parameter(struct text *out, const struct spec_field *field)
 {
     static const char *const types[] = {
@@ -45,18 +47,25 @@ static void put_parameter(struct text *out, const struct spec_field *field)
     if (field->type == SPEC_STRING || field->type == SPEC_INT_LIST ||
         field->type == SPEC_VARIANT_LIST)
         json_put_int(out, "max_length", (int64_t)field->max_length);
+    if (field->type == SPEC_OBJECT)
+        put_parameters(out, field->object);
     json_close(out, '}');
+}
+
+static void put_parameters(struct text *out, const struct spec_object *object)
+{
+    json_key(out, "parameters");
+    json_open(out, '[');
+    for (int i = 0; i < object->n_fields; i++)
+        put_parameter(out, &object->fields[i]);
+    json_close(out, ']');
 }
 
 static void put_kind_members(struct text *out, const struct spec_object *kind)
 {
     json_put_string(out, "kind", kind->name);
     json_put_string(out, "doc", kind->doc);
-    json_key(out, "parameters");
-    json_open(out, '[');
-    for (int i = 0; i < kind->n_fields; i++)
-        put_parameter(out, &kind->fields[i]);
-    json_close(out, ']');
+    put_parameters(out, kind);
 }
 
 static void put_kind(struct text *out, const struct spec_object *kind)

@@ -64,7 +64,7 @@ static const struct {
     {"Upload", "id:i name:s sha256:s bytes:i tensors:i created_at:?t"},
     {"UploadList", "uploads:[Upload]"},
     {"Parameter", "name:s type:s doc:?s required:b default:x *min:n *max:n *above_min:b "
-                  "*below_max:b *max_length:i *choices:x"},
+                  "*below_max:b *max_length:i *choices:x *parameters:[Parameter]"},
     {"Kind", "kind:s doc:?s parameters:[Parameter]"},
     {"Kinds", "*models:[Kind] *datasets:[Kind] *methods:[Kind] *optimizers:[Kind] "
               "*schedules:[Kind]"},

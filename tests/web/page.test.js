@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { logSplits } from "../../web/page/charts.js";
 import { History, POINTS } from "../../web/page/history.js";
 import { read } from "../../web/page/stream.js";
 import { ago, bytes, compact, count, duration, number, percent, short } from "../../web/page/text.js";
@@ -49,16 +48,6 @@ test("a run whose losses blow up is told from one that is only noisy", () => {
   assert.equal(filled(9, (u) => (u === 5 ? 6 : 2), () => 4).rise, 3);
   const history = filled(9, (u) => (u === 9 ? "NaN" : u === 8 ? "Infinity" : 10 ** u));
   assert.equal(history.rise, 1e6);
-});
-
-test("a log scale has few lines, at round numbers", () => {
-  assert.deepEqual(logSplits(0.3, 4, 7), [0.5, 1, 2]);
-  assert.deepEqual(logSplits(0.1, 30, 7), [0.1, 1, 10]);
-  assert.deepEqual(logSplits(1, 1e33, 6), [1, 1e6, 1e12, 1e18, 1e24, 1e30]);
-  for (let high = 2; high < 1e40; high *= 3) {
-    const splits = logSplits(1, high, 6);
-    assert.ok(splits.length >= 1 && splits.length <= 7, `${splits} up to ${high}`);
-  }
 });
 
 test("thinning keeps the ends, the order and each spike", () => {

@@ -9,36 +9,14 @@ RWPD_TEST_PICTURES=FOLDER keeps a picture of the page at the end of each test.
 
 import os
 import subprocess
-import sys
 import time
-import unittest
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "daemon"))
+from page_case import (DOWN, ENTER, ESCAPE, INK, OVERFLOW, SERVED, TAB, PageCase, run, support)
 
-import support  # noqa: E402
-from browser import Browser, Trouble  # noqa: E402
-
-TAB, ENTER, ESCAPE, DOWN = "\ue004", "\ue007", "\ue00c", "\ue015"
-SERVED = "return document.querySelector(arguments[0])?.textContent ?? ''"
-POINTS = "return Number(document.querySelector(`[data-chart=${arguments[0]}]`)?.dataset.points ?? 0)"
 LAST = "return Number(document.querySelector(`[data-chart=${arguments[0]}]`)?.dataset.last ?? 0)"
-# How many pixels of a chart's canvas are neither empty nor the colour of grid and axes.
-INK = """
-const canvas = document.querySelector(`[data-chart=${arguments[0]}] canvas`);
-const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-let ink = 0;
-for (let i = 0; i < data.length; i += 4) {
-  const spread = Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]);
-  if (data[i + 3] > 100 && spread > 40) ink++;
-}
-return ink;"""
-OVERFLOW = "return document.documentElement.scrollWidth - window.innerWidth"
 SCALE = "return document.querySelector('[data-chart=loss] .chart-tools button').getAttribute('aria-pressed')"
 FETCHED = """
 return performance.getEntriesByType("resource").filter((e) => e.name.includes(arguments[0])).length"""
-FOREIGN = """
-return performance.getEntriesByType("resource").map((e) => e.name)
-  .filter((name) => !name.startsWith(location.origin + "/"))"""
 
 
 def slow_job(**changes):
@@ -47,49 +25,7 @@ def slow_job(**changes):
                                     "evaluate": {"every_epochs": 20}, **changes})
 
 
-class Page(support.Case):
-    @classmethod
-    def setUpClass(cls):
-        cls.browser = Browser()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.browser.close()
-
-    def setUp(self):
-        super().setUp()
-        self.expected = ()  # parts of complaints that the test provokes
-        self.browser.size(1400, 900)
-        self.browser.colours("light")
-
-    def tearDown(self):
-        folder = os.environ.get("RWPD_TEST_PICTURES")
-        if folder:
-            self.browser.picture(os.path.join(folder, self.id().split(".")[-1] + ".png"))
-        foreign = self.browser.run(FOREIGN)
-        self.browser.go("about:blank")  # ends its streams before the daemon is stopped
-        complaints = [line for line in self.browser.complaints()
-                      if not any(part in line for part in self.expected)]
-        super().tearDown()
-        self.assertEqual(complaints, [])
-        self.assertEqual(foreign, [])
-
-    def open(self, daemon, path="/"):
-        self.browser.go(f"http://127.0.0.1:{daemon.port}{path}")
-
-    def wait(self, what, script, *arguments, seconds=60):
-        return self.browser.wait(what, script, *arguments, seconds=seconds * support.SLOW)
-
-    def wait_text(self, selector, part):
-        self.wait(f"{part!r} in {selector}", "return (document.querySelector(arguments[0])?.innerText"
-                  " ?? '').includes(arguments[1])", selector, part)
-
-    def wait_live(self):
-        self.wait_text("#link", "live")
-
-    def wait_points(self, chart, points):
-        self.wait(f"{points} points in {chart}", POINTS + " >= arguments[1]", chart, points)
-
+class Page(PageCase):
     # ---- what is shown ----
 
     def test_empty_page_shows_a_line_that_works(self):
@@ -165,7 +101,7 @@ class Page(support.Case):
         buttons = self.browser.run("return [...document.querySelectorAll('.actions button')]"
                                    ".filter((b) => b.offsetParent).length")
         self.assertEqual(buttons, 0)
-        self.browser.click("#job details:last-of-type summary")
+        self.browser.click(".facts details:last-of-type summary")
         self.wait("a row an epoch", "return document.querySelectorAll('.epochs tbody tr').length === 12")
         links = self.browser.run("return [...document.querySelectorAll('.files a')]"
                                  ".map((a) => a.getAttribute('href'))")
@@ -322,20 +258,5 @@ class Page(support.Case):
         self.assertEqual(daemon.expect(304, "GET", "/", headers={"If-None-Match": etag}).body, b"")
 
 
-def main():
-    names = sys.argv[1:]
-    loader = unittest.defaultTestLoader
-    suite = (loader.loadTestsFromNames(names, Page) if names
-             else loader.loadTestsFromTestCase(Page))
-    result = unittest.TextTestRunner(verbosity=2).run(suite)
-    # A test may fail and then its end, too; a browser that does not start fails before any test.
-    bad = {case.id() for case, _ in result.failures + result.errors}
-    print(f"{max(0, result.testsRun - len(bad))} passed, {len(bad)} failed")
-    return 1 if bad else 0
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Trouble as trouble:
-        sys.exit(f"{trouble}\n0 passed, 1 failed")
+    run(Page)

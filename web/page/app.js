@@ -3,6 +3,8 @@ import { get } from "./daemon.js";
 import { Detail } from "./detail.js";
 import { List, progressOf } from "./list.js";
 import { Store } from "./store.js";
+import { SweepDetail } from "./sweep.js";
+import { Sweeps } from "./sweeps.js";
 import { make, say } from "./text.js";
 
 const HEALTH_MS = 10000, TICK_MS = 15000;
@@ -13,7 +15,8 @@ const wide = window.matchMedia("(min-width: 56rem)");
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const store = new Store();
 const list = new List(store, at("rows"), at("counts"), at("older"));
-let detail = null;
+const sweeps = new Sweeps(store, at("sweeps"), at("sweep-rows"));
+let detail = null; // of the chosen job or sweep
 
 function announce(text, trouble = false) {
   say(at("spoken"), text);
@@ -32,32 +35,42 @@ function banner(source, text, forgetMs = 0) {
   if (text && forgetMs) setTimeout(() => banner(source, ""), forgetMs);
 }
 
-// "#/jobs/3" → 3
+const ID = "([1-9]\\d{0,15})";
+const ROUTE = new RegExp(`^#/(?:jobs/${ID}(?:/probes/${ID})?|sweeps/${ID})$`);
+
+// "#/jobs/3" → { View: Detail, id: 3, probe: null }; "#/jobs/3/probes/2" has a probe, too
 function chosen() {
-  const match = /^#\/jobs\/([1-9]\d{0,15})$/.exec(location.hash);
-  return match ? Number(match[1]) : null;
+  const [, job, probe, sweep] = ROUTE.exec(location.hash) ?? [];
+  if (sweep) return { View: SweepDetail, id: Number(sweep), probe: null };
+  return job ? { View: Detail, id: Number(job), probe: probe ? Number(probe) : null } : null;
 }
 
 // Where there is room for both panes something is always shown: what runs, else the newest.
 function suggestion() {
-  const jobs = store.list();
-  return (jobs.find((job) => job.state === "running") ?? jobs[0])?.id ?? null;
+  if (!wide.matches) return null;
+  if (detail instanceof Detail) return { View: Detail, id: detail.id, probe: null };
+  const jobs = store.list(), job = jobs.find(({ state }) => state === "running") ?? jobs[0];
+  return job ? { View: Detail, id: job.id, probe: null } : null;
 }
 
 function route() {
-  const id = chosen() ?? (wide.matches ? detail?.id ?? suggestion() : null);
+  const what = chosen() ?? suggestion();
   document.body.dataset.view = chosen() === null ? "list" : "job";
-  if (detail && detail.id !== id) {
+  if (detail && !(what && detail instanceof what.View && detail.id === what.id)) {
     detail.close();
     detail = null;
   }
-  if (id !== null && !detail) {
-    detail = new Detail(store, id, at("job"), { announce, confirm });
+  if (what && !detail) {
+    const source = what.View === Detail ? store : sweeps;
+    detail = new what.View(source, what.id, at("job"), { announce, confirm });
     if (chosen() !== null && document.activeElement === document.body) window.scrollTo(0, 0);
   }
-  if (id === null) at("job").replaceChildren();
-  list.selected = id;
+  if (what) detail.choose(what.probe);
+  else at("job").replaceChildren();
+  list.selected = detail instanceof Detail ? detail.id : null;
+  sweeps.selected = detail instanceof SweepDetail ? detail.id : null;
   list.show();
+  sweeps.show();
   title();
 }
 
@@ -109,9 +122,11 @@ function showEmpty() {
   if (!empty) at("empty").replaceChildren();
 }
 
-function confirm(job) {
-  const dialog = at("sure");
-  say(at("sure-text"), `“${job.name}” stops and cannot be resumed. What it recorded stays.`);
+function confirm(job, what = "job") {
+  const dialog = at("sure"), stops = what === "sweep" ? "and all of its jobs stop" : "stops";
+  say(at("sure-title"), `Cancel this ${what}?`);
+  say(dialog.querySelector(".danger"), `Cancel the ${what}`);
+  say(at("sure-text"), `“${job.name}” ${stops} and cannot be resumed. What it recorded stays.`);
   dialog.returnValue = "keep";
   dialog.showModal();
   return new Promise((resolve) => {
@@ -128,8 +143,10 @@ function onLink({ detail: { state, seconds } }) {
   };
   at("link").dataset.state = state;
   say(at("link"), texts[state]);
-  if (state === "live") setOffline(false);
-  else if (state === "waiting" && !breaking) breaking = setTimeout(setOffline, PATIENCE_MS, true);
+  if (state === "live") {
+    setOffline(false);
+    detail?.onProbe(); // one may have been asked for meanwhile
+  } else if (state === "waiting" && !breaking) breaking = setTimeout(setOffline, PATIENCE_MS, true);
 }
 
 let breaking = 0; // the timer of a break
@@ -167,6 +184,9 @@ store.addEventListener("changed", () => {
   list.show();
   title();
   if (detail) detail.show();
+});
+store.addEventListener("probe", ({ detail: { job } }) => {
+  if (detail?.id === job) detail.onProbe();
 });
 store.addEventListener("link", onLink);
 store.addEventListener("trouble", ({ detail: error }) => banner("list", error.message, 5000));

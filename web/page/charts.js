@@ -1,5 +1,6 @@
 // One chart: uPlot in the page's colours, with a legend of buttons that show the values under the
 // pointer, or the last ones, and switch lines on and off.
+import { logSplits } from "./scale.js";
 import { compact, make, say } from "./text.js";
 
 const HEIGHT = 250, HEIGHT_SMALL = 200, SMALL = 600;
@@ -18,18 +19,6 @@ function oneDigit(value, round) {
   const unit = 10 ** Math.floor(Math.log10(value));
   const rounded = round(value / unit) * unit;
   return rounded === value ? value : Number(rounded.toPrecision(1));
-}
-
-// A log scale's lines: 1, 2 and 5 of each power of ten, or where there are many powers every second
-// one, every third, …: uPlot's own become a carpet.
-export function logSplits(low, high, most) {
-  const from = Math.floor(Math.log10(low)), to = Math.ceil(Math.log10(high));
-  const digits = 3 * (to - from) <= most ? [1, 2, 5] : [1];
-  const step = Math.max(1, Math.ceil((to - from) / most)), splits = [];
-  for (let power = Math.ceil(from / step) * step; power <= to; power += step) {
-    for (const digit of digits) splits.push(Number(`${digit}e${power}`));
-  }
-  return splits.filter((value) => value >= low && value <= high);
 }
 
 const count = (column) => column.reduce((n, value) => n + (value !== undefined), 0);
@@ -56,11 +45,39 @@ function rangeOf(kind, low, highest) {
   return [0, high > 0 ? high * 1.05 : 1];
 }
 
+// Where the x axis of a job's curves goes to, and what its pointer shares.
+const UPDATES = { kind: "update", label: "update", sync: "job" };
+
+// Adds to a line's path a bar from `low` to `high` at each of its points.
+function addBars(path, u, column, low, high, foot) {
+  const place = (value, axis) => u.valToPos(value, axis, true);
+  column.forEach((value, i) => {
+    const [down, up] = [low[i], high[i]];
+    if (!Number.isFinite(down) || !Number.isFinite(up) || down === up) return;
+    const x = place(u.data[0][i], "x");
+    const bottom = Math.min(place(Math.max(down, u.scales.y.min), "y"), u.bbox.top + u.bbox.height);
+    const top = Math.max(place(Math.min(up, u.scales.y.max), "y"), u.bbox.top);
+    path.moveTo(x, bottom);
+    path.lineTo(x, top);
+    if (!foot) return;
+    for (const y of [bottom, top]) {
+      path.moveTo(x - foot, y);
+      path.lineTo(x + foot, y);
+    }
+  });
+}
+
 // options: title; name (for tests and styles); format(value) for legend; tick(value) for the axis;
-// kind: "linear" | "log" | "share"; lines: [{ label, colour (CSS variable), width, hidden }]
+// kind: "linear" | "log" | "share"; range(low, high): replaces the kind's own;
+// x: { kind: "update" | "linear" | "log", label, name, format, sync, air: share of a linear axis that
+//   is left free at its ends }; without it UPDATES;
+// lines: [{ label, colour (CSS variable), width, hidden, title, format, and
+//   stems: from the axis up to each point, in place of a line }]
 export class Chart {
   constructor(host, options) {
     this.options = options;
+    this.x = options.x ?? UPDATES;
+    this.bars = []; // by line: how far the points may be off, { low, high }
     this.zoom = null;
     this.end = 1;
     this.columns = [[], ...options.lines.map(() => [])];
@@ -69,6 +86,8 @@ export class Chart {
     this.area = make("div.plot");
     this.empty = make("p.plot-empty", {}, options.empty);
     this.legend = make("div.legend", { role: "group", "aria-label": `Lines of ${options.title}` });
+    this.under = make("span.key.under", { hidden: true });
+    if (this.x.format) this.legend.append(this.under);
     this.keys = options.lines.map((line, i) => this.makeKey(line, i));
     this.tools = make("div.chart-tools");
     this.figure = make("figure.chart", { "data-chart": options.name },
@@ -103,15 +122,17 @@ export class Chart {
   axes() {
     const axis = { stroke: colour("--soft"), font: FONT, size: 22,
       grid: { stroke: colour("--grid"), width: 1 }, ticks: { show: false } };
-    const whole = (u, splits) => splits.map((v) => (Number.isInteger(v) ? compact(v) : ""));
-    const log = this.options.kind === "log" ? {
-      splits: (u, i, low, high) => logSplits(low, high, Math.max(2, u.height / 36)),
+    const update = this.x.kind === "update";
+    const tick = (v) => (update && !Number.isInteger(v) ? "" : compact(v));
+    const log = (kind, most) => (kind === "log" ? {
+      splits: (u, i, low, high) => logSplits(low, high, Math.max(2, most(u))),
       filter: (u, splits) => splits,
-    } : {};
+    } : {});
     return [
-      { ...axis, grid: { show: false }, values: whole, space: 60, gap: 4, label: "update",
+      { ...axis, ...log(this.x.kind, (u) => u.width / 70), grid: { show: false },
+        values: (u, splits) => splits.map(tick), space: 60, gap: 4, label: this.x.label,
         labelFont: FONT, labelSize: 15, labelGap: 0 },
-      { ...axis, ...log, size: 48, gap: 6, space: 36,
+      { ...axis, ...log(this.options.kind, (u) => u.height / 36), size: 48, gap: 6, space: 36,
         values: (u, splits) => splits.map((v) => (v === null ? "" : this.options.tick(v))) },
     ];
   }
@@ -122,16 +143,22 @@ export class Chart {
     const lines = this.options.lines.map((line, i) => ({
       label: line.label, show: this.shown[i], stroke: colour(line.colour), width: line.width,
       // A line of a few points is hard to see, and one of a single point is none.
-      points: { show: () => count(this.columns[i + 1]) <= (line.width >= 2 ? 12 : 1), size: 5 },
+      points: { size: 5, show: () => !line.stems
+        && count(this.columns[i + 1]) <= (line.width >= 2 ? 12 : 1) },
+      paths: (u, series, from, to) => this.path(u, series, from, to),
     }));
+    const { sync } = this.x;
     this.plot = new window.uPlot({
       ...this.size(),
       padding: [8, 16, 0, 0],
       legend: { show: false },
-      cursor: { y: false, sync: { key: "job" }, points: { size: 6 }, drag: { x: true, y: false } },
+      cursor: { y: false, points: { size: 6 }, drag: { x: true, y: false },
+        ...(sync ? { sync: { key: sync } } : {}) },
       scales: {
-        x: { time: false, range: () => this.zoom ?? [0, this.end] },
-        y: { distr: kind === "log" ? 3 : 1, range: (u, low, high) => rangeOf(kind, low, high) },
+        x: { time: false, distr: this.x.kind === "log" ? 3 : 1,
+          range: () => this.zoom ?? this.span() },
+        y: { distr: kind === "log" ? 3 : 1,
+          range: (u, low, high) => this.options.range?.(low, high) ?? rangeOf(kind, low, high) },
       },
       axes: this.axes(),
       series: [{}, ...lines],
@@ -145,6 +172,31 @@ export class Chart {
       this.draw();
     });
     this.writeLegend();
+  }
+
+  // Where the x axis goes from and to while nobody has zoomed in.
+  span() {
+    if (this.x.kind === "update") return [0, this.end];
+    const [x] = this.columns;
+    if (x.length && x[0] < x[x.length - 1]) {
+      const air = (this.x.air ?? 0) * (x[x.length - 1] - x[0]);
+      return [x[0] - air, x[x.length - 1] + air];
+    }
+    const only = x[0] ?? 1;
+    return this.x.kind === "log" ? [only / 2, only * 2] : [only - 1, only + 1];
+  }
+
+  path(u, series, from, to) {
+    const i = series - 1, column = this.columns[series];
+    if (this.options.lines[i].stems) {
+      const stroke = new Path2D();
+      addBars(stroke, u, column, column.map(() => u.scales.y.min), column, 0);
+      return { stroke, fill: null, flags: 0 };
+    }
+    const path = window.uPlot.paths.linear()(u, series, from, to);
+    const bars = this.bars[i];
+    if (path && bars) addBars(path.stroke, u, column, bars.low, bars.high, 3 * devicePixelRatio);
+    return path;
   }
 
   zoomTo(u) {
@@ -164,6 +216,13 @@ export class Chart {
     this.draw();
   }
 
+  // For other axes than the updates': columns[0] ascends; bars: see the constructor.
+  setAll(columns, bars = []) {
+    this.columns = columns;
+    this.bars = bars;
+    this.draw();
+  }
+
   draw() {
     const any = this.columns[0].length > 0;
     this.empty.hidden = any;
@@ -179,11 +238,21 @@ export class Chart {
     if (!this.plot) return;
     const { left, idxs } = this.plot.cursor;
     const under = left >= 0 && this.columns[0].length > 0;
+    if (this.x.format) this.writePlace(under ? this.plot.cursor.idx : null);
     this.keys.forEach(({ value }, i) => {
-      const column = this.columns[i + 1];
-      const at = under && idxs ? idxs[i + 1] : lastPlace(column);
-      say(value, at === null || at === undefined ? "–" : this.options.format(column[at]));
+      const column = this.columns[i + 1], { format = this.options.format } = this.options.lines[i];
+      let at = under && idxs ? idxs[i + 1] : null;
+      // The last value is the present one where time goes on.
+      if (!under && this.x.kind === "update") at = lastPlace(column);
+      const known = at !== null && at !== undefined;
+      say(value, known ? format(column[at], at) : this.x.format ? "" : "–");
     });
+  }
+
+  writePlace(at) {
+    const known = at !== null && at !== undefined;
+    this.under.hidden = !known;
+    if (known) say(this.under, `${this.x.name} ${this.x.format(this.columns[0][at])}`);
   }
 
   resize() {

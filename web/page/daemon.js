@@ -7,6 +7,7 @@ export class Problem extends Error {
   constructor(status, document) {
     super(document.detail || document.title || `the daemon answered ${status}`);
     this.status = status;
+    this.errors = document.errors ?? []; // { pointer, detail } of each member that is wrong
     this.final = [401, 403, 404, 410].includes(status);
   }
 }
@@ -27,8 +28,10 @@ export async function get(path, options = {}) {
   return (await send(path, options)).json();
 }
 
-export async function post(path) {
-  return (await send(path, { method: "POST" })).json();
+export async function post(path, body = null) {
+  const json = body === null ? {}
+    : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+  return (await send(path, { method: "POST", ...json })).json();
 }
 
 // See follow(); only the path is added here.

@@ -2,9 +2,11 @@
 import { Chart } from "./charts.js";
 import { events, get, post } from "./daemon.js";
 import { History, POINTS } from "./history.js";
-import { makeBar, progressOf, stateText } from "./list.js";
 import { facts, checkpointRows, epochRows } from "./facts.js";
+import { makeBar, progressOf, stateText } from "./list.js";
+import { Probes } from "./probes.js";
 import { ENDED } from "./store.js";
+import { tiles } from "./tiles.js";
 import { compact, count, duration, make, number, percent, say, short } from "./text.js";
 
 const DRAW_MS = 150; // updates come by the thousand; eyes do not
@@ -42,6 +44,7 @@ export class Detail {
     Object.assign(this, { store, id, host, announce, confirm });
     this.history = new History();
     this.closed = false;
+    this.over = false;   // its stream has ended for good
     this.busy = false;   // an action is under way
     this.scaled = false; // somebody has chosen the scale
     this.timer = 0;
@@ -63,16 +66,20 @@ export class Detail {
     this.reason = make("p.reason", { hidden: true });
     this.bar = makeBar("progress of the job");
     this.where = make("p.where");
+    this.sweep = make("a.sweep-link", { hidden: true }, "part of a sweep");
     this.tiles = make("dl.tiles");
     this.charts = make("div.charts");
+    const probes = make("section.probes", { "aria-label": "Probes" });
     this.facts = make("div.facts");
     this.body = make("article", {},
       make("a.back", { href: "#/" }, "‹ Jobs"),
       make("header.job-head", {}, make("div.job-title", {}, this.title, this.badge),
         this.actions),
-      this.reason, make("div.progress", {}, this.bar, this.where), this.tiles, this.charts,
-      this.facts);
+      this.reason, make("div.progress", {}, this.bar,
+        make("div.where-line", {}, this.where, this.sweep)), this.tiles, this.charts,
+      probes, this.facts);
     this.host.replaceChildren(this.body);
+    this.probes = new Probes(probes, this.id, { announce: this.announce });
     this.loss = new Chart(this.charts, { ...LOSS });
     this.accuracy = new Chart(this.charts, { ...ACCURACY });
     this.scale = make("button.plain", { type: "button", "aria-pressed": "false" }, "log scale");
@@ -116,13 +123,26 @@ export class Detail {
 
   // The stream is opened first and history is read when it stands: nothing falls in between.
   follow() {
+    this.over = false;
     this.stop = events(`/v1/jobs/${this.id}/events`, {
       event: (event) => this.onEvent(event),
       state: (state) => {
         if (state === "live") this.reload();
       },
-      ended: () => this.store.touch(this.id),
+      ended: () => {
+        this.over = true;
+        this.store.touch(this.id);
+      },
     });
+  }
+
+  choose(probe) {
+    this.probes.choose(probe);
+  }
+
+  // The stream of a job that has ended is over, until a probe of it is asked for.
+  onProbe() {
+    if (!this.closed && this.over) this.follow();
   }
 
   async reload() {
@@ -136,7 +156,7 @@ export class Detail {
       this.history.clear();
       losses.losses.forEach((row) => this.history.addLoss(row));
       epochs.epochs.forEach((row) => this.history.addEpoch(row));
-      await this.loadCheckpoints();
+      await Promise.all([this.loadCheckpoints(), this.probes.load()]);
     } catch (error) {
       this.announce(error.message);
     }
@@ -149,6 +169,7 @@ export class Detail {
 
   async loadCheckpoints() {
     this.checkpoints = (await get(`/v1/jobs/${this.id}/checkpoints`)).checkpoints;
+    this.probes.setCheckpoints(this.checkpoints);
   }
 
   onEvent(event) {
@@ -157,6 +178,10 @@ export class Detail {
       return;
     }
     const { type, data } = event;
+    if (type.startsWith("probe")) {
+      this.probes.onEvent(event);
+      return;
+    }
     if (type === "update") {
       this.history.addLoss(data.loss);
       this.live = data.loss;
@@ -217,10 +242,13 @@ export class Detail {
       button.disabled = this.busy || this.store.offline;
     }
     this.actions.hidden = this.buttons.every(({ button }) => button.hidden);
+    this.probes.setOffline(this.store.offline);
     this.showReason(job);
     this.bar.value = progressOf(job);
     this.bar.hidden = job.state === "succeeded";
     say(this.where, this.whereText(job));
+    this.sweep.hidden = !job.sweep;
+    if (job.sweep) this.sweep.href = `#/sweeps/${job.sweep.id}`;
     this.showTiles(job);
     facts(this.facts, job, checkpointRows(job, this.checkpoints ?? []), epochRows(this.history));
   }
@@ -249,22 +277,14 @@ export class Detail {
     const perturbed = number(job.perturbed_loss) === null ? null : short(job.perturbed_loss);
     const best = number(job.best_top1) === null ? ""
       : `best ${percent(job.best_top1)} in epoch ${job.best_epoch}`;
-    const tiles = [
+    const rows = [
       ["Test accuracy", percent(job.test_top1), best],
       ["Test loss", short(job.test_loss), ""],
       ["Training loss", short(job.train_loss), job.epoch ? `mean of epoch ${job.epoch}` : ""],
       ["Last update", short(job.loss), perturbed === null ? "" : `perturbed ${perturbed}`],
       ["Gradients", count(job.gradient_evaluations), `${duration(job.seconds)} of training`],
     ];
-    if (!this.tiles.children.length) {
-      for (const [label] of tiles) {
-        this.tiles.append(make("div.tile", {}, make("dt", {}, label), make("dd"), make("p")));
-      }
-    }
-    tiles.forEach(([, value, note], i) => {
-      say(this.tiles.children[i].children[1], value);
-      say(this.tiles.children[i].children[2], note);
-    });
+    tiles(this.tiles, rows);
   }
 
   async act(action) {
@@ -287,6 +307,7 @@ export class Detail {
   recolour() {
     this.loss.rebuild();
     this.accuracy.rebuild();
+    this.probes.recolour();
   }
 
   close() {
@@ -296,5 +317,6 @@ export class Detail {
     if (this.stop) this.stop();
     this.loss.close();
     this.accuracy.close();
+    this.probes.close();
   }
 }

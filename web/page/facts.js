@@ -7,7 +7,7 @@ const EPOCHS = 100; // rows of the table
 const OFF = new Set(["warmup_updates", "warmup_epochs", "clip_norm", "job", "update", "upload"]);
 
 // {"kind": "sam", "rho": 0.5} → "sam · rho 0.5"; what is nested stands in line with the rest.
-function settings({ kind, ...rest }) {
+export function settings({ kind, ...rest }) {
   const parts = Object.entries(rest)
     .filter(([name, value]) => value !== null && value !== "" && value !== false
       && !(value === 0 && OFF.has(name)))
@@ -15,6 +15,9 @@ function settings({ kind, ...rest }) {
       : `${name.replaceAll("_", " ")} ${[value].flat().join(", ")}`));
   return [kind, ...parts].filter(Boolean).join(" · ");
 }
+
+const probeText = ({ kind, every_epochs: every }) =>
+  `${kind} ${every === 1 ? "each epoch" : `every ${count(every)} epochs`}`;
 
 function settingRows(job) {
   const { spec } = job;
@@ -29,6 +32,7 @@ function settingRows(job) {
     ...(spec.label_smoothing ? [["Label smoothing", String(spec.label_smoothing)]] : []),
     ...(spec.init_from?.job || spec.init_from?.upload
       ? [["Begins with", settings(spec.init_from)]] : []),
+    ...(spec.probes?.length ? [["Probes", spec.probes.map(probeText).join(", ")]] : []),
     ["Seed", String(spec.seed)],
     ["Runs on", [job.facts?.device ?? spec.device, job.facts?.precision ?? spec.precision,
       ...(job.threads ? [`${job.threads} thread${job.threads > 1 ? "s" : ""}`] : [])].join(" · ")],

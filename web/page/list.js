@@ -6,6 +6,8 @@ const MARKS = {
   queued: "◌", running: "●", paused: "‖", succeeded: "✓", failed: "✕", cancelled: "–",
 };
 
+export const stateMark = (state) => MARKS[state] ?? "?";
+
 export function stateText(job) {
   if (job.state === "running" && job.wish === "pause") return "pausing";
   if (job.state === "running" && job.wish === "cancel") return "cancelling";
@@ -54,7 +56,7 @@ class Row {
     const state = stateText(job);
     this.link.dataset.state = job.state;
     this.link.dataset.job = job.id;
-    say(this.mark, MARKS[job.state] ?? "?");
+    say(this.mark, stateMark(job.state));
     this.mark.title = state;
     say(this.state, `, ${state},`);
     say(this.name, job.name || `job ${job.id}`);

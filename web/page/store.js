@@ -23,7 +23,10 @@ export class Store extends EventTarget {
 
   start() {
     this.stop = events("/v1/events", {
-      event: ({ data }) => this.touch(data.job),
+      event: ({ type, data }) => {
+        if (type === "probe") this.dispatchEvent(new CustomEvent("probe", { detail: data }));
+        else this.touch(data.job);
+      },
       state: (state, seconds) => this.onLink(state, seconds),
     });
     this.looking = setInterval(() => this.look(), LOOK_MS);

@@ -102,11 +102,16 @@ export function follow({ open, event, state = () => {}, ended = () => {}, lastId
     clearTimeout(timer);
     wake();
   };
+  // A page that was left may be kept for a while, in case somebody comes back, and its streams would
+  // take the few connections that a browser opens to one server. When it is shown again it goes on.
+  const leave = () => abort?.abort();
   window.addEventListener("online", hurry);
+  window.addEventListener("pagehide", leave);
   run();
   return () => {
     stopped = true;
     window.removeEventListener("online", hurry);
+    window.removeEventListener("pagehide", leave);
     if (abort) abort.abort();
     hurry();
   };
