@@ -83,6 +83,38 @@ static void put_results(struct text *out, const struct db_job *job)
     json_put_int(out, "parameters", job->parameters);
 }
 
+/* What the job was forecast to take, and what its runs took. */
+static void put_estimate(struct text *out, const struct db_estimate *estimate)
+{
+    bool timed = estimate->update_seconds > 0;
+    const char *basis = estimate->earlier ? "an earlier run" : "timed";
+
+    json_key(out, "estimate");
+    json_open(out, '{');
+    json_put_int(out, "memory_bytes", estimate->bytes);
+    put_optional(out, "seconds_per_update", timed, estimate->update_seconds);
+    put_optional(out, "evaluation_seconds", estimate->evaluation_seconds > 0,
+                 estimate->evaluation_seconds);
+    put_optional(out, "seconds", estimate->run_seconds > 0, estimate->run_seconds);
+    json_put_string(out, "basis", timed ? basis : NULL);
+    json_close(out, '}');
+}
+
+static void put_measured(struct text *out, const struct db_job *job)
+{
+    double updates = (double)job->updates_done;
+
+    json_key(out, "measured");
+    json_open(out, '{');
+    json_key(out, "memory_bytes");
+    if (job->held_bytes)
+        json_int(out, job->held_bytes);
+    else
+        json_null(out);
+    put_optional(out, "seconds_per_update", updates > 0, updates > 0 ? job->seconds / updates : 0);
+    json_close(out, '}');
+}
+
 static void put_facts(struct text *out, const struct api_facts *facts)
 {
     json_key(out, "facts");
@@ -122,6 +154,9 @@ void job_json_write(struct text *out, const struct api *api, const struct db_job
     put_sweep(out, job);
     put_progress(out, api, job);
     put_results(out, job);
+    if (job->estimate.bytes)
+        put_estimate(out, &job->estimate);
+    put_measured(out, job);
     if (facts)
         put_facts(out, facts);
     json_key(out, "spec");

@@ -15,8 +15,11 @@ static const struct {
             "updates_per_second:?n eta_seconds:?n created_at:?t started_at:?t finished_at:?t "
             "seconds:n gradient_evaluations:i threads:i starts:i loss:?n perturbed_loss:?n epoch:i "
             "train_loss:?n train_top1:?n test_loss:?n test_top1:?n test_top5:?n best_top1:?n "
-            "best_epoch:?i checkpoint_update:?i parameters:i *facts:@Facts spec:@JobSpec "
+            "best_epoch:?i checkpoint_update:?i parameters:i *estimate:@Estimate "
+            "measured:@Measured *facts:@Facts spec:@JobSpec "
             "links:@Links"},
+    {"Estimate", "memory_bytes:i seconds_per_update:?n evaluation_seconds:?n seconds:?n basis:?s"},
+    {"Measured", "memory_bytes:?i seconds_per_update:?n"},
     {"Facts", "parameters:i train_samples:i test_samples:i updates_per_epoch:i updates:i "
               "gradients_per_update:i device:s precision:s"},
     {"Links", "self:s losses:s epochs:s telemetry:s events:s checkpoints:s probes:s"},
@@ -107,8 +110,12 @@ static const struct {
      "The sample's standard deviation, divided by n - 1; null: fewer than two have succeeded."},
     {"generalization_gap", "Training accuracy less test accuracy, of the last epoch."},
     {"wish", "pause or cancel: asked of a running job, not yet done."},
-    {"seconds", "Of training."},
+    {"seconds", "Of training; in an estimate, of the whole run with its evaluations."},
     {"facts", "What follows from the spec; not in lists, nor when the dataset is not to be had."},
+    {"estimate", "What it takes with its threads to itself, as forecast when it was submitted."},
+    {"measured", "What its runs took."},
+    {"basis", "timed, or an earlier run: where the times come from; null where none are known."},
+    {"evaluation_seconds", "Of the whole test set, once."},
     {"sha256", "Of the file; of a checkpoint with ?state=model, null until it was asked for."},
     {"planned", "One of the job's own list."},
     {"summary", "The first table's row as an object; null, also in it: not known yet."},

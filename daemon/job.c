@@ -100,6 +100,8 @@ static int train(struct slot *slot, const struct db_claim *claim, const struct e
         measure(slot, job, facts, row, claim->from_update);
         rc = engine_run_train(run, &slot->request, &outcome, &out->err);
         rate_stop(&slot->rate);
+        /* One that is lost harms nothing. */
+        db_held_add(slot->queue->db, claim->id, engine_run_memory(run), NULL);
     }
     engine_run_close(run);
     out->outcome = outcome;

@@ -1,3 +1,4 @@
+#include "estimate.h"
 #include "initial.h"
 #include "probe.h"
 #include "queue_inside.h"
@@ -180,18 +181,17 @@ int queue_prepare(struct queue *queue, struct engine_job *job,
     return rc ? rc : probe_prepare_list(queue->db, job, problem, to, err);
 }
 
-int queue_row(const struct engine_job *job, const char *spec, struct db_new_job *out,
-              struct err *err)
+int queue_row(const struct engine_job *job, const char *spec, struct engine_job_facts *facts,
+              struct db_new_job *out, struct err *err)
 {
-    struct engine_job_facts facts;
-    int rc = engine_job_facts(job, &facts, err);
+    int rc = engine_job_facts(job, facts, err);
 
     if (!rc)
         *out = (struct db_new_job){.name = job->name,
                                    .spec = spec,
                                    .priority = job->priority,
-                                   .updates = (uint64_t)facts.updates,
-                                   .parameters = facts.parameters,
+                                   .updates = (uint64_t)facts->updates,
+                                   .parameters = facts->parameters,
                                    .threads = (int)job->threads,
                                    .init_job = job->init_from.job,
                                    .init_update = job->init_from.update,
@@ -199,18 +199,28 @@ int queue_row(const struct engine_job *job, const char *spec, struct db_new_job 
     return rc;
 }
 
+int queue_thread_share(const struct queue *queue)
+{
+    int share = queue->options.threads / queue->options.workers;
+
+    return share > 0 ? share : 1;
+}
+
 int queue_submit(struct queue *queue, const struct engine_job *job, const char *spec,
                  const char *idempotency_key, const char *fingerprint, int64_t *id, bool *existing,
                  struct err *err)
 {
+    struct engine_job_facts facts;
     struct db_new_job row;
-    int rc = queue_row(job, spec, &row, err);
+    int rc = queue_row(job, spec, &facts, &row, err);
 
     if (rc)
         return rc;
     row.idempotency_key = idempotency_key;
     row.fingerprint = fingerprint;
     row.queue_limit = queue->options.queue_limit;
+    estimate_job(queue->db, job, &facts,
+                 job->threads ? (int)job->threads : queue_thread_share(queue), &row.estimate);
     rc = db_job_insert(queue->db, &row, id, existing, err);
     if (!rc && !*existing)
         queue_post(queue);

@@ -44,8 +44,8 @@ struct queue {
 };
 
 /* queue.c. What the database keeps of a job; the key and the limit are left out. */
-int queue_row(const struct engine_job *job, const char *spec, struct db_new_job *out,
-              struct err *err);
+int queue_row(const struct engine_job *job, const char *spec, struct engine_job_facts *facts,
+              struct db_new_job *out, struct err *err);
 /* There may be something to take. */
 void queue_post(struct queue *queue);
 uint64_t queue_posts(struct queue *queue);
@@ -61,7 +61,7 @@ int queue_stay_locked(struct queue *queue, int64_t id, struct err *err);
 
 /* worker.c: a worker thread; its argument is the slot. */
 void *worker_main(void *slot);
-/* The threads of a worker. */
+/* The threads of a worker: of a job that does not ask for a number of its own. */
 int queue_thread_share(const struct queue *queue);
 /* The disk may be full, the folder away; somebody will see to it, or stop the daemon. */
 bool queue_passes_by_itself(int rc);

@@ -20,10 +20,11 @@ int queue_sweep_submit(struct queue *queue, const struct queue_sweep *sweep, int
                                      .queue_limit = queue->options.queue_limit,
                                      .n = sweep->n,
                                      .jobs = rows};
+    struct engine_job_facts facts;
     int rc = rows ? 0 : err_no_memory(err);
 
     for (int i = 0; !rc && i < sweep->n; i++)
-        rc = queue_row(sweep->jobs[i], sweep->specs[i], &rows[i], err);
+        rc = queue_row(sweep->jobs[i], sweep->specs[i], &facts, &rows[i], err);
     if (!rc)
         rc = db_sweep_insert(queue->db, &new, id, existing, err);
     if (!rc && !*existing)

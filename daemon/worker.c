@@ -43,13 +43,6 @@ bool queue_passes_by_itself(int rc)
     return rc == ERR_FULL || rc == ERR_BUSY || rc == ERR_IO || rc == ERR_NO_MEMORY;
 }
 
-int queue_thread_share(const struct queue *queue)
-{
-    int share = queue->options.threads / queue->options.workers;
-
-    return share > 0 ? share : 1;
-}
-
 static int take_job(struct slot *slot, struct db_claim *claim, struct err *err)
 {
     struct queue *queue = slot->queue;

@@ -108,7 +108,8 @@ int db_job_put(struct db_writer *writer, const struct db_new_job *job, int64_t s
     if (code)
         return code;
     *id = event.job = sqlite3_last_insert_rowid(writer->rows.handle);
-    return db_event_add(writer, &event, err);
+    code = db_estimate_insert(writer, *id, &job->estimate, err);
+    return code ? code : db_event_add(writer, &event, err);
 }
 
 static int apply_insert(struct db_writer *writer, struct db_op *op, struct err *err)

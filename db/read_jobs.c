@@ -8,7 +8,11 @@
     "id, name, state, wish, spec, reason, priority, parameters, threads, starts, created_ms, "     \
     "started_ms, finished_ms, updates, updates_done, seconds, gradient_evaluations, loss, "        \
     "perturbed_loss, epoch, train_loss, train_top1, test_loss, test_top1, test_top5, best_top1, "  \
-    "best_epoch, checkpoint_updates, sweep, point"
+    "best_epoch, checkpoint_updates, sweep, point, " DB_ESTIMATE_COLUMNS
+
+/* A job of a sweep has no estimate of its own. */
+#define ESTIMATE   " LEFT JOIN estimate ON estimate.job = job.id "
+#define JOB_TABLES "job" ESTIMATE
 
 void db_job_free(struct db_job *job)
 {
@@ -57,6 +61,7 @@ static int read_job(sqlite3_stmt *row, struct db_job *out, struct err *err)
         .sweep = sqlite3_column_int64(row, 28),
         .point = sqlite3_column_int64(row, 29),
     };
+    db_read_estimate(row, 30, &out->estimate, &out->held_bytes);
     snprintf(out->name, sizeof out->name, "%s", name ? name : "");
     code = sql_text(row, 4, &out->spec, err);
     if (!code)
@@ -68,7 +73,7 @@ static int read_job(sqlite3_stmt *row, struct db_job *out, struct err *err)
 
 int db_job_get(struct db_reader *reader, int64_t id, struct db_job *out, struct err *err)
 {
-    static const char text[] = "SELECT " JOB_COLUMNS " FROM job WHERE id = ?";
+    static const char text[] = "SELECT " JOB_COLUMNS " FROM " JOB_TABLES " WHERE id = ?";
     sqlite3_stmt *row;
     int code = sql_query(&reader->rows, &row, err, text, "i", id);
 
@@ -89,16 +94,15 @@ static int list_jobs(struct db_reader *reader, const struct db_job_query *query,
                      struct err *err)
 {
     static const char any[] =
-        "SELECT " JOB_COLUMNS " FROM job WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
-    static const char of_state[] =
-        "SELECT " JOB_COLUMNS " FROM job WHERE id < ?1 AND state = ?3 ORDER BY id DESC LIMIT ?2";
+        "SELECT " JOB_COLUMNS " FROM " JOB_TABLES " WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
+    static const char of_state[] = "SELECT " JOB_COLUMNS " FROM " JOB_TABLES
+                                   " WHERE id < ?1 AND state = ?3 ORDER BY id DESC LIMIT ?2";
     static const char of_sweep[] =
-        "SELECT " JOB_COLUMNS " FROM job INDEXED BY job_of_sweep WHERE sweep <> 0 AND "
+        "SELECT " JOB_COLUMNS " FROM job INDEXED BY job_of_sweep" ESTIMATE "WHERE sweep <> 0 AND "
         "sweep = ?3 AND id < ?1 ORDER BY id DESC LIMIT ?2";
-    static const char of_both[] =
-        "SELECT " JOB_COLUMNS
-        " FROM job INDEXED BY job_of_sweep WHERE sweep <> 0 AND sweep = ?3 AND id < ?1 AND "
-        "state = ?4 ORDER BY id DESC LIMIT ?2";
+    static const char of_both[] = "SELECT " JOB_COLUMNS " FROM job INDEXED BY job_of_sweep" ESTIMATE
+                                  "WHERE sweep <> 0 AND sweep = ?3 AND id < ?1 AND "
+                                  "state = ?4 ORDER BY id DESC LIMIT ?2";
     int64_t before = query->before > 0 ? query->before : INT64_MAX;
     int64_t limit = query->limit > 0 ? query->limit : 0, state = query->state;
 

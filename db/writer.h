@@ -99,4 +99,8 @@ int db_rewind(struct db_writer *writer, int64_t job, int64_t updates, struct err
 /* The job's best epoch anew, from all of them. */
 int db_best_again(struct db_writer *writer, int64_t job, struct err *err);
 
+/* estimate.c: the forecast of a new job, if it has one. */
+int db_estimate_insert(struct db_writer *writer, int64_t job, const struct db_estimate *estimate,
+                       struct err *err);
+
 #endif

@@ -138,10 +138,30 @@ struct program_options {
     int side_by_side;
     /* A pass leaves all that its graph's tangents read in place, for passes with `primal_kept`. */
     bool keep_primal;
+    /* Another program of the same model, for another number of samples, of this class: algorithms,
+     * layout and threads are chosen as they were for it. NULL: as is best. */
+    const struct program *like;
+};
+
+/* The seconds of a pass, forecast. */
+struct pass_seconds {
+    double forward, all; /* without and with gradients */
+    bool beside;         /* two of them run side by side in that time */
+};
+
+struct pass_sample {
+    const struct program *whole; /* the pass's program; its backend may be one that only counts */
+    /* Makes its graph with another number of samples, which may be refused where they are few. */
+    int (*graph)(const void *context, int64_t samples, struct graph **out, struct err *err);
+    const void *context;
+    double seconds; /* to spend on it, about */
 };
 
 struct backend_options {
     int threads; /* ≥ 1 */
+    /* Memory is counted and not taken. Programs are compiled; `execute`, `step` and `materialise`
+     * count what they would take and do nothing else; nothing can be read or written. */
+    bool counts_only;
 };
 
 struct backend_class {
@@ -179,12 +199,32 @@ struct backend_class {
     int (*materialise)(struct backend *backend, const struct layout *layout,
                        const struct vector *weights, const struct perturbation *perturbation,
                        struct vector *to, struct err *err);
+
+    /* Forecasts a pass by timing its operations, on a part of its samples where it is large, with
+     * the memory and the threads of `backend`. May be NULL: this device cannot say. */
+    int (*time_pass)(struct backend *backend, const struct pass_sample *sample,
+                     struct pass_seconds *out, struct err *err);
 };
 
-/* Every backend begins with this. */
+/* Every backend begins with this. It counts the bytes of the device's memory that its vectors, its
+ * programs and itself hold; what describes a program (commands, code) is not counted. */
 struct backend {
     const struct backend_class *class;
+    bool counts_only;
+    size_t held, peak;
 };
+
+static inline void backend_take(struct backend *backend, size_t bytes)
+{
+    backend->held += bytes;
+    if (backend->held > backend->peak)
+        backend->peak = backend->held;
+}
+
+static inline void backend_give(struct backend *backend, size_t bytes)
+{
+    backend->held -= bytes;
+}
 
 extern const struct backend_class backend_cpu;       /* fp32, oneDNN */
 extern const struct backend_class backend_reference; /* float64, plain loops */

@@ -122,6 +122,49 @@ int dataset_open(struct dataset **out, const struct job_dataset *job, uint64_t s
     return 0;
 }
 
+static int64_t limited(const struct job_dataset *job, const struct dataset_info *info)
+{
+    int64_t n = info->n[SPLIT_TRAIN];
+
+    return job->train_limit > 0 && job->train_limit < n ? job->train_limit : n;
+}
+
+/* Labels and items keep the room of the whole file. The pixels of `digits` are in the program, but
+ * for those that are chosen. */
+int64_t dataset_bytes(const struct job_dataset *job, const struct dataset_info *info)
+{
+    int64_t n = info->n[SPLIT_TRAIN] + info->n[SPLIT_TEST], train = limited(job, info);
+    int64_t image = (int64_t)info->channels * info->height * info->width;
+    int64_t labels = n * (int64_t)sizeof(int32_t);
+
+    if (job->kind == DATASET_IMAGE_FOLDER)
+        return info->listing_bytes + labels + n * (int64_t)sizeof(int64_t);
+    if (job->kind == DATASET_DIGITS)
+        return labels + (train < info->n[SPLIT_TRAIN] ? train * image : 0);
+    return labels + (train + info->n[SPLIT_TEST]) * image;
+}
+
+int dataset_outline(struct dataset **out, const struct job_dataset *job,
+                    const struct dataset_info *info, struct err *err)
+{
+    struct dataset *dataset = calloc(1, sizeof *dataset);
+
+    if (!dataset)
+        return err_no_memory(err);
+    dataset->job = *job;
+    dataset->classes = info->classes;
+    dataset->channels = info->channels;
+    dataset->height = info->height;
+    dataset->width = info->width;
+    dataset->scale = 1.0 / 255;
+    for (int c = 0; c < DATASET_CHANNELS_MAX; c++)
+        dataset->deviation[c] = 1;
+    dataset->split[SPLIT_TRAIN].n = limited(job, info);
+    dataset->split[SPLIT_TEST].n = info->n[SPLIT_TEST];
+    *out = dataset;
+    return 0;
+}
+
 void dataset_close(struct dataset *dataset)
 {
     if (!dataset)

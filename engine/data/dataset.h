@@ -63,10 +63,18 @@ void dataset_close(struct dataset *dataset);
  * checked as `dataset_open` does. */
 struct dataset_info {
     int classes, channels, height, width;
-    int64_t n[SPLITS]; /* in the files: before train_limit */
+    int64_t n[SPLITS];     /* in the files: before train_limit */
+    int64_t listing_bytes; /* folders of images: what their names take in memory */
 };
 
 int dataset_describe(struct dataset_info *out, const struct job_dataset *job, struct err *err);
+
+/* Memory that the dataset takes once it is open. */
+int64_t dataset_bytes(const struct job_dataset *job, const struct dataset_info *info);
+
+/* A dataset of these sizes without a sample in it. */
+int dataset_outline(struct dataset **out, const struct job_dataset *job,
+                    const struct dataset_info *info, struct err *err);
 
 /* Bytes of an image as a model sees it. */
 static inline int64_t dataset_image_bytes(const struct dataset *dataset)

@@ -249,6 +249,21 @@ void image_folder_close(struct image_folder *folder)
     free(folder);
 }
 
+static int64_t names_bytes(const struct names *names)
+{
+    return (int64_t)names->size + names->room * (int64_t)sizeof *names->start;
+}
+
+int64_t image_folder_bytes(const struct image_folder *folder)
+{
+    int64_t bytes = names_bytes(&folder->classes);
+
+    for (int s = 0; s < SPLITS; s++)
+        bytes += names_bytes(&folder->split[s].files) +
+                 folder->split[s].class_room * (int64_t)sizeof *folder->split[s].class;
+    return bytes;
+}
+
 int image_folder_classes(const struct image_folder *folder)
 {
     return (int)folder->classes.n;

@@ -19,6 +19,9 @@ struct image_folder;
 int image_folder_open(struct image_folder **out, const char *path, struct err *err);
 void image_folder_close(struct image_folder *folder);
 
+/* Memory that the listing takes. */
+int64_t image_folder_bytes(const struct image_folder *folder);
+
 int image_folder_classes(const struct image_folder *folder);
 int64_t image_folder_files(const struct image_folder *folder, enum split split);
 int image_folder_class(const struct image_folder *folder, enum split split, int64_t item);

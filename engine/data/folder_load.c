@@ -27,7 +27,8 @@ static int describe(struct dataset_info *out, const struct job_dataset *job, str
         .channels = 3,
         .height = (int)job->size,
         .width = (int)job->size,
-        .n = {image_folder_files(folder, SPLIT_TRAIN), image_folder_files(folder, SPLIT_TEST)}};
+        .n = {image_folder_files(folder, SPLIT_TRAIN), image_folder_files(folder, SPLIT_TEST)},
+        .listing_bytes = image_folder_bytes(folder)};
     image_folder_close(folder);
     return 0;
 }

@@ -358,11 +358,35 @@ static int start_threads(struct loader *loader, int n, struct err *err)
     return rc;
 }
 
+/* Beside the caller's. */
+static int loading_threads(const struct loader_options *options)
+{
+    return sample_is_costly(options->dataset) ? options->threads - 1 : 0;
+}
+
+/* Batches that a stream holds. */
+static int slots_of(const struct loader_options *options, enum split split)
+{
+    if (loading_threads(options) == 0)
+        return 1;
+    return split == SPLIT_TRAIN ? options->batches_an_update + 1 : 2;
+}
+
+size_t loader_bytes(const struct loader_options *options)
+{
+    const struct slot *slot = NULL;
+    size_t image = (size_t)dataset_image_bytes(options->dataset);
+    size_t sample = sizeof *slot->sample + image + sizeof *slot->labels + sizeof *slot->cutout;
+    int64_t samples = options->batch_size * slots_of(options, SPLIT_TRAIN) +
+                      options->test_batch_size * slots_of(options, SPLIT_TEST);
+
+    return (size_t)samples * sample + (size_t)(loading_threads(options) + 1) * image;
+}
+
 int loader_open(struct loader **out, const struct loader_options *options, struct err *err)
 {
     struct loader *loader = calloc(1, sizeof *loader);
-    int threads = sample_is_costly(options->dataset) ? options->threads - 1 : 0;
-    int ahead = options->batches_an_update + 1, rc;
+    int threads = loading_threads(options), rc;
 
     if (!loader)
         return err_no_memory(err);
@@ -372,9 +396,10 @@ int loader_open(struct loader **out, const struct loader_options *options, struc
     loader->dataset = options->dataset;
     loader->sampler = options->sampler;
     normaliser_make(&loader->normaliser, loader->dataset);
-    rc = open_stream(loader, SPLIT_TRAIN, options->batch_size, threads ? ahead : 1, err);
+    rc = open_stream(loader, SPLIT_TRAIN, options->batch_size, slots_of(options, SPLIT_TRAIN), err);
     if (!rc)
-        rc = open_stream(loader, SPLIT_TEST, options->test_batch_size, threads ? 2 : 1, err);
+        rc = open_stream(loader, SPLIT_TEST, options->test_batch_size,
+                         slots_of(options, SPLIT_TEST), err);
     if (!rc)
         rc = broken_open(&loader->broken, loader->dataset, err);
     if (!rc)

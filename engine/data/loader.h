@@ -24,6 +24,10 @@ struct loader_options {
     int threads;
 };
 
+/* Memory that one takes, but for what decoders need; of `options->dataset` only sizes and settings
+ * are looked at. */
+size_t loader_bytes(const struct loader_options *options);
+
 int loader_open(struct loader **out, const struct loader_options *options, struct err *err);
 /* Ends the threads, whatever they are doing; waits for the samples that they have begun. */
 void loader_close(struct loader *loader);

@@ -53,7 +53,7 @@ void sample_maker_close(struct sample_maker *maker)
 
 bool sample_is_costly(const struct dataset *dataset)
 {
-    return dataset->folder || dataset->job.augment.randaugment > 0;
+    return dataset->job.kind == DATASET_IMAGE_FOLDER || dataset->job.augment.randaugment > 0;
 }
 
 static void mirror(const struct image *image)

@@ -47,6 +47,11 @@ void sampler_close(struct sampler *sampler)
     free(sampler);
 }
 
+size_t sampler_bytes(int64_t samples)
+{
+    return (size_t)samples * (2 * sizeof(struct order_item) + sizeof(int64_t));
+}
+
 int64_t sampler_batches(const struct sampler *sampler)
 {
     return sampler->batches;

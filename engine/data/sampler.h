@@ -7,6 +7,7 @@
 #ifndef ENGINE_DATA_SAMPLER_H
 #define ENGINE_DATA_SAMPLER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -16,6 +17,9 @@ struct sampler;
 int sampler_open(struct sampler **out, uint64_t seed, int64_t samples, int64_t batch_size,
                  struct err *err);
 void sampler_close(struct sampler *sampler);
+
+/* Memory that one of so many samples takes. */
+size_t sampler_bytes(int64_t samples);
 
 /* N. */
 int64_t sampler_batches(const struct sampler *sampler);

@@ -21,34 +21,44 @@ static void keep_first(void *context, const char *pointer, const char *message)
     first->seen = true;
 }
 
-static int check_job(const struct engine_job *job, struct err *err)
+static int check_job(const struct engine_job *job, struct dataset_info *info, struct err *err)
 {
     struct first_problem first = {.err = err};
-    struct dataset_info info;
-    int rc = dataset_describe(&info, &job->dataset, err);
+    int rc = dataset_describe(info, &job->dataset, err);
 
     if (rc)
         return rc;
-    return job_check_with(job, &info, keep_first, &first) ? ERR_INVALID : 0;
+    return job_check_with(job, info, keep_first, &first) ? ERR_INVALID : 0;
+}
+
+static int open_dataset(struct engine_run *run, struct err *err)
+{
+    const struct engine_job *job = &run->job;
+    int rc;
+
+    if (run->purpose != RUN_TRAIN)
+        return dataset_outline(&run->dataset, &job->dataset, &run->info, err);
+    rc = dataset_open(&run->dataset, &job->dataset, (uint64_t)job->seed, err);
+    return rc ? rc
+              : sampler_open(&run->sampler, (uint64_t)job->seed, run->dataset->split[SPLIT_TRAIN].n,
+                             job->batch_size, err);
 }
 
 static int open_data(struct engine_run *run, struct err *err)
 {
     const struct engine_job *job = &run->job;
-    int rc = dataset_open(&run->dataset, &job->dataset, (uint64_t)job->seed, err);
-    int64_t test;
+    int rc = open_dataset(run, err);
+    int64_t train, test;
 
     if (rc)
         return rc;
-    rc = sampler_open(&run->sampler, (uint64_t)job->seed, run->dataset->split[SPLIT_TRAIN].n,
-                      job->batch_size, err);
-    if (rc)
-        return rc;
+    train = run->dataset->split[SPLIT_TRAIN].n;
     recipe_of(&run->recipe, &job->method);
-    run->total = (uint64_t)job_updates(job, run->dataset->split[SPLIT_TRAIN].n);
-    run->span = (struct schedule_span){.total = run->total,
-                                       .updates_per_epoch = (uint64_t)sampler_batches(run->sampler),
-                                       .batches_per_update = (uint64_t)run->recipe.n_batches};
+    run->total = (uint64_t)job_updates(job, train);
+    run->span =
+        (struct schedule_span){.total = run->total,
+                               .updates_per_epoch = (uint64_t)job_updates_per_epoch(job, train),
+                               .batches_per_update = (uint64_t)run->recipe.n_batches};
     test = run->dataset->split[SPLIT_TEST].n;
     run->evaluation_batch =
         job->batch_size > EVALUATION_BATCH_MIN ? job->batch_size : EVALUATION_BATCH_MIN;
@@ -77,16 +87,14 @@ static int open_batches(struct engine_run *run, struct err *err)
     return 0;
 }
 
-static int open_loader(struct engine_run *run, struct err *err)
+struct loader_options run_loader_options(const struct engine_run *run)
 {
-    struct loader_options options = {.dataset = run->dataset,
-                                     .sampler = run->sampler,
-                                     .batch_size = run->job.batch_size,
-                                     .test_batch_size = run->evaluation_batch,
-                                     .batches_an_update = run->recipe.n_batches,
-                                     .threads = run->threads};
-
-    return loader_open(&run->loader, &options, err);
+    return (struct loader_options){.dataset = run->dataset,
+                                   .sampler = run->sampler,
+                                   .batch_size = run->job.batch_size,
+                                   .test_batch_size = run->evaluation_batch,
+                                   .batches_an_update = run->recipe.n_batches,
+                                   .threads = run->threads};
 }
 
 static int open_model(struct engine_run *run, struct err *err)
@@ -107,7 +115,7 @@ static int open_model(struct engine_run *run, struct err *err)
     return layout_open(&run->states_layout, run->graph->states, run->graph->n_states, err);
 }
 
-static int open_vectors(struct engine_run *run, struct err *err)
+int run_vectors_open(struct engine_run *run, struct err *err)
 {
     const struct backend_class *class = run->class;
     size_t size = run->params->size;
@@ -127,9 +135,21 @@ static int open_vectors(struct engine_run *run, struct err *err)
     return rc;
 }
 
+/* What only training needs. */
+static int open_rest(struct engine_run *run, struct err *err)
+{
+    struct loader_options options = run_loader_options(run);
+    int rc = snapshot_open(run, err);
+
+    if (!rc)
+        rc = loader_open(&run->loader, &options, err);
+    return rc ? rc : run_initialise(run, err);
+}
+
 static int open_all(struct engine_run *run, struct err *err)
 {
-    struct backend_options options = {.threads = run->threads};
+    struct backend_options options = {.threads = run->threads,
+                                      .counts_only = run->purpose == RUN_COUNT};
     int rc = open_data(run, err);
 
     if (!rc)
@@ -139,29 +159,25 @@ static int open_all(struct engine_run *run, struct err *err)
     if (!rc)
         rc = run->class->open(&run->backend, &options, err);
     if (!rc)
-        rc = open_vectors(run, err);
+        rc = run_vectors_open(run, err);
     if (!rc)
         rc = telemetry_open(run, err);
     if (!rc)
         rc = run_programs_open(run, err);
-    if (!rc)
-        rc = snapshot_open(run, err);
-    if (!rc)
-        rc = open_loader(run, err);
-    return rc ? rc : run_initialise(run, err);
+    return rc || run->purpose != RUN_TRAIN ? rc : open_rest(run, err);
 }
 
-int engine_run_open(struct engine_run **out, const struct engine_job *job, int threads,
-                    const struct engine_sink *sink, struct err *err)
+int run_open(struct engine_run **out, const struct engine_job *job, int threads,
+             const struct engine_sink *sink, const struct dataset_info *info,
+             enum run_purpose purpose, struct err *err)
 {
-    struct engine_run *run;
-    int rc = check_job(job, err);
+    struct engine_run *run = calloc(1, sizeof *run);
+    int rc;
 
-    if (rc)
-        return rc;
-    run = calloc(1, sizeof *run);
     if (!run)
         return err_no_memory(err);
+    run->purpose = purpose;
+    run->info = *info;
     run->job = *job;
     run->sink = *sink;
     run->threads = threads;
@@ -175,7 +191,16 @@ int engine_run_open(struct engine_run **out, const struct engine_job *job, int t
     return 0;
 }
 
-static void close_vectors(struct engine_run *run)
+int engine_run_open(struct engine_run **out, const struct engine_job *job, int threads,
+                    const struct engine_sink *sink, struct err *err)
+{
+    struct dataset_info info;
+    int rc = check_job(job, &info, err);
+
+    return rc ? rc : run_open(out, job, threads, sink, &info, RUN_TRAIN, err);
+}
+
+void run_vectors_close(struct engine_run *run)
 {
     struct vector *vectors[] = {run->weights, run->momentum, run->squares, run->states,
                                 run->fisher};
@@ -194,7 +219,7 @@ void engine_run_close(struct engine_run *run)
         return;
     run_programs_close(run);
     telemetry_close(run);
-    close_vectors(run);
+    run_vectors_close(run);
     if (run->backend)
         run->class->close(run->backend);
     snapshot_close(run);

@@ -20,7 +20,7 @@ static enum tensor_type real_tensor(const struct engine_run *run)
     return run->class->real == REAL_F32 ? TENSOR_F32 : TENSOR_F64;
 }
 
-/* Room for one more tensor; `open_tensors` has counted them. */
+/* Room for one more tensor; `snapshot_tensors` has counted them. */
 static struct tensor *append(struct engine_run *run, enum tensor_role role, enum tensor_type type,
                              void *data)
 {
@@ -85,10 +85,16 @@ static void append_progress(struct engine_run *run)
     tensor->dim[0] = PROGRESS_NUMBERS;
 }
 
-static int open_tensors(struct engine_run *run, struct err *err)
+int snapshot_tensors(const struct engine_run *run)
 {
     int per_parameter = 2 + (run->squares != NULL) + (run->fisher != NULL);
-    int n = run->params->n * per_parameter + run->states_layout->n + run->graph->n_moments + 1;
+
+    return run->params->n * per_parameter + run->states_layout->n + run->graph->n_moments + 1;
+}
+
+static int open_tensors(struct engine_run *run, struct err *err)
+{
+    int n = snapshot_tensors(run);
     struct snapshot *room = &run->snapshot;
 
     room->checkpoint.tensors = calloc((size_t)n, sizeof *room->checkpoint.tensors);
@@ -116,7 +122,7 @@ int snapshot_open(struct engine_run *run, struct err *err)
     room->momentum = calloc(run->params->size, size);
     room->squares = calloc(run->squares ? run->params->size : 1, size);
     room->states = calloc(run->states_layout->size, size);
-    room->fisher = calloc(run->params->fisher_size, size);
+    room->fisher = calloc(run->fisher ? run->params->fisher_size : 1, size);
     if (!room->weights || !room->momentum || !room->squares || !room->states || !room->fisher)
         return err_no_memory(err);
     return open_tensors(run, err);

@@ -51,7 +51,16 @@ struct snapshot {
     struct run_progress progress;
 };
 
+/* What a run is opened for. */
+enum run_purpose {
+    RUN_TRAIN,
+    RUN_COUNT, /* its memory is counted and not taken; no data */
+    RUN_TRIAL /* updates are timed; weights and images are made up, so that it has no data either */
+};
+
 struct engine_run {
+    enum run_purpose purpose;
+    struct dataset_info info; /* of the job's dataset */
     struct engine_job job;
     struct engine_sink sink;
     int threads;
@@ -61,8 +70,8 @@ struct engine_run {
 
     struct dataset *dataset;
     struct sampler *sampler; /* asked for sizes only: its batches are the loader's */
-    struct loader *loader;
-    struct graph *graph; /* of training: names, shapes and starts of what is trained */
+    struct loader *loader;   /* NULL, as the sampler, without data */
+    struct graph *graph;     /* of training: names, shapes and starts of what is trained */
     struct layout *params, *states_layout;
 
     const struct backend_class *class;
@@ -112,6 +121,21 @@ static inline enum step_rule run_step_rule(const struct engine_run *run)
     return rules[run->job.optimizer.kind];
 }
 
+/* open.c; what is not RUN_TRAIN is opened for jobs that were checked, and takes *info as it is. */
+int run_open(struct engine_run **out, const struct engine_job *job, int threads,
+             const struct engine_sink *sink, const struct dataset_info *info,
+             enum run_purpose purpose, struct err *err);
+
+/* The vectors of weights, gradients and the optimizer; closing takes half-open ones. */
+int run_vectors_open(struct engine_run *run, struct err *err);
+void run_vectors_close(struct engine_run *run);
+
+/* What the loader is opened with. */
+struct loader_options run_loader_options(const struct engine_run *run);
+
+/* memory.c: one update and one evaluation of a run that counts. */
+int run_count(struct engine_run *run, struct err *err);
+
 /* programs.c */
 int run_programs_open(struct engine_run *run, struct err *err);
 void run_programs_close(struct engine_run *run);
@@ -124,6 +148,7 @@ void run_programs_close(struct engine_run *run);
 int run_initialise(struct engine_run *run, struct err *err);
 
 /* snapshot.c */
+int snapshot_tensors(const struct engine_run *run); /* of a checkpoint */
 int snapshot_open(struct engine_run *run, struct err *err);
 void snapshot_close(struct engine_run *run);
 int snapshot_load(struct engine_run *run, struct err *err); /* room → vectors */
@@ -141,6 +166,9 @@ int telemetry_measure(struct engine_run *run, double sigma, struct err *err);
 struct perturbation run_perturbation(const struct engine_run *run, int term, double sigma);
 /* A term's share of the samples of its batch: 1 unless it is a part. */
 double run_share(const struct engine_run *run, int term);
+/* update.c: the passes of a wave, and the change of the weights that follows from all of them. */
+int run_execute_wave(struct engine_run *run, int wave, double sigma, struct err *err);
+int run_change_weights(struct engine_run *run, double lr, struct err *err);
 /* update.c: gather, pass, step, tell. A loss that is not finite: ERR_DIVERGED. */
 int run_update(struct engine_run *run, struct err *err);
 /* Loads batch b of a split into *batch. Tells the sink of files that cannot be used. */

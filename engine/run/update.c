@@ -8,10 +8,15 @@
 int run_load(struct engine_run *run, enum split split, uint64_t b, struct run_batch *batch,
              struct err *err)
 {
-    int64_t n = run->class->real == REAL_F32
-                    ? loader_take_f32(run->loader, split, b, batch->images, batch->labels, err)
-                    : loader_take_f64(run->loader, split, b, batch->images, batch->labels, err);
+    int64_t n;
 
+    if (!run->loader) {
+        batch->n = split == SPLIT_TRAIN ? run->job.batch_size : run->evaluation_batch;
+        return 0;
+    }
+    n = run->class->real == REAL_F32
+            ? loader_take_f32(run->loader, split, b, batch->images, batch->labels, err)
+            : loader_take_f64(run->loader, split, b, batch->images, batch->labels, err);
     loader_report(run->loader, false, run->sink.message, run->sink.context);
     batch->n = n;
     return n < 0 ? (int)n : 0;
@@ -56,7 +61,7 @@ static int64_t samples_of(const struct engine_run *run, int term, int64_t *begin
     return recipe_part(t, run->batch[t->batch].n, begin);
 }
 
-static int execute_wave(struct engine_run *run, int wave, double sigma, struct err *err)
+int run_execute_wave(struct engine_run *run, int wave, double sigma, struct err *err)
 {
     const void *inputs[RECIPE_TERMS_MAX][MODEL_INPUTS];
     void *outputs[RECIPE_TERMS_MAX][MODEL_OUTPUTS];
@@ -97,7 +102,7 @@ double run_share(const struct engine_run *run, int term)
     return (double)samples / (double)run->batch[run->recipe.term[term].batch].n;
 }
 
-static int change_weights(struct engine_run *run, double lr, struct err *err)
+int run_change_weights(struct engine_run *run, double lr, struct err *err)
 {
     struct gradient_term terms[RECIPE_TERMS_MAX];
     const struct job_optimizer *optimizer = &run->job.optimizer;
@@ -216,12 +221,12 @@ int run_update(struct engine_run *run, struct err *err)
 
     rc = load_batches(run, err);
     for (int wave = 0; wave < recipe_waves(&run->recipe) && !rc; wave++)
-        rc = execute_wave(run, wave, sigma, err);
+        rc = run_execute_wave(run, wave, sigma, err);
     if (!rc && telemetry_due(run))
         rc = telemetry_measure(run, sigma, err);
     measured = telemetry_due(run);
     if (!rc)
-        rc = change_weights(run, lr, err);
+        rc = run_change_weights(run, lr, err);
     if (rc)
         return rc;
     run->update++;

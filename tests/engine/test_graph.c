@@ -293,7 +293,7 @@ static void derivatives_of_inputs_on_request(void **state)
 
 static void gradient_mistakes(void **state)
 {
-    int loss;
+    int loss, input;
     struct graph *g = small_net(&loss);
 
     (void)state;
@@ -308,7 +308,8 @@ static void gradient_mistakes(void **state)
     assert_mistake(g, "a derivative has the shape of its value");
     g = graph_new(true);
     loss = graph_correct(g, real_input(g, SHAPE(4, 3)), graph_input(g, SHAPE(4), VALUE_INDEX), 1);
-    graph_gradient_from(g, loss, real_input(g, SHAPE(1)), &g->inputs[0], 1, &(int){0});
+    input = g->inputs[0];
+    graph_gradient_from(g, loss, real_input(g, SHAPE(1)), &input, 1, &(int){0});
     assert_refused(graph_check(g, err), ERR_UNSUPPORTED, "no derivative of correct is known");
     graph_free(g);
 }

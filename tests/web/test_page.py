@@ -98,6 +98,9 @@ class Page(PageCase):
         self.wait_text(".badge", "succeeded")
         # Which the list of jobs does not have.
         self.wait_text(".settings", f"{job['facts']['device']} · {job['facts']['precision']}")
+        for what, cost in (("Forecast", job["estimate"]), ("Measured", job["measured"])):
+            self.wait_text(".settings", what)
+            self.wait_text(".settings", f"{cost['memory_bytes'] / 1024:.0f} KiB · ")
         buttons = self.browser.run("return [...document.querySelectorAll('.actions button')]"
                                    ".filter((b) => b.offsetParent).length")
         self.assertEqual(buttons, 0)

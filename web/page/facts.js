@@ -19,6 +19,16 @@ export function settings({ kind, ...rest }) {
 const probeText = ({ kind, every_epochs: every }) =>
   `${kind} ${every === 1 ? "each epoch" : `every ${count(every)} epochs`}`;
 
+// {memory_bytes, seconds_per_update, seconds} → "1.2 GiB · 815 ms an update · 3 h 20 min in all"
+export function cost(of) {
+  const update = number(of?.seconds_per_update), whole = number(of?.seconds);
+  return [
+    ...(of?.memory_bytes ? [bytes(of.memory_bytes)] : []),
+    ...(update ? [`${update < 1 ? `${short(1000 * update, 3)} ms` : `${short(update, 3)} s`} an update`] : []),
+    ...(whole ? [`${duration(whole)} in all`] : []),
+  ].join(" · ");
+}
+
 function settingRows(job) {
   const { spec } = job;
   return [
@@ -36,6 +46,8 @@ function settingRows(job) {
     ["Seed", String(spec.seed)],
     ["Runs on", [job.facts?.device ?? spec.device, job.facts?.precision ?? spec.precision,
       ...(job.threads ? [`${job.threads} thread${job.threads > 1 ? "s" : ""}`] : [])].join(" · ")],
+    ...(job.estimate ? [["Forecast", cost(job.estimate)]] : []),
+    ...(job.state !== "running" && cost(job.measured) ? [["Measured", cost(job.measured)]] : []),
     ["Submitted", clock(job.created_at)],
     ...(job.started_at ? [["Started", clock(job.started_at)
       + (job.starts > 1 ? ` · ${job.starts} starts` : "")]] : []),

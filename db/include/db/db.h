@@ -89,6 +89,14 @@ void db_listen(struct db *db, void (*listener)(void *context, int64_t sequence),
 
 /* ---- Jobs ---- */
 
+/* What a job is forecast to take. */
+struct db_estimate {
+    int64_t signature; /* jobs of the same one do the same work; 0: not known */
+    int64_t bytes;     /* of memory; 0: there is no forecast */
+    double update_seconds, evaluation_seconds, run_seconds; /* 0: not known */
+    bool earlier; /* whether the times come from an earlier job */
+};
+
 struct db_new_job {
     const char *name;
     const char *spec; /* the job as normalised JSON */
@@ -101,6 +109,7 @@ struct db_new_job {
     int64_t init_job, init_update; /* the checkpoint that it begins with; 0: none */
     int64_t init_upload;           /* or the upload; 0: none */
     int64_t queue_limit;           /* most jobs that may be queued; ERR_LIMIT beyond; 0: no limit */
+    struct db_estimate estimate;
 };
 
 /* Durable. With a known key and the same fingerprint *id is the first job's and *existing is set;
@@ -162,6 +171,8 @@ struct db_epoch {
  * epoch that was recorded before is replaced. */
 int db_loss_add(struct db *db, int64_t job, const struct db_loss *loss, struct err *err);
 int db_epoch_add(struct db *db, int64_t job, const struct db_epoch *epoch, struct err *err);
+/* Memory that the job's run holds; the most of all its runs is kept. */
+int db_held_add(struct db *db, int64_t job, int64_t bytes, struct err *err);
 /* Becomes an event, too; one that was recorded before is replaced. */
 int db_telemetry_add(struct db *db, int64_t job, const struct telemetry *telemetry,
                      struct err *err);
@@ -230,10 +241,20 @@ struct db_job {
     double best_top1;
     int64_t best_epoch;
     uint64_t checkpoint_update; /* of the latest checkpoint, 0: none */
+    struct db_estimate estimate;
+    int64_t held_bytes; /* most memory that its runs held; 0: not known */
 };
 
 void db_job_free(struct db_job *job);
 int db_job_get(struct db_reader *reader, int64_t id, struct db_job *out, struct err *err);
+
+/* Of the newest job of this signature that trained for a while: its mean seconds an update, and
+ * what was forecast for it (0: nothing was). ERR_NOT_FOUND. */
+struct db_earlier {
+    double update_seconds, forecast_update, forecast_evaluation;
+};
+int db_estimate_earlier(struct db_reader *reader, int64_t signature, struct db_earlier *out,
+                        struct err *err);
 
 struct db_job_query {
     int state;      /* enum job_state, or -1: any */

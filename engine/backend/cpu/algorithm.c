@@ -34,9 +34,7 @@ static int64_t round_up(int64_t n, size_t multiple)
     return (n + m - 1) / m * m;
 }
 
-/* Time of Winograd's algorithm over that of the direct one. */
-static double winograd_share(enum direction direction, const struct convolution_shape *s,
-                             size_t lanes)
+double cpu_winograd_share(enum direction direction, const struct convolution_shape *s, size_t lanes)
 {
     bool from_y = direction != GRAD_X; /* whose 4×4 results the tiles are */
     double h = (double)(from_y ? s->p : s->h), w = (double)(from_y ? s->q : s->w);
@@ -55,9 +53,13 @@ static double winograd_share(enum direction direction, const struct convolution_
 enum algorithm cpu_algorithm(const struct program *program, enum direction direction,
                              const struct convolution_shape *s)
 {
-    const struct kernels *kernels = program->cpu->kernels;
-    double share = winograd_share(direction, s, kernels->lanes);
     int64_t most = direction == GRAD_W ? OWN_WINOGRAD_GRAD_W_POINTS : OWN_WINOGRAD_POINTS;
+    struct convolution_shape whole = *s;
+    double share;
+
+    if (program->chosen_for != program->samples)
+        whole.n = program->chosen_for;
+    share = cpu_winograd_share(direction, &whole, program->cpu->kernels->lanes);
 
     if (program->exact || share >= WINOGRAD_BELOW)
         return ALGORITHM_DIRECT;
@@ -96,7 +98,7 @@ static void add_work(struct work *work, const struct program *p, const struct no
 
     work->plain += plain;
     work->by_channel +=
-        one * (double)s.n * channels * (winograd ? winograd_share(FORWARD, &s, lanes) : 1);
+        one * (double)s.n * channels * (winograd ? cpu_winograd_share(FORWARD, &s, lanes) : 1);
     work->by_image += plain * (double)round_up(s.n, lanes) / (double)s.n;
 }
 

@@ -17,6 +17,10 @@ enum algorithm {
 enum algorithm cpu_algorithm(const struct program *program, enum direction direction,
                              const struct convolution_shape *shape);
 
+/* Time of Winograd's algorithm over that of the direct one; infinite where it has none. */
+double cpu_winograd_share(enum direction direction, const struct convolution_shape *shape,
+                          size_t lanes);
+
 /* Sets threads, beside and by_image; `side_by_side` as in the program's options. */
 void cpu_choose(struct program *program, enum cpu_layout layout, int side_by_side);
 

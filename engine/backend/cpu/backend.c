@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backend/cpu/cpu.h"
+#include "base/cleanup.h"
 
 static void cpu_close(struct backend *backend)
 {
@@ -11,10 +12,12 @@ static void cpu_close(struct backend *backend)
     if (!cpu)
         return;
     cpu_team_close(cpu->second);
-    cpu_memory_close(&cpu->arena[0]);
-    cpu_memory_close(&cpu->arena[1]);
-    cpu_memory_close(&cpu->squares);
-    cpu_noise_room_close(&cpu->noise);
+    cpu_dismiss_workers(cpu);
+    for (size_t i = 0; i < ARRAY_LENGTH(cpu->lane); i++) {
+        cpu_lane_use(cpu, &cpu->lane[i], NULL);
+        cpu_memory_close(cpu, &cpu->lane[i].arena);
+    }
+    cpu_memory_close(cpu, &cpu->squares);
     if (cpu->stream)
         dnnl_stream_destroy(cpu->stream);
     if (cpu->engine)
@@ -34,6 +37,7 @@ static int open_with(const struct backend_class *class, enum cpu_layout layout,
     if (!cpu)
         return err_no_memory(err);
     cpu->base.class = class;
+    cpu->base.counts_only = options->counts_only;
     cpu->layout = layout;
     cpu->threads = options->threads;
     cpu->step_threads = 1;
@@ -75,7 +79,7 @@ static int cpu_vector_open(struct backend *backend, size_t n, struct vector **ou
         return err_no_memory(err);
     vector->backend = (struct cpu_backend *)backend;
     vector->n = n;
-    rc = cpu_memory_open(&vector->memory, n * sizeof *vector->data, err);
+    rc = cpu_memory_open(vector->backend, &vector->memory, n * sizeof *vector->data, err);
     if (rc) {
         free(vector);
         return rc;
@@ -89,12 +93,14 @@ static void cpu_vector_close(struct vector *vector)
 {
     if (!vector)
         return;
-    cpu_memory_close(&vector->memory);
+    cpu_memory_close(vector->backend, &vector->memory);
     free(vector);
 }
 
 static int check_range(const struct vector *vector, size_t offset, size_t n, struct err *err)
 {
+    if (!vector->data)
+        return err_set(err, ERR_INTERNAL, "a vector that is only counted holds nothing");
     if (offset > vector->n || n > vector->n - offset)
         return err_set(err, ERR_INTERNAL, "elements %zu to %zu of a vector of %zu", offset,
                        offset + n, vector->n);
@@ -128,6 +134,7 @@ static int cpu_vector_read(const struct vector *vector, size_t offset, size_t n,
         .vector_write = cpu_vector_write, .vector_read = cpu_vector_read,                          \
         .program_open = cpu_program_open, .program_close = cpu_program_close,                      \
         .execute = cpu_execute, .step = cpu_step, .materialise = cpu_materialise_vector,           \
+        .time_pass = cpu_time_pass,                                                                \
     }
 
 const struct backend_class backend_cpu = CPU_CLASS(cpu_open);

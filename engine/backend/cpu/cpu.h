@@ -19,25 +19,38 @@
 
 struct team;
 
-/* memory.c: 64-byte aligned; in huge pages where that helps. */
+struct cpu_backend;
+
+/* memory.c: 64-byte aligned; in huge pages where that helps; counted. */
 struct memory {
-    void *data;
-    size_t bytes;
+    void *data;   /* NULL where it is only counted */
+    size_t bytes; /* 0: not open */
 };
 
 /* Zeroed; taken from the system when first touched. */
-int cpu_memory_open(struct memory *memory, size_t bytes, struct err *err);
+int cpu_memory_open(struct cpu_backend *cpu, struct memory *memory, size_t bytes, struct err *err);
 /* Makes it at least so large; what it held is lost if it grows. */
-int cpu_memory_grow(struct memory *memory, size_t bytes, struct err *err);
-void cpu_memory_close(struct memory *memory);
+int cpu_memory_grow(struct cpu_backend *cpu, struct memory *memory, size_t bytes, struct err *err);
+void cpu_memory_close(struct cpu_backend *cpu, struct memory *memory);
 
 /* How a program stores activations (kernels/kernels.h says more). */
 enum cpu_layout { CPU_LAYOUT_BEST, CPU_LAYOUT_BY_CHANNEL, CPU_LAYOUT_BY_IMAGE };
 
 /* Scratch memory of `cpu_materialise`. */
 struct noise_room {
+    struct memory memory; /* both */
     double *squares;
     float *scale;
+};
+
+/* What a pass holds while it runs and no longer: programs share it. A pass uses the first lane, and
+ * the one beside it the second. */
+struct lane {
+    struct memory arena;
+    struct memory weights; /* perturbed; not open until a pass needs them, as the next two */
+    struct memory spare;   /* where gradients go that nobody wants */
+    struct noise_room noise;
+    const struct layout *layout; /* of weights, spare and noise */
 };
 
 struct cpu_backend {
@@ -50,11 +63,8 @@ struct cpu_backend {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     struct team *second; /* a thread for the second of two programs; NULL until needed */
-    /* Where programs keep what lives during a pass only: a pass uses the first, and the one beside
-     * it the second. */
-    struct memory arena[2];
-    struct memory squares;   /* of a clipped gradient's rows; empty until one is */
-    struct noise_room noise; /* of cpu_materialise_vector; empty until it is called */
+    struct lane lane[2];
+    struct memory squares; /* of a clipped gradient's rows; not open until one is */
 };
 
 struct vector {
@@ -76,7 +86,8 @@ int cpu_kernel_sets(const struct kernels *const **out);
 /* threads.c: runs a kernel on `threads` threads, in parts of about equal size. */
 void cpu_run_kernel(int threads, kernel *run, const void *arguments, size_t work);
 /* An OpenMP worker that has nothing to do spins for milliseconds before it sleeps. Before two
- * programs of one thread each run side by side, those that other work has left are sent away. */
+ * programs of one thread each run side by side, those that other work has left are sent away; and
+ * when the backend is closed. */
 void cpu_dismiss_workers(struct cpu_backend *cpu);
 
 /* team.c: runs `work(context)` on a second thread, started at the first call. */
@@ -100,8 +111,9 @@ struct product {
 
 int cpu_multiply(const struct product *product, struct err *err);
 
-int cpu_noise_room_open(struct noise_room *room, const struct layout *layout, struct err *err);
-void cpu_noise_room_close(struct noise_room *room);
+int cpu_noise_room_open(struct cpu_backend *cpu, struct noise_room *room,
+                        const struct layout *layout, struct err *err);
+void cpu_noise_room_close(struct cpu_backend *cpu, struct noise_room *room);
 
 /* weights.c: writes w ⊕ perturbation to `to`, of layout->size, whose gaps are zero already. The
  * result does not depend on `threads`. */
@@ -117,10 +129,12 @@ struct materialise {
 
 void cpu_materialise(const struct materialise *m);
 int cpu_step(struct backend *backend, const struct step *step, struct err *err);
-/* One layout for all calls of a backend. */
 int cpu_materialise_vector(struct backend *backend, const struct layout *layout,
                            const struct vector *weights, const struct perturbation *perturbation,
                            struct vector *to, struct err *err);
+
+/* pass.c: the lane's rooms are another layout's from here on, if they are not already. */
+void cpu_lane_use(struct cpu_backend *cpu, struct lane *lane, const struct layout *layout);
 
 /* program.c, pass.c: members of `backend_cpu`. */
 int cpu_program_open(struct backend *backend, const struct graph *graph,
@@ -128,5 +142,11 @@ int cpu_program_open(struct backend *backend, const struct graph *graph,
                      const struct program_options *options, struct program **out, struct err *err);
 void cpu_program_close(struct program *program);
 int cpu_execute(struct backend *backend, const struct pass *passes, int n, struct err *err);
+/* Takes what a pass needs of its lane; then says each slot where it lies. */
+int cpu_take_rooms(const struct pass *pass, struct lane *lane, struct err *err);
+void cpu_bind_slots(const struct pass *pass, const struct lane *lane);
+/* timing.c */
+int cpu_time_pass(struct backend *backend, const struct pass_sample *sample,
+                  struct pass_seconds *out, struct err *err);
 
 #endif

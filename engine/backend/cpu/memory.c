@@ -37,39 +37,55 @@ static void *map_large(size_t bytes)
     return map + before;
 }
 
-int cpu_memory_open(struct memory *memory, size_t bytes, struct err *err)
+/* What is mapped or allocated for so many. */
+static size_t whole_bytes(size_t bytes)
 {
-    size_t size = round_up(bytes ? bytes : 1, ALIGN);
-    void *data = is_large(bytes) ? map_large(bytes) : aligned_alloc(ALIGN, size);
+    return round_up(bytes, is_large(bytes) ? HUGE_PAGE : ALIGN);
+}
 
-    if (!data)
-        return err_no_memory(err);
-    if (!is_large(bytes))
+static void *take(size_t bytes)
+{
+    size_t size = whole_bytes(bytes);
+    void *data;
+
+    if (is_large(bytes))
+        return map_large(bytes);
+    data = aligned_alloc(ALIGN, size);
+    if (data)
         memset(data, 0, size);
-    *memory = (struct memory){.data = data, .bytes = bytes};
+    return data;
+}
+
+int cpu_memory_open(struct cpu_backend *cpu, struct memory *memory, size_t bytes, struct err *err)
+{
+    struct memory made = {.bytes = bytes ? bytes : 1};
+
+    if (!cpu->base.counts_only) {
+        made.data = take(made.bytes);
+        if (!made.data)
+            return err_no_memory(err);
+    }
+    *memory = made;
+    backend_take(&cpu->base, whole_bytes(made.bytes));
     return 0;
 }
 
-int cpu_memory_grow(struct memory *memory, size_t bytes, struct err *err)
+int cpu_memory_grow(struct cpu_backend *cpu, struct memory *memory, size_t bytes, struct err *err)
 {
-    struct memory larger;
-    int rc;
-
-    if (memory->data && memory->bytes >= bytes)
+    if (memory->bytes > 0 && memory->bytes >= bytes)
         return 0;
-    rc = cpu_memory_open(&larger, bytes, err);
-    if (rc)
-        return rc;
-    cpu_memory_close(memory);
-    *memory = larger;
-    return 0;
+    cpu_memory_close(cpu, memory);
+    return cpu_memory_open(cpu, memory, bytes, err);
 }
 
-void cpu_memory_close(struct memory *memory)
+void cpu_memory_close(struct cpu_backend *cpu, struct memory *memory)
 {
-    if (is_large(memory->bytes))
-        munmap(memory->data, round_up(memory->bytes, HUGE_PAGE));
+    if (memory->bytes == 0)
+        return;
+    if (memory->data && is_large(memory->bytes))
+        munmap(memory->data, whole_bytes(memory->bytes));
     else
         free(memory->data);
+    backend_give(&cpu->base, whole_bytes(memory->bytes));
     *memory = (struct memory){0};
 }

@@ -71,38 +71,48 @@ static int check_labels(const struct program *p, struct err *err)
     return 0;
 }
 
-/* Room of params->size that only some passes need: taken by the first of them. */
-static int need(const struct program *p, struct memory *room, struct err *err)
+/* The gaps of a layout's weights are zero from the start and stay so: no two share them. */
+void cpu_lane_use(struct cpu_backend *cpu, struct lane *lane, const struct layout *layout)
 {
-    return cpu_memory_grow(room, p->params->size * sizeof(float), err);
+    if (lane->layout == layout)
+        return;
+    cpu_memory_close(cpu, &lane->weights);
+    cpu_memory_close(cpu, &lane->spare);
+    cpu_noise_room_close(cpu, &lane->noise);
+    lane->layout = layout;
 }
 
-static int set_weights(const struct pass *pass, float **weights, struct err *err)
+/* What only some passes need is taken by the first of them. */
+int cpu_take_rooms(const struct pass *pass, struct lane *lane, struct err *err)
 {
-    struct program *p = pass->program;
-    int rc;
+    const struct program *p = pass->program;
+    size_t bytes = p->params->size * sizeof(float);
+    int rc = p->keep ? 0 : cpu_memory_grow(p->cpu, &lane->arena, p->arena_bytes, err);
 
-    *weights = pass->weights->data;
+    cpu_lane_use(p->cpu, lane, p->params);
+    if (!rc && pass->perturbation.kind != PERTURB_NONE)
+        rc = cpu_memory_grow(p->cpu, &lane->weights, bytes, err);
+    if (!rc && pass->perturbation.kind != PERTURB_NONE && !lane->noise.memory.bytes)
+        rc = cpu_noise_room_open(p->cpu, &lane->noise, p->params, err);
+    if (!rc && !pass->gradient && p->spares)
+        rc = cpu_memory_grow(p->cpu, &lane->spare, bytes, err);
+    return rc;
+}
+
+static float *set_weights(const struct pass *pass, const struct lane *lane)
+{
+    const struct program *p = pass->program;
+
     if (pass->perturbation.kind == PERTURB_NONE)
-        return 0;
-    if (pass->primal_kept && p->weights.data) {
-        *weights = p->weights.data;
-        return 0;
-    }
-    rc = need(p, &p->weights, err);
-    if (!rc && !p->noise.scale)
-        rc = cpu_noise_room_open(&p->noise, p->params, err);
-    if (rc)
-        return rc;
-    *weights = p->weights.data;
+        return pass->weights->data;
     cpu_materialise(&(struct materialise){.kernels = p->cpu->kernels,
                                           .threads = p->threads,
                                           .layout = p->params,
                                           .weights = pass->weights->data,
                                           .perturbation = &pass->perturbation,
-                                          .room = &p->noise,
-                                          .to = *weights});
-    return 0;
+                                          .room = &lane->noise,
+                                          .to = lane->weights.data});
+    return lane->weights.data;
 }
 
 /* A host array that commands only read. */
@@ -122,18 +132,15 @@ static float *part_of(const struct program *p, const struct vector *vector, int 
     return vector ? vector->data + p->params->tensor[index].offset : NULL;
 }
 
-static int bind_slots(const struct pass *pass, const struct memory *arena, struct err *err)
+/* A gradient that nobody wants goes to the spare room; where there is none, nobody writes it. */
+void cpu_bind_slots(const struct pass *pass, const struct lane *lane)
 {
     struct program *p = pass->program;
-    float *weights, *gradient;
-    int rc = set_weights(pass, &weights, err);
+    const struct memory *arena = p->keep ? &p->own : &lane->arena;
+    float *weights = set_weights(pass, lane);
+    float *gradient = pass->gradient ? pass->gradient->data : lane->spare.data;
 
     p->draws = pass->draws;
-    if (!rc && !pass->gradient)
-        rc = need(p, &p->spare, err);
-    if (rc)
-        return rc;
-    gradient = pass->gradient ? pass->gradient->data : p->spare.data;
     for (int i = 0; i < p->n_slots; i++) {
         struct slot *s = &p->slots[i];
 
@@ -146,13 +153,12 @@ static int bind_slots(const struct pass *pass, const struct memory *arena, struc
         else if (s->place == PLACE_STATES)
             s->data = pass->states->data + p->states->tensor[s->index].offset;
         else if (s->place == PLACE_GRADIENT)
-            s->data = gradient + p->params->tensor[s->index].offset;
+            s->data = gradient ? gradient + p->params->tensor[s->index].offset : NULL;
         else if (s->place == PLACE_DIRECTION)
             s->data = part_of(p, pass->direction, s->index);
         else if (s->place == PLACE_PRODUCT)
             s->data = part_of(p, pass->product, s->index);
     }
-    return check_labels(p, err);
 }
 
 /* Without a direction nothing that varies runs; a program that keeps its primal makes all of it
@@ -235,16 +241,16 @@ static void copy_outputs(const struct pass *pass)
     }
 }
 
-static int run_pass(const struct pass *pass, const struct memory *arena, struct err *err)
+static int run_pass(const struct pass *pass, const struct lane *lane, struct err *err)
 {
     struct program *p = pass->program;
-    int rc = check_vectors(pass, err);
+    int rc;
 
-    if (!rc && pass->primal_kept && !p->primal_there)
-        rc = err_set(err, ERR_INVALID, "pass: the program has kept nothing of an earlier pass");
+    if (pass->primal_kept && !p->primal_there)
+        return err_set(err, ERR_INVALID, "pass: the program has kept nothing of an earlier pass");
     p->primal_there = false;
-    if (!rc)
-        rc = bind_slots(pass, p->keep ? &p->own : arena, err);
+    cpu_bind_slots(pass, lane);
+    rc = check_labels(p, err);
     if (!rc)
         rc = run_commands(pass, err);
     if (rc)
@@ -260,7 +266,7 @@ static int run_pass(const struct pass *pass, const struct memory *arena, struct 
 /* A pass with its outcome, for another thread to run. */
 struct job {
     const struct pass *pass;
-    const struct memory *arena;
+    const struct lane *lane;
     struct err err;
     int rc;
 };
@@ -271,7 +277,7 @@ static void run_job(void *context)
     int threads = omp_get_max_threads();
 
     omp_set_num_threads(job->pass->program->threads);
-    job->rc = run_pass(job->pass, job->arena, &job->err);
+    job->rc = run_pass(job->pass, job->lane, &job->err);
     omp_set_num_threads(threads);
 }
 
@@ -284,8 +290,8 @@ static int outcome(const struct job *job, struct err *err)
 
 static int run_beside(struct cpu_backend *cpu, const struct pass *passes, struct err *err)
 {
-    struct job first = {.pass = &passes[0], .arena = &cpu->arena[0]};
-    struct job second = {.pass = &passes[1], .arena = &cpu->arena[1]};
+    struct job first = {.pass = &passes[0], .lane = &cpu->lane[0]};
+    struct job second = {.pass = &passes[1], .lane = &cpu->lane[1]};
     int rc = cpu->second ? 0 : cpu_team_open(&cpu->second, err);
 
     if (rc)
@@ -299,27 +305,42 @@ static int run_beside(struct cpu_backend *cpu, const struct pass *passes, struct
     return rc ? rc : outcome(&second, err);
 }
 
+static int run_alone(struct cpu_backend *cpu, const struct pass *pass, struct err *err)
+{
+    struct job job = {.pass = pass, .lane = &cpu->lane[0]};
+
+    run_job(&job);
+    return outcome(&job, err);
+}
+
+/* One pass, or the two of them that run side by side. */
+static int run_some(struct cpu_backend *cpu, const struct pass *passes, int n, struct err *err)
+{
+    int rc = 0;
+
+    for (int i = 0; i < n && !rc; i++) {
+        rc = check_vectors(&passes[i], err);
+        if (!rc)
+            rc = cpu_take_rooms(&passes[i], &cpu->lane[i], err);
+        if (rc)
+            passes[i].program->primal_there = false;
+    }
+    if (rc || cpu->base.counts_only)
+        return rc;
+    rc = n == 2 ? run_beside(cpu, passes, err) : run_alone(cpu, passes, err);
+    cpu->workers = cpu->workers || passes[0].program->threads > 1;
+    return rc;
+}
+
 int cpu_execute(struct backend *backend, const struct pass *passes, int n, struct err *err)
 {
-    struct cpu_backend *cpu = (struct cpu_backend *)backend;
+    int rc = 0, some;
 
-    for (int i = 0; i < n;) {
-        bool two = i + 1 < n && passes[i].program->beside && passes[i + 1].program->beside;
-        struct job job = {.pass = &passes[i], .arena = &cpu->arena[0]};
-        int rc;
-
-        if (two) {
-            rc = run_beside(cpu, &passes[i], err);
-        } else {
-            run_job(&job);
-            rc = outcome(&job, err);
-        }
-        if (rc)
-            return rc;
-        cpu->workers = cpu->workers || passes[i].program->threads > 1;
-        i += two ? 2 : 1;
+    for (int i = 0; i < n && !rc; i += some) {
+        some = i + 1 < n && passes[i].program->beside && passes[i + 1].program->beside ? 2 : 1;
+        rc = run_some((struct cpu_backend *)backend, &passes[i], some, err);
     }
-    return 0;
+    return rc;
 }
 
 int cpu_profile_start(struct program *p, struct err *err)
@@ -336,12 +357,8 @@ bool cpu_profile_row(const struct program *p, int i, struct cpu_profile_row *out
     if (i < 0 || i >= p->n_commands || !p->seconds)
         return false;
     c = &p->commands[i];
-    *out = (struct cpu_profile_row){.what = c->what,
-                                    .algorithm = c->algorithm ? c->algorithm
-                                                 : c->convolution
-                                                     ? cpu_convolution_name(c->convolution)
-                                                     : NULL,
-                                    .seconds = p->seconds[i]};
+    *out = (struct cpu_profile_row){
+        .what = c->what, .algorithm = cpu_command_algorithm(c), .seconds = p->seconds[i]};
     if (c->node >= 0)
         out->shape = p->graph->values[p->graph->nodes[c->node].output[0]].shape;
     return true;

@@ -247,6 +247,14 @@ static int find_needs(struct program *p, struct err *err)
         walk_back(p, wanted, kinds[k].mark);
     }
     free(wanted);
+    for (int i = 0; i < p->n_commands; i++)
+        for (int k = 0; k < p->commands[i].n_out; k++) {
+            const struct command *c = &p->commands[i];
+
+            if (c->out[k] >= 0 && (c->for_result || c->for_product) &&
+                p->slots[c->out[k]].place == PLACE_GRADIENT)
+                p->spares = true;
+        }
     return 0;
 }
 

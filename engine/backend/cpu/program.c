@@ -28,9 +28,9 @@ static int compile(struct program *p, struct err *err)
     if (!rc)
         rc = cpu_plan(p, err);
     if (!rc && p->keep)
-        return cpu_memory_open(&p->own, p->arena_bytes, err);
+        return cpu_memory_open(p->cpu, &p->own, p->arena_bytes, err);
     for (int i = 0; i < (p->beside ? 2 : 1) && !rc; i++)
-        rc = cpu_memory_grow(&p->cpu->arena[i], p->arena_bytes, err);
+        rc = cpu_memory_grow(p->cpu, &p->cpu->lane[i].arena, p->arena_bytes, err);
     return rc;
 }
 
@@ -41,6 +41,20 @@ struct request {
     const struct layout *params, *states;
     const struct program_options *options;
 };
+
+/* Every model's first input is its batch of images. */
+static int64_t samples_of(const struct graph *graph)
+{
+    return graph->n_inputs ? graph->values[graph->inputs[0]].shape.dim[0] : 1;
+}
+
+static void choose_like(struct program *p, const struct program *like)
+{
+    p->by_image = like->by_image;
+    p->beside = like->beside;
+    p->threads = like->threads;
+    p->chosen_for = like->chosen_for;
+}
 
 static int open_as(struct program **out, const struct request *r, enum cpu_layout layout,
                    struct err *err)
@@ -59,7 +73,11 @@ static int open_as(struct program **out, const struct request *r, enum cpu_layou
     if (!p->graph) {
         rc = err_no_memory(err);
     } else {
-        cpu_choose(p, layout, r->options->side_by_side);
+        p->samples = p->chosen_for = samples_of(p->graph);
+        if (r->options->like)
+            choose_like(p, r->options->like);
+        else
+            cpu_choose(p, layout, r->options->side_by_side);
         rc = compile(p, err);
     }
     if (rc)
@@ -74,7 +92,7 @@ static int open_best(struct program **out, const struct request *r, struct err *
     struct program *p = NULL;
     int rc = open_as(&p, r, r->cpu->layout, err);
 
-    if (!rc && p->slow && r->cpu->layout == CPU_LAYOUT_BEST) {
+    if (!rc && p->slow && r->cpu->layout == CPU_LAYOUT_BEST && !r->options->like) {
         cpu_program_close(p);
         rc = open_as(&p, r, CPU_LAYOUT_BY_IMAGE, err);
     }
@@ -117,10 +135,7 @@ void cpu_program_close(struct program *p)
     free(p->convolutions);
     free(p->directs);
     free(p->packings);
-    cpu_noise_room_close(&p->noise);
-    cpu_memory_close(&p->weights);
-    cpu_memory_close(&p->spare);
-    cpu_memory_close(&p->own);
+    cpu_memory_close(p->cpu, &p->own);
     free(p->slots);
     free(p->commands);
     free(p->moments);

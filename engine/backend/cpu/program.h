@@ -1,7 +1,7 @@
 /* A compiled graph: slots, commands over them, and where the slots lie.
  *
- * A slot is a value of the graph in one form, or a command's scratch memory. Most lie in the
- * backend's arena, where slots that are never alive at the same time share their place; sources,
+ * A slot is a value of the graph in one form, or a command's scratch memory. Most lie in a lane's
+ * arena, where slots that are never alive at the same time share their place; sources,
  * parameter gradients and products lie where each pass says. A command reads `in` and writes
  * `out`; -1 is an operand that is not there. Commands are in an order in which each reads what
  * earlier ones wrote.
@@ -121,9 +121,12 @@ struct program {
     struct graph *graph;
     int threads;
     bool exact;
-    bool beside;   /* may run at the same time as another program */
-    bool by_image; /* how activations are stored (kernels/kernels.h) */
-    bool slow;     /* by channel, oneDNN has only its plain loops for some convolution */
+    bool beside;     /* may run at the same time as another program */
+    bool by_image;   /* how activations are stored (kernels/kernels.h) */
+    bool slow;       /* by channel, oneDNN has only its plain loops for some convolution */
+    int64_t samples; /* of a batch */
+    int64_t
+        chosen_for; /* the samples for which algorithms are chosen: those, or another program's */
 
     struct slot *slots;
     int n_slots, slots_room;
@@ -133,12 +136,10 @@ struct program {
     int *outputs;            /* slots; graph->n_outputs */
 
     size_t arena_bytes;
-    bool keep;             /* its primal */
-    bool primal_there;     /* the last pass left it */
-    struct memory own;     /* the arena of a program that keeps its primal */
-    struct memory weights; /* perturbed, of params->size; empty until a pass needs them */
-    struct memory spare;   /* where gradients go that nobody wants; empty until a pass needs it */
-    struct noise_room noise;
+    bool keep;         /* its primal */
+    bool primal_there; /* the last pass left it */
+    struct memory own; /* the arena of a program that keeps its primal */
+    bool spares;       /* a pass that wants no gradient writes some all the same */
 
     struct packing **packings;
     int n_packings;
@@ -184,6 +185,13 @@ void cpu_convolution_close(struct convolution *convolution);
 const dnnl_memory_desc_t *cpu_convolution_weights(const struct convolution *convolution);
 size_t cpu_convolution_scratch_bytes(const struct convolution *convolution);
 const char *cpu_convolution_name(const struct convolution *convolution); /* oneDNN's name */
+/* Of a convolution: oneDNN's name, or ours; NULL for other commands. */
+static inline const char *cpu_command_algorithm(const struct command *c)
+{
+    return c->algorithm     ? c->algorithm
+           : c->convolution ? cpu_convolution_name(c->convolution)
+                            : NULL;
+}
 /* Whether oneDNN found nothing better than its plain loops. */
 bool cpu_convolution_is_slow(const struct convolution *convolution);
 /* Operands by role: x, w, y (or their derivatives). */

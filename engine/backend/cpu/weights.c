@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backend/cpu/cpu.h"
+#include "base/cleanup.h"
 #include "random/philox.h"
 
 /* Fewer elements are not worth waking other threads for. */
@@ -16,20 +17,25 @@ static int threads_for(int threads, size_t elements)
     return elements < ALONE_BELOW ? 1 : threads;
 }
 
-int cpu_noise_room_open(struct noise_room *room, const struct layout *layout, struct err *err)
+int cpu_noise_room_open(struct cpu_backend *cpu, struct noise_room *room,
+                        const struct layout *layout, struct err *err)
 {
     size_t rows = layout->size / ROW + 1;
     size_t n = layout->fisher_size > rows ? layout->fisher_size : rows;
+    int rc = cpu_memory_open(
+        cpu, &room->memory,
+        n * sizeof *room->squares + (layout->fisher_size + 1) * sizeof *room->scale, err);
 
-    room->squares = malloc(n * sizeof *room->squares);
-    room->scale = malloc((layout->fisher_size + 1) * sizeof *room->scale);
-    return room->squares && room->scale ? 0 : err_no_memory(err);
+    if (rc || !room->memory.data)
+        return rc;
+    room->squares = room->memory.data;
+    room->scale = (float *)(void *)(room->squares + n);
+    return 0;
 }
 
-void cpu_noise_room_close(struct noise_room *room)
+void cpu_noise_room_close(struct cpu_backend *cpu, struct noise_room *room)
 {
-    free(room->squares);
-    free(room->scale);
+    cpu_memory_close(cpu, &room->memory);
     *room = (struct noise_room){0};
 }
 
@@ -157,25 +163,39 @@ void cpu_materialise(const struct materialise *m)
     }
 }
 
+/* The lane whose room for noise fits already; else the first one's is opened. */
+static int find_noise_room(struct cpu_backend *cpu, const struct layout *layout,
+                           const struct noise_room **out, struct err *err)
+{
+    struct lane *lane = &cpu->lane[0];
+
+    for (size_t i = 0; i < ARRAY_LENGTH(cpu->lane); i++)
+        if (cpu->lane[i].layout == layout && cpu->lane[i].noise.memory.bytes)
+            lane = &cpu->lane[i];
+    cpu_lane_use(cpu, lane, layout);
+    *out = &lane->noise;
+    return lane->noise.memory.bytes ? 0 : cpu_noise_room_open(cpu, &lane->noise, layout, err);
+}
+
 int cpu_materialise_vector(struct backend *backend, const struct layout *layout,
                            const struct vector *weights, const struct perturbation *perturbation,
                            struct vector *to, struct err *err)
 {
     struct cpu_backend *cpu = (struct cpu_backend *)backend;
-    int rc = 0;
+    const struct noise_room *room;
+    int rc;
 
     if (weights->n != layout->size || to->n != layout->size)
         return err_set(err, ERR_INVALID, "materialise: a vector does not have the layout's size");
-    if (!cpu->noise.scale)
-        rc = cpu_noise_room_open(&cpu->noise, layout, err);
-    if (rc)
+    rc = find_noise_room(cpu, layout, &room, err);
+    if (rc || backend->counts_only)
         return rc;
     cpu_materialise(&(struct materialise){.kernels = cpu->kernels,
                                           .threads = cpu->step_threads,
                                           .layout = layout,
                                           .weights = weights->data,
                                           .perturbation = perturbation,
-                                          .room = &cpu->noise,
+                                          .room = room,
                                           .to = to->data});
     if (threads_for(cpu->step_threads, layout->size) > 1)
         cpu->workers = true;
@@ -226,9 +246,9 @@ static int clip(struct cpu_backend *cpu, const struct step *s, struct mix *mix, 
     size_t size = s->layout->size, rows = (size + ROW - 1) / ROW;
     struct mix_squares args = {.mix = *mix, .size = size, .columns = ROW};
     double sum = 0, factor;
-    int rc = cpu_memory_grow(&cpu->squares, rows * sizeof *args.sum, err);
+    int rc = cpu_memory_grow(cpu, &cpu->squares, rows * sizeof *args.sum, err);
 
-    if (rc)
+    if (rc || cpu->base.counts_only)
         return rc;
     args.sum = cpu->squares.data;
     cpu_run_kernel(threads_for(cpu->step_threads, size), cpu->kernels->mix_squares, &args, rows);
@@ -288,11 +308,11 @@ int cpu_step(struct backend *backend, const struct step *s, struct err *err)
         mix.gradient[k] = s->terms[k].gradient->data;
         mix.weight[k] = (float)s->terms[k].weight;
     }
-    if (step_feeds_fisher(s))
+    if (step_feeds_fisher(s) && !backend->counts_only)
         feed_fisher(cpu, s);
     if (s->clip_norm > 0)
         code = clip(cpu, s, &mix, err);
-    if (code)
+    if (code || backend->counts_only)
         return code;
     if (s->rule == STEP_SGD)
         move_sgd(cpu, s, &mix);

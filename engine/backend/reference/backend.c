@@ -12,10 +12,10 @@ static int backend_open(struct backend **out, const struct backend_options *opti
 {
     struct backend *backend = calloc(1, sizeof *backend);
 
-    (void)options;
     if (!backend)
         return err_no_memory(err);
     backend->class = &backend_reference;
+    backend->counts_only = options->counts_only;
     *out = backend;
     return 0;
 }
@@ -25,27 +25,37 @@ static void backend_close(struct backend *backend)
     free(backend);
 }
 
+static size_t data_bytes(size_t n)
+{
+    return n * sizeof((struct vector *)NULL)->data[0];
+}
+
 static int vector_open(struct backend *backend, size_t n, struct vector **out, struct err *err)
 {
     struct vector *vector = NULL;
 
-    (void)backend;
     if (n <= (SIZE_MAX - sizeof *vector) / sizeof vector->data[0])
-        vector = calloc(1, sizeof *vector + n * sizeof vector->data[0]);
+        vector = calloc(1, sizeof *vector + (backend->counts_only ? 0 : data_bytes(n)));
     if (!vector)
         return err_no_memory(err);
+    vector->backend = backend;
     vector->n = n;
+    backend_take(backend, data_bytes(n));
     *out = vector;
     return 0;
 }
 
 static void vector_close(struct vector *vector)
 {
+    if (vector)
+        backend_give(vector->backend, data_bytes(vector->n));
     free(vector);
 }
 
 static int check_range(const struct vector *vector, size_t offset, size_t n, struct err *err)
 {
+    if (vector->backend->counts_only)
+        return err_set(err, ERR_INTERNAL, "a vector that is only counted holds nothing");
     if (offset <= vector->n && n <= vector->n - offset)
         return 0;
     return err_set(err, ERR_INVALID, "vector: %zu elements from %zu on, of %zu", n, offset,
@@ -76,9 +86,10 @@ static int materialise(struct backend *backend, const struct layout *layout,
                        const struct vector *weights, const struct perturbation *perturbation,
                        struct vector *to, struct err *err)
 {
-    (void)backend;
     if (weights->n != layout->size || to->n != layout->size)
         return err_set(err, ERR_INVALID, "materialise: a vector does not have the layout's size");
+    if (backend->counts_only)
+        return 0;
     reference_materialise(layout, weights, perturbation, to->data);
     return 0;
 }
@@ -97,4 +108,5 @@ const struct backend_class backend_reference = {
     .execute = reference_execute,
     .step = reference_step,
     .materialise = materialise,
+    .time_pass = reference_time_pass,
 };

@@ -8,8 +8,10 @@
 #include "backend/reference/reference.h"
 
 struct program {
+    struct backend *backend;
     struct graph *graph;
     const struct layout *params, *states;
+    size_t bytes;    /* of memory, weights and scratch together */
     double *memory;  /* the buffers of all computed values */
     double **buffer; /* of each value; NULL for sources */
     const void **read;
@@ -56,6 +58,10 @@ static int allocate(struct program *p, struct err *err)
         size_t needed = reference_scratch(graph, &graph->nodes[i]);
         scratch = needed > scratch ? needed : scratch;
     }
+    p->bytes = (elements + scratch + p->params->size) * sizeof *p->memory;
+    backend_take(p->backend, p->bytes);
+    if (p->backend->counts_only)
+        return 0;
     p->memory = malloc((elements + 1) * sizeof *p->memory);
     p->scratch = malloc((scratch + 1) * sizeof *p->scratch);
     p->weights = calloc(p->params->size + 1, sizeof *p->weights);
@@ -101,7 +107,6 @@ int reference_program_open(struct backend *backend, const struct graph *graph,
     struct program *p;
     int code = graph_check(graph, err);
 
-    (void)backend;
     if (code == 0)
         code = check_ops(graph, err);
     if (code == 0)
@@ -113,6 +118,7 @@ int reference_program_open(struct backend *backend, const struct graph *graph,
     p = calloc(1, sizeof *p);
     if (!p)
         return err_no_memory(err);
+    p->backend = backend;
     p->params = params;
     p->states = states;
     p->keep_primal = options->keep_primal; /* the rest: always exact, one pass after the other */
@@ -122,7 +128,8 @@ int reference_program_open(struct backend *backend, const struct graph *graph,
         reference_program_close(p);
         return code;
     }
-    mark_directed(p);
+    if (!backend->counts_only)
+        mark_directed(p);
     *out = p;
     return 0;
 }
@@ -131,6 +138,7 @@ void reference_program_close(struct program *p)
 {
     if (!p)
         return;
+    backend_give(p->backend, p->bytes);
     graph_free(p->graph);
     free(p->memory);
     free(p->scratch);
@@ -139,6 +147,21 @@ void reference_program_close(struct program *p)
     free(p->read);
     free(p->directed);
     free(p);
+}
+
+int64_t reference_samples(const struct program *p)
+{
+    return p->graph->values[p->graph->inputs[0]].shape.dim[0];
+}
+
+const struct layout *reference_params(const struct program *p)
+{
+    return p->params;
+}
+
+const struct layout *reference_states(const struct program *p)
+{
+    return p->states;
 }
 
 static int check_vector(const struct vector *vector, size_t n, const char *what, struct err *err)
@@ -318,6 +341,8 @@ static int run_pass(const struct pass *pass, struct err *err)
     const struct graph *graph = p->graph;
     int code = check_pass(pass, err);
 
+    if (code == 0 && p->backend->counts_only)
+        return 0;
     if (code == 0) {
         set_sources(pass);
         code = check_labels(p, err);

@@ -5,8 +5,9 @@
 #include "backend/backend.h"
 
 struct vector {
+    struct backend *backend;
     size_t n;
-    double data[];
+    double data[]; /* not there where memory is only counted */
 };
 
 /* What an operation works on. Arrays are dense and row-major. */
@@ -81,7 +82,13 @@ int reference_program_open(struct backend *backend, const struct graph *graph,
                            const struct program_options *options, struct program **out,
                            struct err *err);
 void reference_program_close(struct program *program);
+/* Samples of a batch. */
+int64_t reference_samples(const struct program *program);
+const struct layout *reference_params(const struct program *program);
+const struct layout *reference_states(const struct program *program);
 int reference_execute(struct backend *backend, const struct pass *passes, int n, struct err *err);
+int reference_time_pass(struct backend *backend, const struct pass_sample *sample,
+                        struct pass_seconds *out, struct err *err);
 int reference_step(struct backend *backend, const struct step *step, struct err *err);
 
 #endif

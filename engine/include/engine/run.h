@@ -71,6 +71,12 @@ int engine_run_open(struct engine_run **out, const struct engine_job *job, int t
 
 void engine_run_close(struct engine_run *run);
 
+/* Bytes that the run holds, or has held, at most: weights and the optimizer's state, gradients,
+ * activations and scratch memory on its device; batches, the checkpoint under way and the dataset
+ * on the host. All of it is there after the first update. Not counted: the program's code and
+ * tables, threads' stacks, what JPEG and PNG decoders use, and what a sink keeps. */
+int64_t engine_run_memory(const struct engine_run *run);
+
 /* Replaces the initial state; before `engine_run_train`. Names, shapes and types must be those
  * that this job's checkpoints have, else ERR_CORRUPT and the run is unchanged. */
 int engine_run_restore(struct engine_run *run, const struct checkpoint *checkpoint,

@@ -1,0 +1,209 @@
+/* Forecasts, remembered by what the work of a run depends on. */
+#include "engine/estimate.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "job/resolve.h"
+#include "run/timing.h"
+
+/* Raised when the same job comes to do other work: what was measured before is another's then. */
+#define SIGNATURE_VERSION 1
+
+#define REMEMBERED 64
+
+static struct {
+    pthread_mutex_t lock;   /* over what is remembered */
+    pthread_mutex_t timing; /* held while a job is timed */
+    double spared, seen;    /* under `timing`: seconds that may be spent, and as of when */
+    int next;
+    struct engine_estimate known[REMEMBERED]; /* a ring */
+} memory = {.lock = PTHREAD_MUTEX_INITIALIZER, .timing = PTHREAD_MUTEX_INITIALIZER};
+
+/* ---- Signature: FNV-1a, 64 bits ---- */
+
+static void add_bytes(uint64_t *hash, const void *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        *hash = (*hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(0x100000001b3);
+}
+
+static void add_numbers(uint64_t *hash, const int64_t *numbers, size_t n)
+{
+    add_bytes(hash, numbers, n * sizeof *numbers);
+}
+
+static void add_model(uint64_t *hash, const struct job_model *model)
+{
+    const int64_t numbers[] = {model->kind,
+                               model->width,
+                               model->blocks.n,
+                               model->stem,
+                               model->depth,
+                               model->widen,
+                               model->patch,
+                               model->heads,
+                               model->mlp,
+                               model->dropout > 0,
+                               model->embedding_dropout > 0};
+
+    add_numbers(hash, numbers, ARRAY_LENGTH(numbers));
+    add_numbers(hash, model->blocks.item, (size_t)model->blocks.n);
+}
+
+static void add_data(uint64_t *hash, const struct engine_job *job, const struct dataset_info *info)
+{
+    const struct job_augment *augment = &job->dataset.augment;
+    const int64_t numbers[] = {job->dataset.kind,    info->classes,
+                               info->channels,       info->height,
+                               info->width,          info->n[SPLIT_TRAIN],
+                               info->n[SPLIT_TEST],  job_train_samples(job, info),
+                               job->dataset.resize,  augment->crop,
+                               augment->flip,        augment->crop_padding,
+                               augment->randaugment, augment->cutout};
+
+    add_numbers(hash, numbers, ARRAY_LENGTH(numbers));
+    add_bytes(hash, job->dataset.path, strlen(job->dataset.path));
+}
+
+static void add_work(uint64_t *hash, const struct engine_job *job, int threads)
+{
+    const int64_t numbers[] = {job->method.kind,
+                               job->method.samples,
+                               job->method.statistics,
+                               job->optimizer.kind,
+                               job->optimizer.clip_norm > 0,
+                               job->batch_size,
+                               job->device,
+                               job->precision,
+                               threads,
+                               job->telemetry.every_updates};
+
+    add_numbers(hash, numbers, ARRAY_LENGTH(numbers));
+}
+
+static int64_t signature_of(const struct engine_job *job, const struct dataset_info *info,
+                            int threads)
+{
+    static const char version[] = RWPD_VERSION;
+    const int64_t own = SIGNATURE_VERSION;
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    const char *processor;
+    int n;
+
+    processor = engine_devices(&n)->description;
+    add_numbers(&hash, &own, 1);
+    add_bytes(&hash, version, sizeof version);
+    add_bytes(&hash, processor, strlen(processor));
+    add_model(&hash, &job->model);
+    add_data(&hash, job, info);
+    add_work(&hash, job, threads);
+    hash >>= 1; /* SQLite's and JSON's integers have a sign */
+    return hash ? (int64_t)hash : 1;
+}
+
+/* ---- What is remembered ---- */
+
+static bool recall(int64_t signature, struct engine_estimate *out)
+{
+    bool found = false;
+
+    pthread_mutex_lock(&memory.lock);
+    for (int i = 0; i < REMEMBERED && !found; i++) {
+        found = memory.known[i].signature == signature;
+        if (found)
+            *out = memory.known[i];
+    }
+    pthread_mutex_unlock(&memory.lock);
+    return found;
+}
+
+static void remember(const struct engine_estimate *estimate)
+{
+    int place = -1;
+
+    pthread_mutex_lock(&memory.lock);
+    for (int i = 0; i < REMEMBERED; i++)
+        if (memory.known[i].signature == estimate->signature)
+            place = i;
+    if (place < 0)
+        place = memory.next++ % REMEMBERED;
+    memory.known[place] = *estimate;
+    pthread_mutex_unlock(&memory.lock);
+}
+
+/* ---- What timing may cost: many jobs at once are timed, but not for ever ---- */
+
+#define SPARED_MAX   10.0
+#define SPARED_SHARE 0.1
+
+static bool may_spend(double now)
+{
+    memory.spared =
+        memory.seen == 0 ? SPARED_MAX : memory.spared + SPARED_SHARE * (now - memory.seen);
+    if (memory.spared > SPARED_MAX)
+        memory.spared = SPARED_MAX;
+    memory.seen = now;
+    return memory.spared > 0;
+}
+
+/* ---- Forecasts ---- */
+
+static int count_memory(const struct engine_job *job, const struct dataset_info *info, int threads,
+                        int64_t *bytes, struct err *err)
+{
+    const struct engine_sink sink = {0};
+    struct engine_run *run = NULL;
+    int rc = run_open(&run, job, threads, &sink, info, RUN_COUNT, err);
+
+    if (!rc)
+        rc = run_count(run, err);
+    if (!rc)
+        *bytes = engine_run_memory(run);
+    engine_run_close(run);
+    return rc;
+}
+
+int engine_estimate_memory(const struct engine_job *job, int threads, struct engine_estimate *out,
+                           struct err *err)
+{
+    struct engine_estimate made = {0};
+    struct dataset_info info;
+    int rc = dataset_describe(&info, &job->dataset, err);
+
+    if (rc)
+        return rc;
+    made.signature = signature_of(job, &info, threads);
+    if (recall(made.signature, out))
+        return 0;
+    rc = count_memory(job, &info, threads, &made.memory_bytes, err);
+    if (rc)
+        return rc;
+    remember(&made);
+    *out = made;
+    return 0;
+}
+
+int engine_estimate_time(const struct engine_job *job, int threads, struct engine_estimate *out,
+                         struct err *err)
+{
+    struct dataset_info info;
+    double start;
+    int rc;
+
+    if (out->timed || (recall(out->signature, out) && out->timed))
+        return 0;
+    rc = dataset_describe(&info, &job->dataset, err);
+    if (rc || pthread_mutex_trylock(&memory.timing))
+        return rc;
+    start = clock_seconds();
+    if (may_spend(start))
+        rc = run_time(job, &info, threads, out, err);
+    memory.spared -= clock_seconds() - start;
+    pthread_mutex_unlock(&memory.timing);
+    if (!rc && out->timed)
+        remember(out);
+    return rc;
+}
