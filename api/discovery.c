@@ -152,6 +152,33 @@ int probe_kinds_get(struct request *request, struct reply *reply, struct err *er
     return 0;
 }
 
+static void put_device(struct text *out, const struct api_service *service, int i)
+{
+    const struct api_device *device = &service->devices[i];
+    struct api_device_load load;
+
+    json_open(out, '{');
+    json_put_string(out, "name", device->name);
+    json_put_string(out, "doc", device->doc);
+    json_put_string(out, "description", device->description);
+    json_put_int(out, "cores", device->cores);
+    json_put_int(out, "memory_bytes", device->memory_bytes);
+    json_key(out, "precisions");
+    json_open(out, '[');
+    for (const char *const *at = device->precisions; at && *at; at++)
+        json_string(out, *at);
+    json_close(out, ']');
+    if (device->uuid)
+        json_put_string(out, "uuid", device->uuid);
+    if (service->device_load && service->device_load(service->context, i, &load)) {
+        json_put_int(out, "memory_used_bytes", load.memory_used_bytes);
+        json_put_real(out, "utilisation", load.utilisation);
+        json_put_int(out, "temperature_celsius", load.temperature_celsius);
+        json_put_int(out, "processes", load.processes);
+    }
+    json_close(out, '}');
+}
+
 int devices_get(struct request *request, struct reply *reply, struct err *err)
 {
     const struct api_service *service = request->api->service;
@@ -161,22 +188,8 @@ int devices_get(struct request *request, struct reply *reply, struct err *err)
     json_open(out, '{');
     json_key(out, "devices");
     json_open(out, '[');
-    for (int i = 0; i < service->n_devices; i++) {
-        const struct api_device *device = &service->devices[i];
-
-        json_open(out, '{');
-        json_put_string(out, "name", device->name);
-        json_put_string(out, "doc", device->doc);
-        json_put_string(out, "description", device->description);
-        json_put_int(out, "cores", device->cores);
-        json_put_int(out, "memory_bytes", device->memory_bytes);
-        json_key(out, "precisions");
-        json_open(out, '[');
-        for (const char *const *at = device->precisions; at && *at; at++)
-            json_string(out, *at);
-        json_close(out, ']');
-        json_close(out, '}');
-    }
+    for (int i = 0; i < service->n_devices; i++)
+        put_device(out, service, i);
     json_close(out, ']');
     json_put_int(out, "workers", service->workers);
     json_close(out, '}');

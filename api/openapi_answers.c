@@ -71,7 +71,8 @@ static const struct {
     {"Kind", "kind:s doc:?s parameters:[Parameter]"},
     {"Kinds", "*models:[Kind] *datasets:[Kind] *methods:[Kind] *optimizers:[Kind] "
               "*schedules:[Kind]"},
-    {"Device", "name:s doc:?s description:?s cores:i memory_bytes:i precisions:x"},
+    {"Device", "name:s doc:?s description:?s cores:i memory_bytes:i precisions:x "
+               "*uuid:s *memory_used_bytes:i *utilisation:n *temperature_celsius:i *processes:i"},
     {"DeviceList", "devices:[Device] workers:i"},
     {"IndexRoute", "method:s path:s summary:s"},
     {"Index", "name:s version:s routes:[IndexRoute]"},

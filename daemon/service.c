@@ -7,7 +7,7 @@
 #include "engine/probe.h"
 #include "probe.h"
 
-#define DEVICES_MAX 8
+#define DEVICES_MAX 16
 
 static struct api_device devices[DEVICES_MAX];
 static int n_devices;
@@ -25,7 +25,8 @@ static void describe_devices(void)
                                                  .description = device->description,
                                                  .cores = device->cores,
                                                  .memory_bytes = device->memory_bytes,
-                                                 .precisions = device->precisions};
+                                                 .precisions = device->precisions,
+                                                 .uuid = device->uuid};
     }
 }
 
@@ -145,6 +146,21 @@ static int cancel_probe(void *context, int64_t job, int64_t number, const char *
     return queue_cancel_probe(context, job, number, what, err);
 }
 
+static bool device_load(void *context, int i, struct api_device_load *out)
+{
+    struct engine_device_load load;
+    int n;
+
+    (void)context;
+    if (!engine_device_load(&engine_devices(&n)[i], &load))
+        return false;
+    *out = (struct api_device_load){.memory_used_bytes = load.memory_used_bytes,
+                                    .utilisation = load.utilisation,
+                                    .temperature_celsius = load.temperature_celsius,
+                                    .processes = load.processes};
+    return true;
+}
+
 void service_fill(struct api_service *out, struct queue *queue, int workers)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -165,6 +181,7 @@ void service_fill(struct api_service *out, struct queue *queue, int workers)
                                 .live = live,
                                 .n_devices = n_devices,
                                 .devices = devices,
+                                .device_load = device_load,
                                 .workers = workers,
                                 .probe_spec = probe_field(),
                                 .probe_bytes = sizeof(struct engine_probe),

@@ -9,7 +9,7 @@ packages_build=(gcc libc6-dev meson ninja-build pkg-config python3 libdnnl-dev l
 # shellcheck disable=SC2034
 packages_demonstration=(curl jq)
 # shellcheck disable=SC2034
-packages_check=(libcmocka-dev clang-format shellcheck systemd curl git jq)
+packages_check=(g++ libcmocka-dev clang-format shellcheck systemd curl git jq)
 # shellcheck disable=SC2034
 packages_crosscheck=(python3-torch python3-torchvision python3-numpy python3-pil chromium
                      chromium-driver)

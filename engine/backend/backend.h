@@ -13,6 +13,14 @@
 
 enum real_type { REAL_F32, REAL_F64 };
 
+/* What a backend of REAL_F32 that has a choice computes convolutions and products in. Weights,
+ * statistics and what is given to the host are fp32 with each. */
+enum compute {
+    COMPUTE_F32,
+    COMPUTE_TF32, /* operands rounded to 10 bits of fraction, sums in fp32 */
+    COMPUTE_BF16  /* activations and operands in bfloat16, sums in fp32 */
+};
+
 struct backend; /* an open device */
 struct vector;  /* a flat array of reals in the device's memory */
 struct program; /* a compiled graph with its activations */
@@ -162,11 +170,19 @@ struct backend_options {
     /* Memory is counted and not taken. Programs are compiled; `execute`, `step` and `materialise`
      * count what they would take and do nothing else; nothing can be read or written. */
     bool counts_only;
+    /* For backends of GPUs; others have no such choice. */
+    int device; /* number, as the driver counts */
+    enum compute compute;
+    bool deterministic; /* algorithms are chosen without timing them, so that the choice is the
+                           same each time and wherever it is made on a GPU of this kind */
+    const char *cache;  /* folder of what was found out about the device; NULL: none */
 };
 
 struct backend_class {
-    const char *name; /* "cpu", "reference" */
+    const char *name; /* "cpu", "reference", "cuda" */
     enum real_type real;
+    bool keeps_primal; /* passes with primal_kept cost less; others compute it anew, so that there
+                          is nothing to be had from a program a batch */
 
     int (*open)(struct backend **out, const struct backend_options *options, struct err *err);
     void (*close)(struct backend *backend);
@@ -228,6 +244,9 @@ static inline void backend_give(struct backend *backend, size_t bytes)
 
 extern const struct backend_class backend_cpu;       /* fp32, oneDNN */
 extern const struct backend_class backend_reference; /* float64, plain loops */
+
+/* backend_cpu, or NULL in a build without it. */
+const struct backend_class *backend_of_cpu(void);
 
 static inline size_t real_bytes(enum real_type type)
 {

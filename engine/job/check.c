@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "backend/cuda/module.h"
 #include "base/err.h"
 #include "job/resolve.h"
 #include "method/recipe.h"
@@ -31,14 +32,37 @@ __attribute__((format(printf, 3, 4))) static void report(struct check *check, co
     check->n++;
 }
 
+/* A GPU that is asked for and is not there; nothing else is wrong with the job then. */
+static void check_gpu(struct check *check)
+{
+    const struct cuda_device *devices;
+    struct err err;
+    int n = cuda_devices(&devices, &err), wanted = job_gpu(check->job);
+
+    if (n == 0)
+        report(check, "/device", "there is no GPU here: %s", err.message);
+    else if (wanted >= n)
+        report(check, "/device", "there is no GPU %d here, but %d, counted from 0", wanted, n);
+    else
+        report(check, "/precision", "GPUs compute in tf32, bf16 and fp32; fp64 is the reference's");
+}
+
 static void check_device(struct check *check)
 {
     static const char *const lacks[] = {
-        [DEVICE_CPU] = "the device cpu computes in fp32 only; fp64 is the reference's",
+        [DEVICE_AUTO] = "tf32 and bf16 are for GPUs, and there is none here",
+        [DEVICE_CPU] = "the device cpu computes in fp32 only; fp64 is the reference's, tf32 and "
+                       "bf16 are for GPUs",
         [DEVICE_REFERENCE] = "the device reference computes in fp64 only",
     };
 
-    if (!job_backend(check->job))
+    if (job_backend(check->job))
+        return;
+    if (check->job->device >= DEVICE_CUDA)
+        check_gpu(check);
+    else if (check->job->device == DEVICE_CPU && !backend_of_cpu())
+        report(check, "/device", "this build has no CPU backend");
+    else
         report(check, "/precision", "%s", lacks[check->job->device]);
 }
 
@@ -180,19 +204,12 @@ static double least_memory(const struct engine_job *job, const struct graph *gra
 {
     struct recipe recipe;
     int adam = job->optimizer.kind != OPTIMIZER_SGD, gradients = 0;
-    double activations = 0;
 
     recipe_of(&recipe, &job->method);
     for (int t = 0; t < recipe.n_terms; t++)
         gradients += !recipe.term[t].forward_only;
-    for (int i = 0; i < graph->n_nodes; i++) {
-        enum op op = graph->nodes[i].op;
-
-        if (op == OP_CONV || op == OP_LINEAR || op == OP_MATMUL)
-            activations += (double)shape_elements(&graph->values[graph->nodes[i].output[0]].shape);
-    }
     return real * ((double)model_parameters(graph) * (2 + adam + gradients) +
-                   activations * recipe_width(&recipe));
+                   model_product_elements(graph) * recipe_width(&recipe));
 }
 
 /* The samples of the largest pass. */
@@ -213,21 +230,20 @@ static int64_t largest_pass(const struct engine_job *job, int64_t samples)
 static void check_memory(struct check *check, const struct dataset_info *info, int64_t samples)
 {
     const struct engine_job *job = check->job;
-    const struct backend_class *class = job_backend(job);
     struct model_input input = job_model_input(info, largest_pass(job, samples));
     struct graph *graph;
     struct err err;
+    struct job_place place;
     double needed, present;
-    int n;
 
-    if (!class)
+    if (!job_place(&place, job))
         return;
     if (model_forward_graph(&graph, &job->model, &input, true, &err)) {
         report(check, "/model", "%s", err.message);
         return;
     }
-    needed = least_memory(job, graph, (double)real_bytes(class->real));
-    present = (double)engine_devices(&n)[0].memory_bytes;
+    needed = least_memory(job, graph, (double)real_bytes(place.class->real));
+    present = (double)place.memory_bytes;
     graph_free(graph);
     if (needed > present)
         report(check, "/model",

@@ -1,12 +1,15 @@
 /* Combinations of a probe's values that make no sense, and what its presets say. */
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "base/err.h"
 #include "engine/job.h"
+#include "job/resolve.h"
 #include "method/recipe.h"
 
 #define POINTS_MAX 100000 /* of a grid */
+#define LOOK_BATCH 2      /* of a graph that is looked at: any model's batch norm has a variance */
 
 struct check {
     const struct engine_job *job;
@@ -79,20 +82,99 @@ static void check_given(struct check *check)
                                              : "no axis has the direction \"given\"");
 }
 
-/* So many vectors are held in memory, in single precision. */
+/* So many vectors are held in the machine's memory, whatever the device, in single precision. */
 static void check_vectors(struct check *check, const char *pointer, int64_t vectors)
 {
     struct engine_job_facts facts;
     struct err err;
-    int n;
 
     if (engine_job_facts(check->job, &facts, &err))
         return; /* the job's own check says why */
     if ((double)facts.parameters * (double)vectors * (double)sizeof(float) >
-        (double)engine_devices(&n)[0].memory_bytes / 2)
+        (double)job_host_memory() / 2)
         report(check, pointer,
                "%lld vectors as long as the weights take more than half of the memory",
                (long long)vectors);
+}
+
+/* How often a pass holds the results of convolutions and other products at the same time: once for
+ * the way back, once more for their tangents; without a way back none of them for long. */
+static int held_results(const struct engine_probe *probe)
+{
+    bool eigen =
+        probe->x.direction == DIRECTION_EIGENVECTOR || probe->y.direction == DIRECTION_EIGENVECTOR;
+    bool slope =
+        probe->x.direction == DIRECTION_GRADIENT || probe->y.direction == DIRECTION_GRADIENT;
+
+    if (probe->kind == PROBE_SPECTRUM)
+        return 2;
+    return probe->kind != PROBE_LANDSCAPE ? 1 : eigen ? 2 : slope ? 1 : 0;
+}
+
+static int64_t set_batch(const struct check *check, const struct engine_job_facts *facts)
+{
+    const struct engine_probe *probe = check->probe;
+    int64_t n = probe->split == PROBE_TEST ? facts->test_samples : facts->train_samples;
+    int64_t batch = probe->batch_size ? probe->batch_size : check->job->batch_size;
+
+    if (probe->samples > 0 && probe->samples < n)
+        n = probe->samples;
+    return batch < n ? batch : n;
+}
+
+/* What one convolution or other product reads and writes, the largest of all. */
+static double largest_product(const struct graph *graph)
+{
+    double largest = 0;
+
+    for (int i = 0; i < graph->n_nodes; i++) {
+        const struct node *node = &graph->nodes[i];
+
+        if (node->op == OP_CONV || node->op == OP_LINEAR || node->op == OP_MATMUL)
+            largest =
+                fmax(largest, (double)shape_elements(&graph->values[node->input[0]].shape) +
+                                  (double)shape_elements(&graph->values[node->output[0]].shape));
+    }
+    return largest;
+}
+
+/* What a pass over a batch holds at the very least, beside its images. */
+static double batch_memory(const struct check *check, const struct engine_job_facts *facts,
+                           const struct graph *graph)
+{
+    double batch = (double)set_batch(check, facts);
+    double real = (double)real_bytes(job_backend(check->job)->real);
+    double image = (double)(facts->channels * facts->height * facts->width);
+    int held = held_results(check->probe);
+    double results = held ? held * model_product_elements(graph) : largest_product(graph);
+
+    return real * batch * (image + results / LOOK_BATCH);
+}
+
+/* A system that has promised more memory than there is would end the whole process. */
+static void check_batch(struct check *check)
+{
+    struct engine_job_facts facts;
+    struct graph *graph;
+    struct err err;
+    double needed, present;
+    int n;
+
+    if (engine_job_facts(check->job, &facts, &err))
+        return; /* the job's own check says why, here and below */
+    struct model_input input = {.batch = LOOK_BATCH,
+                                .channels = facts.channels,
+                                .height = facts.height,
+                                .width = facts.width,
+                                .classes = facts.classes};
+    if (model_forward_graph(&graph, &check->job->model, &input, true, &err))
+        return;
+    needed = batch_memory(check, &facts, graph);
+    present = (double)engine_devices(&n)[0].memory_bytes;
+    graph_free(graph);
+    if (needed > present)
+        report(check, "/batch_size", "a pass needs more than %.1f GiB of memory; there are %.1f",
+               needed / 0x1p30, present / 0x1p30);
 }
 
 static void check_spectrum(struct check *check)
@@ -113,7 +195,7 @@ static void check_spectrum(struct check *check)
         report(check, "/layers", "needs trace_draws above 0");
     if (probe->layers == LAYERS_SPECTRUM && probe->start == START_GIVEN)
         report(check, "/layers", "a given start is of the whole Hessian, not of its blocks");
-    check_vectors(check, "/steps", probe->steps);
+    check_vectors(check, "/steps", probe->steps + (probe->save_vectors ? probe->top_k : 0));
     if (probe->trace == TRACE_HUTCHPP)
         check_vectors(check, "/trace_draws", probe->trace_draws / 3);
 }
@@ -212,5 +294,6 @@ int engine_probe_check(const struct engine_job *job, const struct engine_probe *
     default:
         break;
     }
+    check_batch(&check);
     return check.n;
 }

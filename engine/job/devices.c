@@ -5,13 +5,18 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
+#include "backend/cuda/module.h"
 #include "engine/job.h"
 #include "job/cores.h"
 
 static char processor[160];
 
-static struct engine_device devices[] = {
+enum { HOST_DEVICES = 2 };
+
+static struct engine_device devices[CUDA_DEVICES_MAX + HOST_DEVICES];
+static int n_devices;
+
+static const struct engine_device host_devices[HOST_DEVICES] = {
     {.name = "cpu",
      .doc = "oneDNN on the processor, in single precision.",
      .description = processor,
@@ -43,15 +48,35 @@ static void find_processor(void)
         snprintf(processor, sizeof processor, "%s", system.machine);
 }
 
+static void add_gpus(int cores)
+{
+    static const char *const names[CUDA_DEVICES_MAX] = {"cuda:0", "cuda:1", "cuda:2", "cuda:3",
+                                                        "cuda:4", "cuda:5", "cuda:6", "cuda:7"};
+    const struct cuda_device *gpus;
+    int n = cuda_devices(&gpus, NULL);
+
+    for (int i = 0; i < n; i++)
+        devices[n_devices++] =
+            (struct engine_device){.name = names[i],
+                                   .doc = "cuDNN, cuBLAS and kernels of our own on a GPU.",
+                                   .description = gpus[i].name,
+                                   .cores = cores,
+                                   .memory_bytes = gpus[i].memory_bytes,
+                                   .precisions = {"tf32", "bf16", "fp32"},
+                                   .uuid = gpus[i].uuid};
+}
+
 static void find_devices(void)
 {
     int64_t memory = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
     int cores = cores_usable();
 
     find_processor();
-    for (size_t i = 0; i < ARRAY_LENGTH(devices); i++) {
-        devices[i].cores = cores;
-        devices[i].memory_bytes = memory;
+    add_gpus(cores);
+    for (int i = 0; i < HOST_DEVICES; i++) {
+        devices[n_devices] = host_devices[i];
+        devices[n_devices].cores = cores;
+        devices[n_devices++].memory_bytes = memory;
     }
 }
 
@@ -60,6 +85,19 @@ const struct engine_device *engine_devices(int *n)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
     pthread_once(&once, find_devices);
-    *n = (int)ARRAY_LENGTH(devices);
+    *n = n_devices;
     return devices;
+}
+
+bool engine_device_load(const struct engine_device *device, struct engine_device_load *out)
+{
+    struct cuda_load load;
+
+    if (!device->uuid || !cuda_load_of(device->uuid, &load))
+        return false;
+    *out = (struct engine_device_load){.memory_used_bytes = load.memory_used_bytes,
+                                       .utilisation = load.utilisation,
+                                       .temperature_celsius = load.temperature_celsius,
+                                       .processes = load.processes};
+    return true;
 }

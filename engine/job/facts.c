@@ -18,14 +18,15 @@ static int count_parameters(int64_t *out, const struct engine_job *job,
 
 int engine_job_facts(const struct engine_job *job, struct engine_job_facts *out, struct err *err)
 {
-    const struct backend_class *class = job_backend(job);
+    struct job_place place;
     struct dataset_info info;
     struct recipe recipe;
     int64_t samples;
     int rc;
 
-    if (!class)
-        return err_set(err, ERR_INVALID, "the device lacks this precision");
+    if (!job_place(&place, job))
+        return err_set(err, ERR_INVALID,
+                       "there is no such device here, or it lacks this precision");
     rc = dataset_describe(&info, &job->dataset, err);
     if (rc)
         return rc;
@@ -38,8 +39,8 @@ int engine_job_facts(const struct engine_job *job, struct engine_job_facts *out,
                                      .height = info.height,
                                      .width = info.width,
                                      .gradients_per_update = recipe_gradients(&recipe),
-                                     .device = class->name,
-                                     .precision = job_precision_name(class->real)};
+                                     .device = place.name,
+                                     .precision = place.precision};
     out->updates_per_epoch = job_updates_per_epoch(job, samples);
     out->updates = job_updates(job, samples);
     return count_parameters(&out->parameters, job, &info, err);

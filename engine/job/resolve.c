@@ -2,31 +2,103 @@
 
 #include "base/cleanup.h"
 
-/* Best first: `auto` takes the first that has the precision. */
+#include "backend/cuda/module.h"
+
+/* Best first: `auto` takes the first that is there and has the precision, where none is asked for
+ * the first of its own. */
 static const struct candidate {
     enum device_kind device;
     enum precision precision;
-    const struct backend_class *class;
+    enum compute compute;
+    const char *precision_name;
 } candidates[] = {
-    {DEVICE_CPU, PRECISION_FP32, &backend_cpu},
-    {DEVICE_REFERENCE, PRECISION_FP64, &backend_reference},
+    {DEVICE_CUDA, PRECISION_TF32, COMPUTE_TF32, "tf32"},
+    {DEVICE_CUDA, PRECISION_BF16, COMPUTE_BF16, "bf16"},
+    {DEVICE_CUDA, PRECISION_FP32, COMPUTE_F32, "fp32"},
+    {DEVICE_CPU, PRECISION_FP32, COMPUTE_F32, "fp32"},
+    {DEVICE_REFERENCE, PRECISION_FP64, COMPUTE_F32, "fp64"},
 };
 
-const struct backend_class *job_backend(const struct engine_job *job)
+static const char *const gpu_names[] = {"cuda:0", "cuda:1", "cuda:2", "cuda:3",
+                                        "cuda:4", "cuda:5", "cuda:6", "cuda:7"};
+
+int job_gpu(const struct engine_job *job)
+{
+    return job->device > DEVICE_CUDA ? job->device - DEVICE_CUDA - 1 : 0;
+}
+
+static bool is_meant(const struct engine_job *job, const struct candidate *candidate)
+{
+    bool device = job->device == DEVICE_AUTO || job->device == (int)candidate->device ||
+                  (job->device > DEVICE_CUDA && candidate->device == DEVICE_CUDA);
+
+    return device &&
+           (job->precision == PRECISION_AUTO || job->precision == (int)candidate->precision);
+}
+
+/* The GPU of a job, if it is there. */
+static bool place_on_gpu(struct job_place *out, const struct engine_job *job)
+{
+    const struct cuda_device *devices;
+
+    out->device = job_gpu(job);
+    if (out->device >= cuda_devices(&devices, NULL))
+        return false;
+    out->class = cuda_module(NULL)->class;
+    out->name = gpu_names[out->device];
+    out->memory_bytes = devices[out->device].memory_bytes;
+    return true;
+}
+
+int64_t job_host_memory(void)
+{
+    const struct engine_device *devices;
+    int n;
+
+    devices = engine_devices(&n);
+    return devices[n - 1].memory_bytes; /* the reference's */
+}
+
+static bool place_on(struct job_place *out, const struct engine_job *job, enum device_kind device)
+{
+    if (device == DEVICE_CUDA)
+        return place_on_gpu(out, job);
+    out->class = device == DEVICE_CPU ? backend_of_cpu() : &backend_reference;
+    if (!out->class)
+        return false;
+    out->name = out->class->name;
+    out->memory_bytes = job_host_memory();
+    return true;
+}
+
+bool job_place(struct job_place *out, const struct engine_job *job)
 {
     for (size_t i = 0; i < ARRAY_LENGTH(candidates); i++) {
         const struct candidate *candidate = &candidates[i];
 
-        if ((job->device == DEVICE_AUTO || job->device == (int)candidate->device) &&
-            (job->precision == PRECISION_AUTO || job->precision == (int)candidate->precision))
-            return candidate->class;
+        *out = (struct job_place){.compute = candidate->compute,
+                                  .precision = candidate->precision_name};
+        if (is_meant(job, candidate) && place_on(out, job, candidate->device))
+            return true;
     }
-    return NULL;
+    return false;
 }
 
-const char *job_precision_name(enum real_type real)
+struct backend_options job_backend_options(const struct engine_job *job,
+                                           const struct job_place *place, int threads)
 {
-    return real == REAL_F32 ? "fp32" : "fp64";
+    return (struct backend_options){.threads = threads,
+                                    .device = place->device,
+                                    .compute = place->compute,
+                                    .deterministic = job->deterministic,
+                                    .cache = cuda_cache_folder()};
+}
+
+const struct backend_class *job_backend(const struct engine_job *job)
+{
+    struct job_place place;
+
+    return job_place(&place, job) ? place.class : NULL;
 }
 
 int64_t job_train_samples(const struct engine_job *job, const struct dataset_info *info)

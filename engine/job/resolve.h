@@ -7,10 +7,31 @@
 #include "engine/job.h"
 #include "model/model.h"
 
-/* The backend that a job runs on; NULL when its device lacks its precision. */
-const struct backend_class *job_backend(const struct engine_job *job);
+/* Where a job runs. */
+struct job_place {
+    const struct backend_class *class;
+    int device;           /* number of the GPU; 0 for others */
+    enum compute compute; /* of GPUs */
+    const char *name;     /* "cpu", "reference", "cuda:0"; static */
+    const char *precision;
+    int64_t memory_bytes; /* of the device */
+};
 
-const char *job_precision_name(enum real_type real); /* "fp32", "fp64" */
+/* False when there is no such device here, or it lacks the job's precision. */
+bool job_place(struct job_place *out, const struct engine_job *job);
+
+/* How the backend of a place is opened for a job. */
+struct backend_options job_backend_options(const struct engine_job *job,
+                                           const struct job_place *place, int threads);
+
+/* Bytes of the machine's memory, whatever devices it has. */
+int64_t job_host_memory(void);
+
+/* The number of the GPU that a job asks for, whether it is there or not. */
+int job_gpu(const struct engine_job *job);
+
+/* The backend that a job runs on; NULL as above. */
+const struct backend_class *job_backend(const struct engine_job *job);
 
 /* Training samples after train_limit. */
 int64_t job_train_samples(const struct engine_job *job, const struct dataset_info *info);

@@ -283,11 +283,23 @@ static const struct spec_object telemetry_object = {
 
 /* the job */
 
-static const char *const devices[] = {
-    [DEVICE_AUTO] = "auto", [DEVICE_CPU] = "cpu", [DEVICE_REFERENCE] = "reference", NULL};
+static const char *const devices[] = {[DEVICE_AUTO] = "auto",
+                                      [DEVICE_CPU] = "cpu",
+                                      [DEVICE_REFERENCE] = "reference",
+                                      [DEVICE_CUDA] = "cuda",
+                                      "cuda:0",
+                                      "cuda:1",
+                                      "cuda:2",
+                                      "cuda:3",
+                                      "cuda:4",
+                                      "cuda:5",
+                                      "cuda:6",
+                                      "cuda:7",
+                                      NULL};
 
 static const char *const precisions[] = {
-    [PRECISION_AUTO] = "auto", [PRECISION_FP32] = "fp32", [PRECISION_FP64] = "fp64", NULL};
+    [PRECISION_AUTO] = "auto", [PRECISION_FP32] = "fp32", [PRECISION_FP64] = "fp64",
+    [PRECISION_TF32] = "tf32", [PRECISION_BF16] = "bf16", NULL};
 
 static const struct spec_field job_fields[] = {
     {.name = "name",
@@ -364,13 +376,21 @@ static const struct spec_field job_fields[] = {
      .offset = offsetof(struct engine_job, device),
      .choices = devices,
      .number = DEVICE_AUTO,
-     .doc = "What computes; auto: the best one that has the precision."},
+     .doc = "What computes; auto: a GPU where there is one, and otherwise the best device that "
+            "has the precision; cuda: GPU 0."},
     {.name = "precision",
      .type = SPEC_CHOICE,
      .offset = offsetof(struct engine_job, precision),
      .choices = precisions,
      .number = PRECISION_AUTO,
-     .doc = "Of weights and arithmetic; auto: the device's own (cpu fp32, reference fp64)."},
+     .doc = "Of arithmetic; auto: the device's own (cuda tf32, cpu fp32, reference fp64). With "
+            "tf32 and bf16, which only GPUs have, weights and sums are fp32 all the same."},
+    {.name = "deterministic",
+     .type = SPEC_BOOL,
+     .offset = offsetof(struct engine_job, deterministic),
+     .doc = "GPUs: algorithms are chosen without timing them, so that two runs have the same bits "
+            "wherever on GPUs of one kind they are computed; otherwise only those have that share "
+            "what was timed. Other devices always give the same bits."},
     {.name = "threads",
      .type = SPEC_INT,
      .offset = offsetof(struct engine_job, threads),

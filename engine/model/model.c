@@ -111,6 +111,19 @@ int64_t model_parameters(const struct graph *graph)
     return n;
 }
 
+double model_product_elements(const struct graph *graph)
+{
+    double n = 0;
+
+    for (int i = 0; i < graph->n_nodes; i++) {
+        enum op op = graph->nodes[i].op;
+
+        if (op == OP_CONV || op == OP_LINEAR || op == OP_MATMUL)
+            n += (double)shape_elements(&graph->values[graph->nodes[i].output[0]].shape);
+    }
+    return n;
+}
+
 bool model_fits(const struct job_model *model, const struct model_input *input,
                 struct model_problem *out)
 {

@@ -38,6 +38,9 @@ int model_curvature_graph(struct graph **out, const struct job_model *model,
 
 /* Trainable numbers of a graph. */
 int64_t model_parameters(const struct graph *graph);
+/* Numbers that its convolutions, linear layers and products of matrices result in: what a way back
+ * holds at the very least. */
+double model_product_elements(const struct graph *graph);
 
 /* What keeps a model from being built for some images: the setting to blame (RFC 6901) and why. */
 struct model_problem {

@@ -47,8 +47,13 @@ static double variance_of(const struct density_options *options, struct range ra
     return PYHESSIAN_VARIANCE * fmax(1, range.to - range.from);
 }
 
-static void make_pyhessian(const struct density_node *nodes, int n,
-                           const struct density_options *options, double *value, double *density)
+static int go_on(const struct density_options *options)
+{
+    return options->go_on ? options->go_on(options->context) : 0;
+}
+
+static int make_pyhessian(const struct density_node *nodes, int n,
+                          const struct density_options *options, double *value, double *density)
 {
     struct range range = mean_range(nodes, n, options->runs);
     double spacing, variance, sum = 0;
@@ -59,6 +64,10 @@ static void make_pyhessian(const struct density_node *nodes, int n,
     spacing =
         options->bins > 1 ? (range.to - range.from) / (options->bins - 1) : range.to - range.from;
     for (int b = 0; b < options->bins; b++) {
+        int rc = go_on(options);
+
+        if (rc)
+            return rc;
         value[b] = range.from + b * spacing;
         density[b] = 0;
         for (int i = 0; i < n; i++) {
@@ -70,6 +79,7 @@ static void make_pyhessian(const struct density_node *nodes, int n,
     }
     for (int b = 0; b < options->bins; b++)
         density[b] /= sum * spacing;
+    return 0;
 }
 
 /* The share of a Gaussian around 0 that lies between two values. */
@@ -82,26 +92,28 @@ static double share_between(double from, double to, double deviation)
     return b < 0 ? (erfc(-b) - erfc(-a)) / 2 : (erf(b) - erf(a)) / 2;
 }
 
-void density_make(const struct density_node *nodes, int n, const struct density_options *options,
-                  double *value, double *density)
+int density_make(const struct density_node *nodes, int n, const struct density_options *options,
+                 double *value, double *density)
 {
     struct range range = range_of_all(nodes, n);
     double deviation = sqrt(variance_of(options, range)), width;
 
-    if (options->pyhessian) {
-        make_pyhessian(nodes, n, options, value, density);
-        return;
-    }
+    if (options->pyhessian)
+        return make_pyhessian(nodes, n, options, value, density);
     range.from -= DEVIATIONS * deviation;
     range.to += DEVIATIONS * deviation;
     width = (range.to - range.from) / options->bins;
     for (int b = 0; b < options->bins; b++) {
         double from = range.from + b * width, sum = 0;
+        int rc = go_on(options);
 
+        if (rc)
+            return rc;
         for (int i = 0; i < n; i++)
             sum += nodes[i].weight *
                    share_between(from - nodes[i].value, from + width - nodes[i].value, deviation);
         value[b] = from + width / 2;
         density[b] = sum / (options->runs * width);
     }
+    return 0;
 }

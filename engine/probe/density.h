@@ -19,10 +19,13 @@ struct density_options {
      * deviations beyond all nodes, and the mean density of each over its width, which sums to 1 by
      * itself however wide the bins are; a grid's value is the bin's middle. */
     bool pyhessian;
+    /* Between two bins, which have something of each node: 0 to go on. May be NULL. */
+    int (*go_on)(const void *context);
+    const void *context;
 };
 
-/* Fills value[bins] and density[bins]. n ≥ 1. */
-void density_make(const struct density_node *nodes, int n, const struct density_options *options,
-                  double *value, double *density);
+/* Fills value[bins] and density[bins]. n ≥ 1. What go_on returned where that is not 0. */
+int density_make(const struct density_node *nodes, int n, const struct density_options *options,
+                 double *value, double *density);
 
 #endif

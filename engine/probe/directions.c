@@ -40,7 +40,8 @@ double directions_cost(const struct engine_probe_run *run)
 static int find_eigenvectors(struct engine_probe_run *run, int k, float *const *out,
                              struct err *err)
 {
-    struct lanczos_callbacks callbacks = {.product = probe_product, .context = run};
+    struct lanczos_callbacks callbacks = {
+        .product = probe_product, .go_on = probe_go_on, .context = run};
     struct probe_drawing drawing = {(uint64_t)run->probe.seed, DRAW_START, 0, DRAW_RADEMACHER, -1};
     struct lanczos *lanczos = NULL;
     int rc = lanczos_open(&lanczos, run->params->size, (int)run->probe.steps, err);

@@ -72,6 +72,21 @@ static double scale_of(const struct lanczos *lanczos, int steps)
     return scale;
 }
 
+/* Takes all that lies in the span of q_0 … q_j out of the rest. */
+static int make_orthogonal(struct lanczos *lanczos, int j,
+                           const struct lanczos_callbacks *callbacks)
+{
+    for (int i = j; i >= 0; i--) {
+        int rc = callbacks->go_on ? callbacks->go_on(callbacks->context) : 0;
+
+        if (rc)
+            return rc;
+        vectors_add(lanczos->rest, -vectors_dot(vector_at(lanczos, i), lanczos->rest, lanczos->n),
+                    vector_at(lanczos, i), lanczos->n);
+    }
+    return 0;
+}
+
 /* rest = A·q_j, less all that lies in the span of q_0 … q_j. */
 static int step(struct lanczos *lanczos, int j, const struct lanczos_callbacks *callbacks,
                 struct err *err)
@@ -85,12 +100,10 @@ static int step(struct lanczos *lanczos, int j, const struct lanczos_callbacks *
     vectors_add(rest, -lanczos->alpha[j], vector_at(lanczos, j), lanczos->n);
     if (j > 0)
         vectors_add(rest, -lanczos->beta[j - 1], vector_at(lanczos, j - 1), lanczos->n);
-    for (int again = 0; again < 2; again++)
-        for (int i = j; i >= 0; i--) {
-            double part = vectors_dot(vector_at(lanczos, i), rest, lanczos->n);
-
-            vectors_add(rest, -part, vector_at(lanczos, i), lanczos->n);
-        }
+    for (int again = 0; again < 2 && !rc; again++)
+        rc = make_orthogonal(lanczos, j, callbacks);
+    if (rc)
+        return rc;
     lanczos->beta[j] = vectors_norm(rest, lanczos->n);
     if (!isfinite(lanczos->alpha[j]) || !isfinite(lanczos->beta[j]))
         return err_set(err, ERR_DIVERGED, "step %d: a product of the matrix is not finite", j + 1);

@@ -20,6 +20,8 @@ struct lanczos_callbacks {
     lanczos_product *product;
     /* After each step, from 1; may be NULL. */
     int (*step)(void *context, int step, double alpha, double beta, struct err *err);
+    /* Between two vectors, of which the later steps have many: 0 to go on. May be NULL. */
+    int (*go_on)(const void *context);
     void *context;
 };
 

@@ -61,6 +61,13 @@ static int block_product(void *context, const float *x, double *y, struct err *e
     return rc;
 }
 
+static int go_on(const void *context)
+{
+    const struct block *block = context;
+
+    return probe_continue(block->run);
+}
+
 static struct nodes nodes_of(const struct engine_probe_run *run, int param, int64_t number)
 {
     int64_t first = (param * run->probe.runs + number) * run->probe.steps;
@@ -75,7 +82,8 @@ static int run_block(struct engine_probe_run *run, struct lanczos *lanczos, floa
         (uint64_t)run->probe.seed, DRAW_START, (uint64_t)number,
         run->probe.start == START_NORMAL ? DRAW_NORMAL : DRAW_RADEMACHER, param};
     struct block block = {run, param};
-    struct lanczos_callbacks callbacks = {.product = block_product, .context = &block};
+    struct lanczos_callbacks callbacks = {
+        .product = block_product, .go_on = go_on, .context = &block};
     struct nodes nodes = nodes_of(run, param, number);
     double before[] = {param, (double)number};
     int steps = (int)steps_of(run, param), rc;

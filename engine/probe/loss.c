@@ -72,8 +72,9 @@ static int run_batch(struct engine_probe_run *run, struct probe_set *set, int64_
         return rc;
     if (point->perturbation)
         pass.perturbation = *point->perturbation;
-    probe_set_load(run, set, batch, inputs);
-    rc = run->class->execute(run->backend, &pass, 1, err);
+    rc = probe_set_load(run, set, batch, inputs, err);
+    if (!rc)
+        rc = run->class->execute(run->backend, &pass, 1, err);
     if (rc)
         return rc;
     totals->loss += real_at(run, outputs[MODEL_OUTPUT_LOSS]) * n;

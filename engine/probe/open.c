@@ -2,7 +2,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "job/resolve.h"
 #include "probe/start.h"
 #include "probe/state.h"
 
@@ -108,10 +107,12 @@ static int open_vectors(struct engine_probe_run *run, struct err *err)
 static int open_all(struct engine_probe_run *run, const struct engine_probe_start *start,
                     struct err *err)
 {
-    struct backend_options options = {.threads = run->threads};
+    struct backend_options options = job_backend_options(&run->job, &run->place, run->threads);
     const struct engine_probe *probe = &run->probe;
     int rc = dataset_open(&run->dataset, &run->job.dataset, (uint64_t)run->job.seed, err);
 
+    /* Programs are asked to be exact, whatever a GPU trains with. */
+    options.compute = COMPUTE_F32;
     if (!rc)
         rc = rows_open(&run->rows, err);
     if (!rc)
@@ -139,21 +140,23 @@ int engine_probe_open(struct engine_probe_run **out, const struct engine_job *jo
 {
     struct first_problem first = {.err = err};
     struct engine_probe_run *run;
+    struct job_place place;
     int rc;
 
     if (engine_probe_check(job, probe, keep_first, &first))
         return ERR_INVALID;
-    if (!job_backend(job))
-        return err_set(err, ERR_INVALID, "/precision: the job's device lacks its precision");
+    if (!job_place(&place, job))
+        return err_set(err, ERR_DEVICE, "the job's device is gone");
     run = calloc(1, sizeof *run);
     if (!run)
         return err_no_memory(err);
     run->job = *job;
+    run->place = place;
     run->probe = *probe;
     engine_probe_resolve(&run->probe);
     run->sink = *sink;
     run->threads = threads;
-    run->class = job_backend(job);
+    run->class = place.class;
     rc = open_all(run, start, err);
     if (rc) {
         engine_probe_close(run);

@@ -1,12 +1,13 @@
 /* Products of the Hessian with a vector, at the checkpoint: the tangent of the gradient graph,
- * batch by batch, and their mean. Where memory allows, each batch has a program of its own, which
- * keeps what does not depend on the direction from one product to the next. */
+ * batch by batch, and their mean. Where memory allows and the backend gains by it, each batch has a
+ * program of its own, which keeps what does not depend on the direction from one product to the
+ * next. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "probe/state.h"
 
-/* Most of the machine's memory that programs of their own may take, by the size of all values
+/* Most of the device's memory that programs of their own may take, by the size of all values
  * that their graphs have: several probes may run at a time. */
 #define MEMORY_SHARE 0.125
 
@@ -34,18 +35,22 @@ static int decide(const struct engine_probe_run *run, struct curvature *curvatur
 {
     double reals = 0, memory;
     struct graph *graph;
-    int devices, rc = open_graph(run, 0, &graph, err);
+    int rc;
 
+    curvature->n = SET_SIZES_MAX;
+    if (!run->class->keeps_primal || run->short_of_memory)
+        return 0;
+    rc = open_graph(run, 0, &graph, err);
     if (rc)
         return rc;
     for (int v = 0; v < graph->n_values; v++)
         reals += (double)shape_elements(&graph->values[v].shape);
     graph_free(graph);
-    memory = (double)engine_devices(&devices)[0].memory_bytes;
-    curvature->keep = !run->short_of_memory &&
-                      reals * (double)real_bytes(run->class->real) * (double)run->set.batches <=
-                          MEMORY_SHARE * memory;
-    curvature->n = curvature->keep ? run->set.batches : SET_SIZES_MAX;
+    memory = (double)run->place.memory_bytes;
+    curvature->keep = reals * (double)real_bytes(run->class->real) * (double)run->set.batches <=
+                      MEMORY_SHARE * memory;
+    if (curvature->keep)
+        curvature->n = run->set.batches;
     return 0;
 }
 
@@ -126,9 +131,10 @@ static int run_batch(struct engine_probe_run *run, int64_t batch, struct err *er
 
     if (!rc)
         rc = program_for(run, batch, &by, err);
+    if (!rc)
+        rc = probe_set_load(run, &run->set, batch, inputs, err);
     if (rc)
         return rc;
-    probe_set_load(run, &run->set, batch, inputs);
     pass.program = by->program;
     pass.primal_kept = by->kept == batch;
     by->kept = -1;

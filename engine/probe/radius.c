@@ -68,7 +68,7 @@ static int measure_noise(struct engine_probe_run *run, bool adaptive, int64_t dr
 
     if (rc)
         return rc;
-    if (!(norm > 0))
+    if (norm == 0) /* of weights that are no numbers it is none, and so are the losses */
         return err_set(err, ERR_INVALID, "all weights are 0: the filters' noise has no length");
     *sigma = by.sigma = radius / norm;
     return probe_loss_at(run, &run->set, &point, out, err);

@@ -87,13 +87,17 @@ static int make_samples(struct engine_probe_run *run, struct probe_set *set, str
     plain.job.augment = (struct job_augment){0};
     if (!rc)
         rc = sample_maker_open(&maker, &plain, err);
-    for (int64_t i = 0; i < set->n && !rc; i++)
-        rc = make_sample(run, set, maker, i, chosen[i], &broken, err);
+    for (int64_t i = 0; i < set->n && !rc; i++) {
+        rc = probe_continue(run);
+        if (!rc)
+            rc = make_sample(run, set, maker, i, chosen[i], &broken, err);
+    }
     if (!rc && broken > 0)
         probe_message(run, "files that could not be used: %lld; the next ones took their place",
                       (long long)broken);
     sample_maker_close(maker);
     free(chosen);
+    set->read = !rc;
     return rc;
 }
 
@@ -101,14 +105,13 @@ int probe_set_open(struct engine_probe_run *run, struct probe_set *set, enum spl
                    bool batch_statistics, struct err *err)
 {
     double image = (double)dataset_image_bytes(run->dataset), memory;
-    int devices;
 
     *set =
         (struct probe_set){.split = split,
                            .batch_statistics = batch_statistics,
                            .label_smoothing = split == SPLIT_TRAIN ? run->job.label_smoothing : 0};
     choose_sizes(run, set);
-    memory = (double)engine_devices(&devices)[0].memory_bytes;
+    memory = (double)job_host_memory();
     if ((double)set->n * image > MEMORY_SHARE * memory)
         return err_set(err, ERR_INVALID,
                        "/samples: %lld images take %.1f GiB; there are %.1f GiB of memory",
@@ -116,9 +119,7 @@ int probe_set_open(struct engine_probe_run *run, struct probe_set *set, enum spl
     set->pixels = malloc((size_t)set->n * (size_t)image);
     set->labels = calloc((size_t)set->n, sizeof *set->labels);
     set->images = calloc((size_t)set->batch_size * (size_t)image, real_bytes(run->class->real));
-    if (!set->pixels || !set->labels || !set->images)
-        return err_no_memory(err);
-    return make_samples(run, set, err);
+    return set->pixels && set->labels && set->images ? 0 : err_no_memory(err);
 }
 
 static void close_programs(struct engine_probe_run *run, struct size_programs *programs)
@@ -158,8 +159,8 @@ int64_t probe_set_size(const struct probe_set *set, int64_t batch)
     return left < set->batch_size ? left : set->batch_size;
 }
 
-void probe_set_load(struct engine_probe_run *run, struct probe_set *set, int64_t batch,
-                    const void *inputs[MODEL_INPUTS])
+static void load(const struct engine_probe_run *run, struct probe_set *set, int64_t batch,
+                 const void *inputs[MODEL_INPUTS])
 {
     size_t image = (size_t)dataset_image_bytes(run->dataset);
     int64_t n = probe_set_size(set, batch), first = batch * set->batch_size;
@@ -178,4 +179,14 @@ void probe_set_load(struct engine_probe_run *run, struct probe_set *set, int64_t
     }
     inputs[MODEL_INPUT_IMAGES] = set->images;
     inputs[MODEL_INPUT_LABELS] = set->labels + first;
+}
+
+int probe_set_load(struct engine_probe_run *run, struct probe_set *set, int64_t batch,
+                   const void *inputs[MODEL_INPUTS], struct err *err)
+{
+    int rc = set->read ? 0 : make_samples(run, set, err);
+
+    if (!rc)
+        load(run, set, batch, inputs);
+    return rc;
 }

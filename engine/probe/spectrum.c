@@ -55,6 +55,13 @@ static int multiply(void *context, const float *x, double *y, struct err *err)
     return probe_product(under_way->run, x, y, err);
 }
 
+static int go_on(const void *context)
+{
+    const struct run_under_way *under_way = context;
+
+    return probe_continue(under_way->run);
+}
+
 static void make_start(const struct engine_probe_run *run, int64_t number, float *out)
 {
     struct probe_drawing drawing = {
@@ -87,7 +94,7 @@ static int do_run(struct engine_probe_run *run, struct lanczos *lanczos, int64_t
                   struct kept *kept, struct err *err)
 {
     struct run_under_way under_way = {run, number};
-    struct lanczos_callbacks callbacks = {multiply, tell_step, &under_way};
+    struct lanczos_callbacks callbacks = {multiply, tell_step, go_on, &under_way};
     struct nodes nodes = nodes_of(run, number);
     bool wanted = run->probe.save_vectors && number == run->probe.runs - 1;
     double before[] = {(double)number};
@@ -169,15 +176,17 @@ static int tell_density(struct engine_probe_run *run, struct err *err)
     struct density_options options = {.runs = (int)probe->runs,
                                       .bins = (int)probe->bins,
                                       .variance = probe->variance,
-                                      .pyhessian = probe->preset == PRESET_NAMED};
+                                      .pyhessian = probe->preset == PRESET_NAMED,
+                                      .go_on = probe_go_on,
+                                      .context = run};
     struct density_node *all = calloc((size_t)(probe->runs * probe->steps), sizeof *all);
     double *value = calloc(2 * (size_t)probe->bins, sizeof *value);
     int rc = all && value ? 0 : err_no_memory(err);
 
-    if (!rc) {
-        density_make(all, gather(run, all), &options, value, value + probe->bins);
+    if (!rc)
+        rc = density_make(all, gather(run, all), &options, value, value + probe->bins);
+    if (!rc)
         rc = tell_bins(run, value, value + probe->bins, err);
-    }
     free(all);
     free(value);
     return rc;

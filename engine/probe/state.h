@@ -13,6 +13,7 @@
 #include "backend/backend.h"
 #include "data/dataset.h"
 #include "engine/probe.h"
+#include "job/resolve.h"
 #include "model/model.h"
 #include "probe/lanczos.h"
 #include "probe/rows.h"
@@ -39,6 +40,7 @@ struct probe_set {
     bool batch_statistics;
     double label_smoothing;
     int64_t n, batch_size, batches;
+    bool read;       /* pixels and labels are there: from the first batch on */
     uint8_t *pixels; /* [n,H,W,C], as a model sees them */
     int32_t *labels; /* [n] */
     void *images;    /* [batch_size,C,H,W] of the backend's real type: the batch under way */
@@ -63,7 +65,8 @@ struct engine_probe_run {
     struct graph *graph; /* names, shapes and places of what is measured */
     struct layout *params, *states_layout;
 
-    const struct backend_class *class;
+    struct job_place place;            /* where the job runs */
+    const struct backend_class *class; /* place's */
     struct backend *backend;
     struct vector *weights, *states;            /* the checkpoint's; never written again */
     struct vector *fisher;                      /* NULL but for adaptive noise */
@@ -103,6 +106,7 @@ void probe_message(struct engine_probe_run *run, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* PROBE_STOPPED when somebody asked for it. */
 int probe_continue(const struct engine_probe_run *run);
+int probe_go_on(const void *run); /* the same, as a lanczos' or a density's go_on */
 
 /* samples.c: for the probe's samples, or those of another split, from the same seed. */
 int probe_set_open(struct engine_probe_run *run, struct probe_set *set, enum split split,
@@ -111,9 +115,10 @@ void probe_set_close(struct engine_probe_run *run, struct probe_set *set);
 struct model_input probe_set_input(const struct engine_probe_run *run, const struct probe_set *set,
                                    int64_t batch);
 int64_t probe_set_size(const struct probe_set *set, int64_t batch); /* samples in batch number … */
-/* Makes a batch's images; the pointers are a pass's inputs, valid until the next call. */
-void probe_set_load(struct engine_probe_run *run, struct probe_set *set, int64_t batch,
-                    const void *inputs[MODEL_INPUTS]);
+/* Makes a batch's images; the pointers are a pass's inputs, valid until the next call. The first
+ * call reads all samples. */
+int probe_set_load(struct engine_probe_run *run, struct probe_set *set, int64_t batch,
+                   const void *inputs[MODEL_INPUTS], struct err *err);
 
 /* loss.c: means over a set, batch by batch. NULL for a perturbation: none. */
 struct probe_point {

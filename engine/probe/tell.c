@@ -12,6 +12,11 @@ int probe_continue(const struct engine_probe_run *run)
     return atomic_load(run->request) == ENGINE_CONTINUE ? 0 : PROBE_STOPPED;
 }
 
+int probe_go_on(const void *run)
+{
+    return probe_continue(run);
+}
+
 int probe_tell(struct engine_probe_run *run, int table, int64_t number, const double *values,
                struct err *err)
 {

@@ -86,30 +86,36 @@ static int tell_draw(struct engine_probe_run *run, const struct trace *trace, in
 }
 
 /* Takes what lies in the span of the first n vectors of the basis out of x. */
-static void project(const struct trace *trace, int64_t n, double *x, size_t size)
+static int project(const struct engine_probe_run *run, const struct trace *trace, int64_t n,
+                   double *x)
 {
+    size_t size = run->params->size;
+    int rc = 0;
+
     for (int again = 0; again < 2; again++)
-        for (int64_t i = 0; i < n; i++) {
+        for (int64_t i = 0; i < n && !(rc = probe_continue(run)); i++) {
             const float *q = trace->basis + (size_t)i * size;
 
             vectors_add(x, -vectors_dot(q, x, size), q, size);
         }
+    return rc;
 }
 
 static int measure_random(struct engine_probe_run *run, struct trace *trace, int64_t number,
                           struct err *err)
 {
     size_t size = run->params->size;
-    int rc;
+    int rc = 0;
 
     draw(run, DRAW_TRACE, number, trace->z);
     if (trace->basis) {
         for (size_t i = 0; i < size; i++)
             trace->y[i] = (double)trace->z[i];
-        project(trace, trace->subspace, trace->y, size);
+        rc = project(run, trace, trace->subspace, trace->y);
         vectors_scale(trace->z, 1, trace->y, size);
     }
-    rc = probe_product(run, trace->z, trace->y, err);
+    if (!rc)
+        rc = probe_product(run, trace->z, trace->y, err);
     return rc ? rc : tell_draw(run, trace, number, err);
 }
 
@@ -127,7 +133,9 @@ static int extend_basis(struct engine_probe_run *run, struct trace *trace, int64
     if (rc)
         return rc;
     before = vectors_norm(trace->y, size);
-    project(trace, i, trace->y, size);
+    rc = project(run, trace, i, trace->y);
+    if (rc)
+        return rc;
     left = vectors_norm(trace->y, size);
     vectors_scale(q, left > DEPENDENT * before ? 1 / left : 0, trace->y, size);
     return 0;

@@ -148,10 +148,10 @@ static int open_rest(struct engine_run *run, struct err *err)
 
 static int open_all(struct engine_run *run, struct err *err)
 {
-    struct backend_options options = {.threads = run->threads,
-                                      .counts_only = run->purpose == RUN_COUNT};
+    struct backend_options options = job_backend_options(&run->job, &run->place, run->threads);
     int rc = open_data(run, err);
 
+    options.counts_only = run->purpose == RUN_COUNT;
     if (!rc)
         rc = open_batches(run, err);
     if (!rc)
@@ -181,7 +181,11 @@ int run_open(struct engine_run **out, const struct engine_job *job, int threads,
     run->job = *job;
     run->sink = *sink;
     run->threads = threads;
-    run->class = job_backend(job);
+    if (!job_place(&run->place, job)) {
+        free(run);
+        return err_set(err, ERR_DEVICE, "the job's device is gone");
+    }
+    run->class = run->place.class;
     rc = open_all(run, err);
     if (rc) {
         engine_run_close(run);

@@ -13,6 +13,7 @@
 #include "data/loader.h"
 #include "data/sampler.h"
 #include "engine/run.h"
+#include "job/resolve.h"
 #include "method/recipe.h"
 #include "method/schedule.h"
 #include "model/model.h"
@@ -74,7 +75,8 @@ struct engine_run {
     struct graph *graph;     /* of training: names, shapes and starts of what is trained */
     struct layout *params, *states_layout;
 
-    const struct backend_class *class;
+    struct job_place place;
+    const struct backend_class *class; /* place's */
     struct backend *backend;
     struct vector *weights, *momentum, *states;
     struct vector *squares;                        /* NULL but for Adam's kin */

@@ -5,7 +5,7 @@
 
 #include "run/state.h"
 
-#define PIECE 1024 /* elements */
+#define PIECE 8192 /* elements; each is a trip to the device */
 
 /* Sums over all parameters. */
 struct products {

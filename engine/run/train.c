@@ -93,9 +93,9 @@ static void announce(const struct engine_run *run)
     char text[256];
 
     snprintf(text, sizeof text, "%lld parameters on %s in %s with %d thread%s, update %llu of %llu",
-             (long long)model_parameters(run->graph), run->class->name,
-             job_precision_name(run->class->real), run->threads, run->threads == 1 ? "" : "s",
-             (unsigned long long)run->update, (unsigned long long)run->total);
+             (long long)model_parameters(run->graph), run->place.name, run->place.precision,
+             run->threads, run->threads == 1 ? "" : "s", (unsigned long long)run->update,
+             (unsigned long long)run->total);
     if (run->sink.message)
         run->sink.message(run->sink.context, text);
 }

@@ -430,6 +430,38 @@ class Around(support.Case):
         for path, word in (("models", "resnet18"), ("datasets", "digits"), ("devices", "reference")):
             self.assertIn(f'"{word}"', json.dumps(daemon.get(f"/v1/{path}")))
 
+    def test_gpus_that_are_not_there(self):
+        daemon = self.start(environment={"RWPD_CUDA_DRIVER": "/nowhere/libcuda.so.1"})
+        self.assertEqual([device["name"] for device in daemon.get("/v1/devices")["devices"]],
+                         ["cpu", "reference"])
+        for device in ("cuda", "cuda:3"):
+            answer = daemon.post("/v1/jobs", job(device=device), 422)
+            self.assertEqual([error["pointer"] for error in answer["errors"]], ["/device"])
+            self.assertIn("no GPU here", answer["errors"][0]["detail"])
+
+    def test_gpus_and_what_they_are_doing(self):
+        fake = os.path.join(os.environ.get("RWPD_BUILD", ""), "tests/engine/cuda/libfake_gpu.so")
+        if not os.path.exists(fake):
+            self.skipTest("the fake GPUs are not built")
+        daemon = self.start(environment={"RWPD_CUDA_DRIVER": fake, "RWPD_CUDA_MODULE": fake,
+                                         "RWPD_NVML": fake})
+        first, second, *others = daemon.get("/v1/devices")["devices"]
+        self.assertEqual((first["name"], first["description"], first["memory_bytes"]),
+                         ("cuda:0", "Fake GPU", 80 << 30))
+        self.assertEqual((first["memory_used_bytes"], first["utilisation"],
+                          first["temperature_celsius"], first["processes"]), (3 << 30, 0.42, 55, 2))
+        self.assertNotIn("temperature_celsius", second)
+        metrics = daemon.expect(200, "GET", "/metrics").body.decode()
+        self.assertIn('rwpd_gpu_utilisation{device="cuda:0",uuid="' + first["uuid"] + '"} 0.42\n',
+                      metrics)
+        self.assertTrue(second["uuid"].startswith("GPU-"))
+        self.assertEqual([device["name"] for device in others], ["cpu", "reference"])
+        done = daemon.wait(daemon.submit(job(epochs=1)))
+        self.assertEqual((done["state"], done["facts"]["device"], done["facts"]["precision"]),
+                         ("succeeded", "cuda:0", "tf32"))
+        answer = daemon.post("/v1/jobs", job(device="cuda:2"), 422)
+        self.assertEqual([error["pointer"] for error in answer["errors"]], ["/device"])
+
     def test_many_at_once(self):
         daemon = self.start("--workers", "2")
         numbers, lock = [], threading.Lock()

@@ -275,6 +275,37 @@ static void runs_end_where_nothing_is_left(void **state)
     lanczos_close(lanczos);
 }
 
+static int left; /* how often count_down says to go on */
+
+static int count_down(const void *context)
+{
+    (void)context;
+    return left-- > 0 ? 0 : 7;
+}
+
+/* A late step is long: one need not wait for its end. Of step 4's 8 vectors the third is too much;
+ * those before took 2, 4 and 6. */
+static void runs_can_be_stopped_within_a_step(void **state)
+{
+    static struct matrix matrix;
+    static float start[N];
+    struct lanczos_callbacks callbacks = {
+        .product = multiply, .go_on = count_down, .context = &matrix};
+    struct lanczos *lanczos = NULL;
+
+    (void)state;
+    give_outliers(&matrix);
+    draw_start(start, 0);
+    assert_ok(lanczos_open(&lanczos, N, 5, err));
+    left = 2 + 4 + 6 + 2;
+    assert_int_equal(lanczos_run(lanczos, start, 5, &callbacks, NULL), 7);
+    assert_int_equal(matrix.products, 4);
+    assert_int_equal(lanczos_steps(lanczos), 3);
+    left = 2 + 4 + 6 + 8 + 10;
+    assert_ok(lanczos_run(lanczos, start, 5, &callbacks, err));
+    lanczos_close(lanczos);
+}
+
 static void bad_products_and_starts_end_a_run(void **state)
 {
     static struct matrix matrix;
@@ -357,6 +388,23 @@ static void densities_integrate_to_one(void **state)
     }
 }
 
+static void densities_can_be_stopped(void **state)
+{
+    static double value[10], density[10];
+    const struct density_node node = {0, 2, 1};
+
+    (void)state;
+    for (int pyhessian = 0; pyhessian < 2; pyhessian++) {
+        struct density_options options = {
+            .runs = 1, .bins = 10, .pyhessian = pyhessian, .go_on = count_down};
+
+        left = 9;
+        assert_int_equal(density_make(&node, 1, &options, value, density), 7);
+        left = 10;
+        assert_int_equal(density_make(&node, 1, &options, value, density), 0);
+    }
+}
+
 /* One node: PyHessian's grid, and a Gaussian of variance 1e-5 by its formula. */
 static void pyhessian_has_its_own_grid(void **state)
 {
@@ -412,9 +460,11 @@ int main(void)
         cmocka_unit_test(residuals_are_bounds),
         cmocka_unit_test(quadrature_is_gauss),
         cmocka_unit_test(runs_end_where_nothing_is_left),
+        cmocka_unit_test(runs_can_be_stopped_within_a_step),
         cmocka_unit_test(bad_products_and_starts_end_a_run),
         cmocka_unit_test(slq_recovers_a_spectrum),
         cmocka_unit_test(densities_integrate_to_one),
+        cmocka_unit_test(densities_can_be_stopped),
         cmocka_unit_test(pyhessian_has_its_own_grid),
         cmocka_unit_test(draws_are_what_they_say),
     };

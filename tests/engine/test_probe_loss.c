@@ -432,6 +432,33 @@ static void transformers_can_be_probed(void **state)
     checkpoint_clear(&weights);
 }
 
+/* Losses of a run that has diverged are no numbers: that is what is told, and no other reason. */
+static void what_is_no_number_is_told(void **state)
+{
+    struct engine_probe probe = small_probe(PROBE_RADIUS);
+    struct checkpoint diverged;
+    struct engine_probe_start start = {.weights = &diverged};
+    struct probe_record record;
+
+    (void)state;
+    checkpoint_copy(&diverged, &fixture.weights);
+    for (int t = 0; t < diverged.n_tensors; t++)
+        if (diverged.tensors[t].role == TENSOR_PARAMETER) {
+            void *data;
+
+            memcpy(&data, &diverged.tensors[t].data, sizeof data);
+            memset(data, 0xff, tensor_bytes(&diverged.tensors[t])); /* NaN */
+        }
+    probe.suggest = probe.adaptive = true;
+    record = measured(&probe, &start);
+    assert_int_equal(probe_rows_of(&record, RADIUS_POINTS), 4 * probe.points);
+    for (int64_t i = 0; i < 4 * probe.points; i++)
+        assert_true(isnan(probe_row_of(&record, RADIUS_POINTS, i)[4]));
+    assert_true(isnan(probe_row_of(&record, TABLE_SUMMARY, 0)[RADIUS_SUGGESTED_SIGMA]));
+    probe_record_free(&record);
+    checkpoint_clear(&diverged);
+}
+
 static void what_does_not_fit_is_refused(void **state)
 {
     struct engine_probe probe = small_probe(PROBE_LANDSCAPE);
@@ -482,6 +509,7 @@ int main(void)
         cmocka_unit_test(pieces_make_the_whole),
         cmocka_unit_test(test_losses_are_those_of_training),
         cmocka_unit_test(transformers_can_be_probed),
+        cmocka_unit_test(what_is_no_number_is_told),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };
 

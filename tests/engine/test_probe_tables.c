@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "idx_folder.h"
 #include "probe/tables.h"
 #include "probe_record.h"
 #include "record.h"
@@ -119,9 +120,24 @@ static void assert_blamed(const struct engine_job *job, const struct engine_prob
         assert_blamed(&job, &probe, at);                                                           \
     } while (0)
 
+/* As many vectors of the job's weights as half of the memory holds. */
+static int64_t steps_that_fit(const struct engine_job *job)
+{
+    struct engine_job_facts facts;
+    struct err err;
+    int64_t steps;
+    int n;
+
+    assert_int_equal(engine_job_facts(job, &facts, &err), 0);
+    steps = engine_devices(&n)[0].memory_bytes / 2 / (facts.parameters * (int64_t)sizeof(float));
+    assert_true(steps >= 2);
+    return steps < 2000 ? steps : 2000;
+}
+
 static void combinations_are_checked(void **state)
 {
     struct engine_job job = tiny_job(METHOD_SGD, DEVICE_REFERENCE);
+    int64_t most;
 
     (void)state;
     for (int kind = 0; kind < PROBE_KINDS; kind++)
@@ -157,8 +173,50 @@ static void combinations_are_checked(void **state)
           "/trace_draws");
     job.model.width = 256;
     BLAME(PROBE_SPECTRUM, probe.steps = 2000, "/steps");
+    most = steps_that_fit(&job);
+    BLAME(PROBE_SPECTRUM, (probe.steps = most, probe.top_k = most < 100 ? most : 100), NULL);
+    BLAME(PROBE_SPECTRUM,
+          (probe.steps = most, probe.top_k = most < 100 ? most : 100, probe.save_vectors = true),
+          "/steps");
     BLAME(PROBE_LANDSCAPE, (probe.steps = 2000, probe.x.direction = DIRECTION_EIGENVECTOR),
           "/steps");
+}
+
+/* Many large images, of which only the headers are written. */
+static void much_data_make(struct job_dataset *dataset)
+{
+    static const uint8_t images[] = {0, 0, 8, 3, 0, 0, 0xea, 0x60, 0, 0, 0, 30, 0, 0, 0, 25};
+    static const uint8_t labels[] = {0, 0, 8, 1, 0, 0, 0xea, 0x60};
+
+    idx_folder_make(dataset);
+    idx_folder_patch(dataset, "train-images-idx3-ubyte", 0, images, sizeof images);
+    idx_folder_resize(dataset, "train-images-idx3-ubyte", sizeof images + (size_t)60000 * 30 * 25);
+    idx_folder_patch(dataset, "train-labels-idx1-ubyte", 0, labels, sizeof labels);
+    idx_folder_resize(dataset, "train-labels-idx1-ubyte", sizeof labels + 60000);
+    /* the test set's have the same size */
+    idx_folder_patch(dataset, "t10k-images-idx3-ubyte", 8, images + 8, 8);
+    idx_folder_resize(dataset, "t10k-images-idx3-ubyte", 16 + (size_t)IDX_TEST * 30 * 25);
+}
+
+/* A pass over all 60,000 would take the better part of a terabyte. */
+static void batches_fit_into_memory(void **state)
+{
+    struct engine_job job;
+
+    (void)state;
+    engine_job_defaults(&job, MODEL_RESNET101, DATASET_IDX, METHOD_SGD);
+    much_data_make(&job.dataset);
+    for (int kind = 0; kind < PROBE_KINDS; kind++) {
+        BLAME(kind, (probe.samples = 0), NULL);
+        BLAME(kind, (probe.samples = 100, probe.batch_size = 60000), NULL);
+        if (kind != PROBE_LANDSCAPE)
+            BLAME(kind, (probe.samples = 0, probe.batch_size = 60000), "/batch_size");
+        BLAME(kind, (probe.samples = 0, probe.batch_size = 60000, probe.split = PROBE_TEST), NULL);
+    }
+    BLAME(PROBE_LANDSCAPE,
+          (probe.samples = 0, probe.batch_size = 60000, probe.x.direction = DIRECTION_GRADIENT),
+          "/batch_size");
+    idx_folder_remove(&job.dataset);
 }
 
 int main(void)
@@ -167,6 +225,7 @@ int main(void)
         cmocka_unit_test(kinds_have_the_same_fields_in_jobs_and_by_themselves),
         cmocka_unit_test(results_are_described),
         cmocka_unit_test(combinations_are_checked),
+        cmocka_unit_test(batches_fit_into_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,6 +54,14 @@ struct api_device {
     int cores;
     int64_t memory_bytes;
     const char *const *precisions; /* NULL-terminated */
+    const char *uuid;              /* GPUs; NULL */
+};
+
+/* What a GPU is doing at this moment. */
+struct api_device_load {
+    int64_t memory_used_bytes;
+    double utilisation; /* 0 … 1 */
+    int temperature_celsius, processes;
 };
 
 /* What follows from a job without running it, shown with it. */
@@ -95,6 +103,8 @@ struct api_service {
     bool (*live)(void *context, int64_t id, struct api_live *out);
     int n_devices;
     const struct api_device *devices;
+    /* Of devices[i]; false if it is not known. */
+    bool (*device_load)(void *context, int i, struct api_device_load *out);
     int workers;
 
     const struct spec_field *probe_spec; /* a VARIANT: what a probe is asked for as */

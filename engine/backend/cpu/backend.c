@@ -129,8 +129,8 @@ static int cpu_vector_read(const struct vector *vector, size_t offset, size_t n,
 
 #define CPU_CLASS(open_function)                                                                   \
     {                                                                                              \
-        .name = "cpu", .real = REAL_F32, .open = open_function, .close = cpu_close,                \
-        .vector_open = cpu_vector_open, .vector_close = cpu_vector_close,                          \
+        .name = "cpu", .real = REAL_F32, .keeps_primal = true, .open = open_function,              \
+        .close = cpu_close, .vector_open = cpu_vector_open, .vector_close = cpu_vector_close,      \
         .vector_write = cpu_vector_write, .vector_read = cpu_vector_read,                          \
         .program_open = cpu_program_open, .program_close = cpu_program_close,                      \
         .execute = cpu_execute, .step = cpu_step, .materialise = cpu_materialise_vector,           \

@@ -97,6 +97,7 @@ static int materialise(struct backend *backend, const struct layout *layout,
 const struct backend_class backend_reference = {
     .name = "reference",
     .real = REAL_F64,
+    .keeps_primal = true,
     .open = backend_open,
     .close = backend_close,
     .vector_open = vector_open,

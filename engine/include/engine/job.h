@@ -166,8 +166,9 @@ struct job_telemetry {
     int64_t every_updates; /* 0: never */
 };
 
-enum device_kind { DEVICE_AUTO, DEVICE_CPU, DEVICE_REFERENCE };
-enum precision { PRECISION_AUTO, PRECISION_FP32, PRECISION_FP64 };
+/* DEVICE_CUDA + 1 + n is GPU number n. */
+enum device_kind { DEVICE_AUTO, DEVICE_CPU, DEVICE_REFERENCE, DEVICE_CUDA };
+enum precision { PRECISION_AUTO, PRECISION_FP32, PRECISION_FP64, PRECISION_TF32, PRECISION_BF16 };
 
 /* ---- Probes: measurements of the loss surface at a checkpoint (engine/probe.h) ---- */
 
@@ -296,11 +297,12 @@ struct engine_job {
     struct job_schedule schedule;
     int64_t epochs, updates; /* one is above 0 */
     int64_t batch_size;
-    int64_t seed;     /* 0 … 2^53 − 1 */
-    int device;       /* enum device_kind */
-    int precision;    /* enum precision */
-    int64_t threads;  /* CPU threads; 0: the job's share of the cores */
-    int64_t priority; /* higher runs first; the queue's, not the engine's */
+    int64_t seed;       /* 0 … 2^53 − 1 */
+    int device;         /* enum device_kind */
+    int precision;      /* enum precision */
+    bool deterministic; /* GPUs: algorithms are chosen without timing them */
+    int64_t threads;    /* CPU threads; 0: the job's share of the cores */
+    int64_t priority;   /* higher runs first; the queue's, not the engine's */
     double label_smoothing;
     struct job_batch_norm batch_norm;
     struct job_checkpoint checkpoint;
@@ -354,8 +356,8 @@ struct engine_job_facts {
     int classes, channels, height, width; /* of the dataset */
     int64_t updates_per_epoch, updates;
     int gradients_per_update;
-    const char *device;    /* the device that will be used: "cpu", "reference" */
-    const char *precision; /* "fp32", "fp64" */
+    const char *device;    /* the device that will be used: "cpu", "reference", "cuda:0" */
+    const char *precision; /* "fp32", "fp64", "tf32", "bf16" */
 };
 
 int engine_job_facts(const struct engine_job *job, struct engine_job_facts *out, struct err *err);
@@ -364,11 +366,23 @@ int engine_job_facts(const struct engine_job *job, struct engine_job_facts *out,
 struct engine_device {
     const char *name; /* as in the job's "device" */
     const char *doc;
-    const char *description; /* the processor's model name */
-    int cores;               /* usable by this process */
-    int64_t memory_bytes;
+    const char *description;   /* the processor's or GPU's model name */
+    int cores;                 /* of the processor, usable by this process */
+    int64_t memory_bytes;      /* the device's own */
     const char *precisions[4]; /* NULL-terminated */
+    const char *uuid;          /* GPUs: as the driver writes it; NULL */
 };
+
+/* What a GPU is doing at this moment, for this process and others. */
+struct engine_device_load {
+    int64_t memory_used_bytes;
+    double utilisation; /* share of the last moment in which it computed, 0 … 1 */
+    int temperature_celsius;
+    int processes; /* that compute on it */
+};
+
+/* False where nobody knows. Any thread may ask. */
+bool engine_device_load(const struct engine_device *device, struct engine_device_load *out);
 
 /* The devices that can be asked for here, best first. Static; *n is their number. */
 const struct engine_device *engine_devices(int *n);

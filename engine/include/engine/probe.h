@@ -52,15 +52,17 @@ struct engine_probe_start {
     int64_t n_rows;
 };
 
-/* `threads` ≥ 1. Copies *job, *probe and *sink. Errors as `engine_run_open`; ERR_INVALID, with a
- * message that names the tensor, when what it begins with does not fit the model. */
+/* `threads` ≥ 1. Copies *job, *probe and *sink. Runs where the job does, GPUs in fp32. Errors as
+ * `engine_run_open`; ERR_INVALID, with a message that names the tensor, when what it begins with
+ * does not fit the model. */
 int engine_probe_open(struct engine_probe_run **out, const struct engine_job *job,
                       const struct engine_probe *probe, int threads,
                       const struct engine_probe_start *start, const struct engine_probe_sink *sink,
                       struct err *err);
 void engine_probe_close(struct engine_probe_run *run);
 
-/* Measures until the end or until `request` (read between two batches) says otherwise. */
+/* Measures until the end or until `request` (read between two batches, two samples that are read,
+ * two vectors that are made orthogonal, two bins) says otherwise. */
 int engine_probe_measure(struct engine_probe_run *run, const atomic_int *request,
                          enum engine_outcome *outcome, struct err *err);
 

@@ -1,0 +1,259 @@
+/* The device, and vectors on it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/cuda/cuda.h"
+
+int cuda_enter(const struct cuda_backend *cuda, struct err *err)
+{
+    return runtime_cuda.choose(cuda->device, err);
+}
+
+static int open_lanes(struct cuda_backend *cuda, struct err *err)
+{
+    int rc = 0;
+
+    for (int i = 0; i < LANES && !rc; i++) {
+        cuda->lanes[i].number = i;
+        rc = runtime_cuda.stream_open(&cuda->lanes[i].stream, err);
+    }
+    if (!rc)
+        rc = runtime_cuda.event_open(&cuda->forked, err);
+    return rc ? rc : runtime_cuda.event_open(&cuda->joined, err);
+}
+
+static int open_scalars(struct cuda_backend *cuda, struct err *err)
+{
+    void *turns, *device;
+    int rc = runtime_cuda.host_open(&turns, TURNS * sizeof *cuda->turns, err);
+
+    if (rc)
+        return rc;
+    cuda->turns = turns;
+    rc = runtime_cuda.memory_open(&device, sizeof *cuda->step_turn + 64, err);
+    if (rc)
+        return rc;
+    cuda->step_turn = device;
+    cuda->clip = (float *)(void *)(cuda->step_turn + 1);
+    cuda->factor = cuda->clip + 4; /* 16 bytes further */
+    return 0;
+}
+
+static void backend_close(struct backend *backend)
+{
+    struct cuda_backend *cuda = (struct cuda_backend *)backend;
+
+    if (!cuda)
+        return;
+    cuda_enter(cuda, NULL);
+    cuda_graphs_forget(cuda);
+    cuda_plain_forms_close(cuda);
+    for (int i = 0; i < LANES; i++) {
+        runtime_cuda.memory_close(cuda->workspace[i].data);
+        runtime_cuda.memory_close(cuda->arena[i].data);
+        if (cuda->lanes[i].stream)
+            runtime_cuda.stream_close(cuda->lanes[i].stream);
+    }
+    if (cuda->forked)
+        runtime_cuda.event_close(cuda->forked);
+    if (cuda->joined)
+        runtime_cuda.event_close(cuda->joined);
+    runtime_cuda.host_close(cuda->turns);
+    runtime_cuda.memory_close(cuda->step_turn);
+    libraries_close(cuda->libraries);
+    free(cuda);
+}
+
+static int backend_open(struct backend **out, const struct backend_options *options,
+                        struct err *err)
+{
+    struct libraries_options libraries = {.device = options->device,
+                                          .deterministic = options->deterministic,
+                                          .compute = options->compute,
+                                          .cache = options->cache};
+    struct cuda_backend *cuda = calloc(1, sizeof *cuda);
+    int rc;
+
+    if (options->counts_only) {
+        free(cuda);
+        return err_set(err, ERR_UNSUPPORTED, "what a run takes of a GPU is not forecast");
+    }
+    if (!cuda)
+        return err_no_memory(err);
+    cuda->base.class = &backend_cuda;
+    cuda->device = options->device;
+    cuda->compute = options->compute;
+    rc = cuda_enter(cuda, err);
+    if (!rc)
+        rc = libraries_open(&cuda->libraries, &libraries, err);
+    if (!rc)
+        rc = open_lanes(cuda, err);
+    if (!rc)
+        rc = open_scalars(cuda, err);
+    if (rc) {
+        backend_close(&cuda->base);
+        return rc;
+    }
+    *out = &cuda->base;
+    return 0;
+}
+
+int cuda_room_grow(struct cuda_backend *cuda, struct room *room, size_t bytes, struct err *err)
+{
+    void *data;
+    int rc = 0;
+
+    if (bytes <= room->bytes)
+        return 0;
+    for (int i = 0; i < LANES && !rc; i++)
+        rc = runtime_cuda.wait(cuda->lanes[i].stream, err);
+    if (rc)
+        return rc;
+    cuda_graphs_forget(cuda);
+    runtime_cuda.memory_close(room->data);
+    *room = (struct room){0};
+    rc = runtime_cuda.memory_open(&data, bytes, err);
+    if (!rc)
+        *room = (struct room){data, bytes};
+    return rc;
+}
+
+int cuda_turn_write(struct cuda_backend *cuda, const struct turn *turn, struct turn *to,
+                    struct err *err)
+{
+    const struct lane *lane = &cuda->lanes[0];
+    struct turn *from;
+    int rc = 0;
+
+    if (cuda->turn == TURNS) {
+        rc = runtime_cuda.wait(lane->stream, err); /* the first of the ring may not be read yet */
+        cuda->turn = 0;
+    }
+    if (rc)
+        return rc;
+    from = &cuda->turns[cuda->turn++];
+    *from = *turn;
+    return runtime_cuda.upload(to, from, sizeof *to, lane->stream, err);
+}
+
+void cuda_use(struct launch *launch, const void *at, size_t bytes, bool written)
+{
+    if (at && bytes > 0)
+        launch->use[launch->n++] = (struct use){at, bytes, written};
+}
+
+int cuda_launched(int code, const char *what, struct err *err)
+{
+    return cuda_failed(code, what, err);
+}
+
+static int vector_open(struct backend *backend, size_t n, struct vector **out, struct err *err)
+{
+    struct cuda_backend *cuda = (struct cuda_backend *)backend;
+    struct vector *vector;
+    void *data;
+    int rc = cuda_enter(cuda, err);
+
+    if (rc)
+        return rc;
+    if (n > SIZE_MAX / sizeof *vector->data)
+        return err_no_memory(err);
+    vector = calloc(1, sizeof *vector);
+    if (!vector)
+        return err_no_memory(err);
+    rc = runtime_cuda.memory_open(&data, n * sizeof *vector->data, err);
+    if (!rc) {
+        *vector = (struct vector){cuda, n, data};
+        rc = runtime_cuda.clear(data, n * sizeof *vector->data, cuda->lanes[0].stream, err);
+    }
+    if (rc) {
+        runtime_cuda.memory_close(vector->data);
+        free(vector);
+        return rc;
+    }
+    *out = vector;
+    return 0;
+}
+
+static void vector_close(struct vector *vector)
+{
+    if (!vector)
+        return;
+    cuda_enter(vector->cuda, NULL);
+    runtime_cuda.wait(vector->cuda->lanes[0].stream, NULL);
+    runtime_cuda.memory_close(vector->data);
+    free(vector);
+}
+
+static int check_range(const struct vector *vector, size_t offset, size_t n, struct err *err)
+{
+    if (offset <= vector->n && n <= vector->n - offset)
+        return cuda_enter(vector->cuda, err);
+    return err_set(err, ERR_INVALID, "vector: %zu elements from %zu on, of %zu", n, offset,
+                   vector->n);
+}
+
+static int vector_write(struct vector *vector, size_t offset, size_t n, const void *from,
+                        struct err *err)
+{
+    struct CUstream_st *stream = vector->cuda->lanes[0].stream;
+    int rc = check_range(vector, offset, n, err);
+
+    if (!rc && n > 0)
+        rc =
+            runtime_cuda.upload(vector->data + offset, from, n * sizeof *vector->data, stream, err);
+    return rc ? rc : runtime_cuda.wait(stream, err);
+}
+
+static int vector_read(const struct vector *vector, size_t offset, size_t n, void *to,
+                       struct err *err)
+{
+    struct CUstream_st *stream = vector->cuda->lanes[0].stream;
+    int rc = check_range(vector, offset, n, err);
+
+    if (!rc && n > 0)
+        rc =
+            runtime_cuda.download(to, vector->data + offset, n * sizeof *vector->data, stream, err);
+    return rc ? rc : runtime_cuda.wait(stream, err);
+}
+
+static int materialise(struct backend *backend, const struct layout *layout,
+                       const struct vector *weights, const struct perturbation *perturbation,
+                       struct vector *to, struct err *err)
+{
+    struct cuda_backend *cuda = (struct cuda_backend *)backend;
+    struct turn turn = {.update = perturbation->update, .sigma = (float)perturbation->sigma};
+    struct materialisation m = {.layout = layout,
+                                .weights = weights->data,
+                                .perturbation = *perturbation,
+                                .turn = cuda->step_turn,
+                                .factor = cuda->factor,
+                                .to = to->data,
+                                .to_bytes = to->n * sizeof *to->data};
+    int rc = cuda_enter(cuda, err);
+
+    if (rc)
+        return rc;
+    if (weights->n != layout->size || to->n != layout->size)
+        return err_set(err, ERR_INVALID, "materialise: a vector does not have the layout's size");
+    rc = cuda_plain_forms(cuda, layout, &m.forms, err);
+    if (!rc)
+        rc = cuda_turn_write(cuda, &turn, cuda->step_turn, err);
+    return rc ? rc : cuda_materialise(&m, cuda->lanes[0].stream, err);
+}
+
+const struct backend_class backend_cuda = {
+    .name = "cuda",
+    .real = REAL_F32,
+    .open = backend_open,
+    .close = backend_close,
+    .vector_open = vector_open,
+    .vector_close = vector_close,
+    .vector_write = vector_write,
+    .vector_read = vector_read,
+    .program_open = cuda_program_open,
+    .program_close = cuda_program_close,
+    .execute = cuda_execute,
+    .step = cuda_step,
+    .materialise = materialise,
+};

@@ -1,0 +1,93 @@
+/* From a graph's nodes to commands. A value may be had in several forms; the first one is written
+ * by the command that computes it, further ones are converted from it where they are first read.
+ * After the first failure (`code`) what is compiled is thrown away, so everybody goes on. */
+#ifndef ENGINE_BACKEND_CUDA_COMPILE_H
+#define ENGINE_BACKEND_CUDA_COMPILE_H
+
+#include "backend/cuda/program.h"
+
+struct use_of {
+    int count; /* by nodes, outputs and as gradients */
+    int first; /* node; -1: none */
+};
+
+struct compiler {
+    struct program *program;
+    const struct graph *graph;
+    struct err *err;
+    int code;
+    struct use_of *use; /* of each value */
+    int *gradient_of;   /* each value: the parameter whose gradient it is, or -1 */
+    int *output_of;     /* each value: the output that it is, or -1 */
+    bool *absorbed;     /* each node: left to another's command */
+};
+
+/* fusion.c: fills `use` and `absorbed`. */
+void gpu_fusions(struct compiler *c);
+const struct node *gpu_maker(const struct compiler *c, int value);
+/* Whether the value is left to the commands of those who read it. */
+bool gpu_is_absorbed(const struct compiler *c, int value);
+/* Whether it is a batch norm's result that is. */
+bool gpu_is_pending_norm(const struct compiler *c, int value);
+/* Whether only losses and counts read a value. */
+bool gpu_is_scores(const struct compiler *c, int value);
+/* The batch norm whose derivative this is and of which nothing but a ReLU came before it; or NULL.
+ */
+const struct node *gpu_norm_before(const struct compiler *c, const struct node *norm_grad,
+                                   const struct node *relu_grad);
+
+/* compile_params.c: how parameters lie, before anything is compiled. */
+int gpu_params(struct compiler *c);
+
+/* slots.c */
+int gpu_find(const struct compiler *c, int value, enum order order, enum element type);
+int gpu_read(struct compiler *c, int value, enum order order, enum element type);
+int gpu_write(struct compiler *c, int value, enum order order, enum element type);
+/* Reads an image; writes one. */
+int gpu_image(struct compiler *c, int value);
+int gpu_new_image(struct compiler *c, int value);
+/* Rows in the compute type; and in float, as parameters and statistics are. */
+int gpu_rows(struct compiler *c, int value);
+int gpu_floats(struct compiler *c, int value);
+/* Rows in whichever type they are there. */
+int gpu_any_rows(struct compiler *c, int value);
+int gpu_labels(struct compiler *c, int value);
+int gpu_bytes(struct compiler *c, size_t bytes);
+void gpu_emit(struct compiler *c, const struct command *command);
+enum element gpu_type(const struct compiler *c, int slot);
+
+/* n·h·w and stored channels of an image's value. */
+int64_t gpu_pixels(const struct compiler *c, int value);
+int64_t gpu_channels(const struct compiler *c, int value);
+
+struct command gpu_command(const struct node *node, command_run *run);
+
+/* compile_plain.c */
+void gpu_elementwise(struct compiler *c, const struct node *node, command_run *run);
+void gpu_relu(struct compiler *c, const struct node *node);
+void gpu_add(struct compiler *c, const struct node *node);
+void gpu_dropout(struct compiler *c, const struct node *node);
+void gpu_bias(struct compiler *c, const struct node *node);
+void gpu_sum(struct compiler *c, const struct node *node);
+void gpu_global_pool(struct compiler *c, const struct node *node);
+void gpu_max_pool(struct compiler *c, const struct node *node);
+
+/* compile_products.c */
+void gpu_conv(struct compiler *c, const struct node *node, enum conv_direction direction);
+void gpu_linear(struct compiler *c, const struct node *node);
+void gpu_linear_grad(struct compiler *c, const struct node *node);
+void gpu_scores(struct compiler *c, const struct node *node, command_run *run);
+
+/* compile_norm.c, compile_tokens.c; the latter says whether it knows the node. */
+void gpu_norm(struct compiler *c, const struct node *node);
+void gpu_norm_grad(struct compiler *c, const struct node *node);
+/* y = norm (+ other) (then ReLU); `other` is a value or -1. */
+void gpu_apply(struct compiler *c, int y, int norm, int other, bool relu);
+bool gpu_tokens(struct compiler *c, const struct node *node);
+/* compile_tangents.c; likewise. */
+bool gpu_tangents(struct compiler *c, const struct node *node);
+/* A batch of products: out = scale·a·b. */
+void gpu_product(struct compiler *c, const char *what, int a, int b, int out,
+                 const struct product_shape *shape);
+
+#endif

@@ -1,0 +1,334 @@
+/* Running passes: their inputs go to the device, the work of each to a lane, their outputs come
+ * back. Two lanes run side by side; what several passes have on one runs in their order.
+ *
+ * Lane 1 begins after all that lane 0 was given before, and lane 0 goes on after it. What changes
+ * from update to update (noise, dropout) is on the device in a turn, so that the same passes may
+ * be captured once and replayed. */
+#include "backend/cuda/pass.h"
+
+#include <string.h>
+
+static int check_vector(const struct vector *vector, size_t n, const char *what, struct err *err)
+{
+    if (vector && vector->n == n)
+        return 0;
+    return err_set(err, ERR_INVALID,
+                   vector ? "pass: %s of %zu elements instead of %zu" : "pass: %s are missing",
+                   what, vector ? vector->n : 0, n);
+}
+
+static int check_product(const struct pass *pass, struct err *err)
+{
+    const struct program *p = pass->program;
+    int rc;
+
+    if (pass->primal_kept && !(p->keep_primal && p->kept))
+        return err_set(err, ERR_INVALID, "pass: the program has kept nothing of an earlier pass");
+    if (!pass->direction && !pass->product)
+        return 0;
+    if (!p->has_directions)
+        return err_set(err, ERR_INVALID, "pass: the program has no products with the Hessian");
+    rc = check_vector(pass->direction, p->params->size, "directions", err);
+    return rc ? rc : check_vector(pass->product, p->params->size, "products", err);
+}
+
+static int check_vectors(const struct pass *pass, struct err *err)
+{
+    const struct program *p = pass->program;
+    const struct perturbation *perturbation = &pass->perturbation;
+    int rc = check_vector(pass->weights, p->params->size, "weights", err);
+
+    if (!rc && p->graph->n_states > 0)
+        rc = check_vector(pass->states, p->states->size, "states", err);
+    if (!rc && pass->gradient)
+        rc = check_vector(pass->gradient, p->params->size, "gradients", err);
+    if (!rc && perturbation->kind == PERTURB_NOISE && perturbation->eta != 0)
+        rc = check_vector(perturbation->fisher, p->params->fisher_size, "Fisher numbers", err);
+    if (!rc && perturb_needs_direction(perturbation->kind))
+        rc = check_vector(perturbation->direction, p->params->size, "directions", err);
+    return rc ? rc : check_product(pass, err);
+}
+
+/* Labels index rows of logits. */
+static int check_labels(const struct pass *pass, struct err *err)
+{
+    const struct graph *graph = pass->program->graph;
+
+    for (int i = 0; i < graph->n_nodes; i++) {
+        const struct node *node = &graph->nodes[i], *source;
+        const struct shape *logits;
+        const int32_t *labels;
+
+        if (node->n_inputs != 2 || graph->values[node->input[1]].type != VALUE_INDEX)
+            continue;
+        source = &graph->nodes[graph->values[node->input[1]].node];
+        logits = &graph->values[node->input[0]].shape;
+        labels = pass->inputs[source->attr.index];
+        for (int64_t n = 0; n < logits->dim[0]; n++)
+            if (labels[n] < 0 || labels[n] >= logits->dim[1])
+                return err_set(err, ERR_INVALID, "pass: label %d of sample %lld; %lld classes",
+                               labels[n], (long long)n, (long long)logits->dim[1]);
+    }
+    return 0;
+}
+
+/* Inputs and turns, in lane 0's order. */
+static int send(struct cuda_backend *cuda, const struct pass *pass, struct err *err)
+{
+    const struct program *p = pass->program;
+    const struct graph *graph = p->graph;
+    struct turn noise = {.update = pass->perturbation.update,
+                         .sigma = (float)pass->perturbation.sigma};
+    struct turn draws = {.update = pass->draws.update};
+    int rc = 0;
+
+    for (int i = 0; i < graph->n_inputs && !rc; i++)
+        rc = runtime_cuda.upload((char *)p->own.data + p->input_at[i], pass->inputs[i],
+                                 (size_t)shape_elements(&graph->values[graph->inputs[i]].shape) *
+                                     sizeof(float),
+                                 cuda->lanes[0].stream, err);
+    if (!rc && pass->perturbation.kind == PERTURB_NOISE)
+        rc = cuda_turn_write(cuda, &noise, p->noise_turn, err);
+    if (!rc && graph->n_dropouts > 0)
+        rc = cuda_turn_write(cuda, &draws, p->draw_turn, err);
+    return rc;
+}
+
+static int set_weights(const struct pass *pass, const struct lane *lane, struct err *err)
+{
+    const struct program *p = pass->program;
+    struct materialisation m = {.forms = &p->casts,
+                                .layout = p->params,
+                                .weights = pass->weights->data,
+                                .perturbation = pass->perturbation,
+                                .turn = p->noise_turn,
+                                .factor = p->factor,
+                                .to = (char *)p->own.data + p->casts_at,
+                                .to_bytes = p->casts_bytes};
+
+    return cuda_materialise(&m, lane->stream, err);
+}
+
+/* A direction lies as the weights do. */
+static int set_direction(const struct pass *pass, const struct lane *lane, struct err *err)
+{
+    const struct program *p = pass->program;
+    struct materialisation m = {.forms = &p->casts,
+                                .layout = p->params,
+                                .weights = pass->direction->data,
+                                .to = (char *)p->own.data + p->directions_at,
+                                .to_bytes = p->casts_bytes};
+
+    return cuda_materialise(&m, lane->stream, err);
+}
+
+struct clearing {
+    const struct program *program;
+    float *product;
+};
+
+static int go_clear(const void *context, struct CUstream_st *stream, struct err *err)
+{
+    const struct clearing *work = context;
+    const struct program *p = work->program;
+    int rc = 0;
+
+    for (int i = 0; i < p->graph->n_params && !rc; i++) {
+        const struct layout_tensor *t = &p->params->tensor[i];
+
+        if (p->graph->params[i].product < 0)
+            rc =
+                runtime_cuda.clear(work->product + t->offset, t->size * sizeof(float), stream, err);
+    }
+    return rc;
+}
+
+/* Products that are zero for every direction. */
+static int clear_products(const struct pass *pass, const struct lane *lane, struct err *err)
+{
+    const struct program *p = pass->program;
+    struct clearing work = {p, pass->product->data};
+    struct launch launch = {
+        .what = "clear", .go = go_clear, .work = &work, .work_bytes = sizeof work};
+
+    for (int i = 0; i < p->graph->n_params; i++)
+        if (p->graph->params[i].product < 0 && launch.n == 0)
+            cuda_use(&launch, pass->product->data, p->params->size * sizeof(float), true);
+    return launch.n ? runtime_cuda.launch(&launch, lane->stream, err) : 0;
+}
+
+/* A command of a pass, as it may be done later. */
+struct work {
+    struct pass pass;
+    const struct command *command;
+    const struct lane *lane;
+    char *arena;
+};
+
+static void bind(const struct work *work)
+{
+    struct program *p = work->pass.program;
+
+    p->pass = &work->pass;
+    p->arena = work->arena;
+    p->state_data = work->pass.states ? work->pass.states->data : NULL;
+}
+
+static int go(const void *context, struct CUstream_st *stream, struct err *err)
+{
+    const struct work *work = context;
+
+    (void)stream; /* the lane's */
+    bind(work);
+    return work->command->run(work->pass.program, work->command, work->lane, err);
+}
+
+static int launch_command(const struct work *work, struct err *err)
+{
+    const struct program *p = work->pass.program;
+    const struct command *c = work->command;
+    struct launch launch = {.what = c->what, .go = go, .work = work, .work_bytes = sizeof *work};
+
+    for (int i = 0; i < c->n_in; i++)
+        if (c->in[i] >= 0)
+            cuda_use(&launch, cuda_data(p, c->in[i]), p->slots[c->in[i]].bytes, false);
+    for (int i = 0; i < c->n_out; i++)
+        if (c->out[i] >= 0)
+            cuda_use(&launch, cuda_data(p, c->out[i]), p->slots[c->out[i]].bytes, true);
+    if (c->run == cuda_run_dropout)
+        cuda_use(&launch, p->draw_turn, sizeof *p->draw_turn, false);
+    if (c->moments >= 0 && p->pass->move_statistics)
+        cuda_use(&launch, p->state_data, p->states->size * sizeof(float), true);
+    cuda_use(&launch, work->lane->workspace, c->workspace_bytes, true);
+    return runtime_cuda.launch(&launch, work->lane->stream, err);
+}
+
+struct unpack {
+    const struct program *program;
+    const void *from;
+    float *to;
+};
+
+static int go_unpack(const void *context, struct CUstream_st *stream, struct err *err)
+{
+    const struct unpack *u = context;
+
+    return cuda_launched(
+        launch_gradient_unpack(stream, &u->program->gradients.table, u->from, u->to),
+        "gradient_unpack", err);
+}
+
+/* From the forms that commands leave them in. Parameters that the graph has no derivative by have
+ * zeros there. */
+static int give_gradient(const struct pass *pass, const struct lane *lane, struct err *err)
+{
+    const struct program *p = pass->program;
+    struct unpack work = {p, (char *)p->own.data + p->gradients_at, pass->gradient->data};
+    struct launch launch = {
+        .what = "gradient_unpack", .go = go_unpack, .work = &work, .work_bytes = sizeof work};
+
+    cuda_use(&launch, work.from, p->gradients_bytes, false);
+    cuda_use(&launch, work.to, p->params->size * sizeof(float), true);
+    return runtime_cuda.launch(&launch, lane->stream, err);
+}
+
+/* What was kept of an earlier pass lies in the lane's arena, which others have used since: it is
+ * computed again. */
+static bool is_wanted(const struct pass *pass, const struct command *command)
+{
+    if (command->directed)
+        return pass->direction;
+    return pass->gradient || command->for_outputs || (pass->direction && command->for_products);
+}
+
+static int run_pass(const struct pass *pass, struct cuda_backend *cuda, int number, struct err *err)
+{
+    const struct lane *lane = &cuda->lanes[number];
+    const struct program *p = pass->program;
+    struct work work = {.pass = *pass, .lane = lane, .arena = cuda->arena[number].data};
+    int rc = set_weights(pass, lane, err);
+
+    if (!rc && pass->direction)
+        rc = set_direction(pass, lane, err);
+    if (!rc && pass->product)
+        rc = clear_products(pass, lane, err);
+    bind(&work);
+    for (int i = 0; i < p->n_commands && !rc; i++) {
+        work.command = &p->commands[i];
+        if (is_wanted(pass, work.command))
+            rc = launch_command(&work, err);
+    }
+    return rc || !pass->gradient ? rc : give_gradient(pass, lane, err);
+}
+
+int cuda_give_passes(struct cuda_backend *cuda, const struct pass *passes, int n, struct err *err)
+{
+    struct CUstream_st *first = cuda->lanes[0].stream, *second = cuda->lanes[1].stream;
+    int rc = 0;
+
+    if (n > 1)
+        rc = runtime_cuda.record(cuda->forked, first, err);
+    if (!rc && n > 1)
+        rc = runtime_cuda.follow(second, cuda->forked, err);
+    for (int i = 0; i < n && !rc; i++)
+        rc = run_pass(&passes[i], cuda, i % LANES, err);
+    if (!rc && n > 1)
+        rc = runtime_cuda.record(cuda->joined, second, err);
+    return rc || n == 1 ? rc : runtime_cuda.follow(first, cuda->joined, err);
+}
+
+static int fetch(struct cuda_backend *cuda, const struct pass *passes, int n, struct err *err)
+{
+    int rc = 0;
+
+    for (int i = 0; i < n && !rc; i++) {
+        const struct program *p = passes[i].program;
+
+        if (p->host_bytes > 0)
+            rc = runtime_cuda.download(p->host, (char *)p->own.data + p->output_at[0],
+                                       p->host_bytes, cuda->lanes[0].stream, err);
+    }
+    if (!rc)
+        rc = runtime_cuda.wait(cuda->lanes[0].stream, err);
+    for (int i = 0; i < n && !rc; i++) {
+        const struct program *p = passes[i].program;
+
+        for (int o = 0; o < p->graph->n_outputs; o++)
+            if (passes[i].direction || !p->directed[p->graph->outputs[o]])
+                memcpy(passes[i].outputs[o], (char *)p->host + p->output_at[o] - p->output_at[0],
+                       (size_t)shape_elements(&p->graph->values[p->graph->outputs[o]].shape) *
+                           sizeof(float));
+    }
+    return rc;
+}
+
+/* Room for the second lane's activations is taken by the first two passes that run side by side. */
+static int prepare(struct cuda_backend *cuda, const struct pass *passes, int n, struct err *err)
+{
+    int rc = cuda_enter(cuda, err);
+
+    for (int i = 0; i < n && !rc; i++) {
+        rc = check_vectors(&passes[i], err);
+        if (!rc)
+            rc = check_labels(&passes[i], err);
+        if (!rc && i % LANES > 0)
+            rc = cuda_room_grow(cuda, &cuda->arena[i % LANES], passes[i].program->arena_bytes, err);
+    }
+    return rc;
+}
+
+int cuda_execute(struct backend *backend, const struct pass *passes, int n, struct err *err)
+{
+    struct cuda_backend *cuda = (struct cuda_backend *)backend;
+    int rc = prepare(cuda, passes, n, err);
+
+    for (int i = 0; i < n && !rc; i++)
+        rc = send(cuda, &passes[i], err);
+    if (!rc)
+        rc = cuda_graphs_run(cuda, passes, n, err);
+    if (!rc)
+        rc = fetch(cuda, passes, n, err);
+    for (int i = 0; i < n; i++)
+        passes[i].program->kept = !rc;
+    return rc;
+}

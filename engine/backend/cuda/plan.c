@@ -1,0 +1,208 @@
+/* Which slots live when, and where in the arena. Slots that are never alive together share memory:
+ * the largest are placed first, each at the lowest address that is free for its whole life. */
+#include <stdlib.h>
+
+#include "backend/cuda/program.h"
+
+#define ALIGN 256
+
+static void find_lifetimes(struct program *p)
+{
+    for (int i = 0; i < p->n_slots; i++)
+        p->slots[i].first = p->slots[i].last = -1;
+    for (int i = 0; i < p->n_commands; i++) {
+        const struct command *command = &p->commands[i];
+
+        for (int k = 0; k < command->n_out; k++)
+            if (command->out[k] >= 0) {
+                struct slot *slot = &p->slots[command->out[k]];
+
+                slot->first = slot->first < 0 ? i : slot->first;
+                slot->last = i;
+            }
+        for (int k = 0; k < command->n_in; k++)
+            if (command->in[k] >= 0)
+                p->slots[command->in[k]].last = i;
+    }
+}
+
+/* A result takes over the memory of an operand that nobody reads afterwards. */
+static void share_in_place(struct program *p)
+{
+    for (int i = 0; i < p->n_commands; i++) {
+        const struct command *command = &p->commands[i];
+        int out = command->in_place < 0 ? -1 : command->out[command->in_place];
+
+        if (out < 0 || p->slots[out].place != PLACE_ARENA)
+            continue;
+        for (int k = 0; k < command->in_place_of; k++) {
+            const struct slot *in = command->in[k] < 0 ? NULL : &p->slots[command->in[k]];
+            struct slot *owner;
+
+            if (!in || in->place != PLACE_ARENA || in->last != i || in->order == ORDER_BYTES ||
+                in->bytes != p->slots[out].bytes || in->type != p->slots[out].type)
+                continue;
+            owner = &p->slots[in->storage];
+            p->slots[out].storage = in->storage;
+            owner->last = owner->last > p->slots[out].last ? owner->last : p->slots[out].last;
+            break;
+        }
+    }
+}
+
+static size_t aligned_bytes(const struct slot *slot)
+{
+    return (slot->bytes + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+/* The lowest offset at which `slot` overlaps none of the `n` placed ones that live with it.
+ * `placed` is in the order of offsets. */
+static size_t free_offset(const struct program *p, const struct slot *slot, const int *placed,
+                          int n)
+{
+    size_t at = 0;
+
+    for (int i = 0; i < n; i++) {
+        const struct slot *other = &p->slots[placed[i]];
+
+        if (other->last < slot->first || other->first > slot->last)
+            continue;
+        if (other->offset >= at + aligned_bytes(slot))
+            break;
+        if (other->offset + aligned_bytes(other) > at)
+            at = other->offset + aligned_bytes(other);
+    }
+    return at;
+}
+
+static void insert_by_offset(const struct program *p, int *placed, int n, int slot)
+{
+    int i = n;
+
+    for (; i > 0 && p->slots[placed[i - 1]].offset > p->slots[slot].offset; i--)
+        placed[i] = placed[i - 1];
+    placed[i] = slot;
+}
+
+/* The largest slot that has no place yet, or -1; the first of several. */
+static int next_to_place(const struct program *p, const bool *done)
+{
+    int best = -1;
+
+    for (int i = 0; i < p->n_slots; i++) {
+        const struct slot *slot = &p->slots[i];
+
+        if (!done[i] && slot->place == PLACE_ARENA && slot->storage == i &&
+            (best < 0 || slot->bytes > p->slots[best].bytes))
+            best = i;
+    }
+    return best;
+}
+
+static int place_slots(struct program *p, struct err *err)
+{
+    int *placed = malloc(((size_t)p->n_slots + 1) * sizeof *placed);
+    bool *done = calloc((size_t)p->n_slots + 1, sizeof *done);
+    int rc = 0, n = 0, slot;
+
+    if (!placed || !done)
+        rc = err_no_memory(err);
+    while (!rc && (slot = next_to_place(p, done)) >= 0) {
+        struct slot *s = &p->slots[slot];
+        size_t end;
+
+        s->offset = free_offset(p, s, placed, n);
+        insert_by_offset(p, placed, n++, slot);
+        done[slot] = true;
+        end = s->offset + aligned_bytes(s);
+        p->arena_bytes = end > p->arena_bytes ? end : p->arena_bytes;
+    }
+    free(placed);
+    free(done);
+    return rc;
+}
+
+static bool writes_to(const struct program *p, const struct command *command, enum place place)
+{
+    for (int k = 0; k < command->n_out; k++)
+        if (command->out[k] >= 0 && p->slots[command->out[k]].place == place)
+            return true;
+    return false;
+}
+
+static bool writes_needed(const struct command *command, const bool *needed)
+{
+    for (int k = 0; k < command->n_out; k++)
+        if (command->out[k] >= 0 && needed[command->out[k]])
+            return true;
+    return false;
+}
+
+static void need_operands(const struct command *command, bool *needed)
+{
+    for (int k = 0; k < command->n_in; k++)
+        if (command->in[k] >= 0)
+            needed[command->in[k]] = true;
+}
+
+/* Marks what outputs and statistics depend on, and what products do. */
+static int find_needed(struct program *p, struct err *err)
+{
+    bool *output = calloc((size_t)p->n_slots + 1, sizeof *output);
+    bool *product = calloc((size_t)p->n_slots + 1, sizeof *product);
+    int rc = output && product ? 0 : err_no_memory(err);
+
+    for (int i = p->n_commands - 1; i >= 0 && !rc; i--) {
+        struct command *command = &p->commands[i];
+
+        command->for_outputs = command->moments >= 0 || writes_to(p, command, PLACE_OUTPUT) ||
+                               writes_needed(command, output);
+        command->for_products =
+            writes_to(p, command, PLACE_PRODUCT) || writes_needed(command, product);
+        if (command->for_outputs)
+            need_operands(command, output);
+        if (command->for_products)
+            need_operands(command, product);
+    }
+    free(output);
+    free(product);
+    return rc;
+}
+
+/* Marks what depends on a direction. */
+static int find_directed(struct program *p, struct err *err)
+{
+    bool *directed = calloc((size_t)p->n_slots + 1, sizeof *directed);
+
+    if (!directed)
+        return err_no_memory(err);
+    for (int i = 0; i < p->n_slots; i++)
+        directed[i] = p->slots[i].place == PLACE_DIRECTION;
+    for (int i = 0; i < p->n_commands; i++) {
+        struct command *command = &p->commands[i];
+
+        for (int k = 0; k < command->n_in; k++)
+            if (command->in[k] >= 0 && directed[command->in[k]])
+                command->directed = true;
+        for (int k = 0; k < command->n_out; k++)
+            if (command->out[k] >= 0 && command->directed)
+                directed[command->out[k]] = true;
+    }
+    free(directed);
+    return 0;
+}
+
+int cuda_plan(struct program *p, struct err *err)
+{
+    int rc;
+
+    find_lifetimes(p);
+    share_in_place(p);
+    rc = place_slots(p, err);
+    for (int i = 0; i < p->n_commands; i++)
+        if (p->commands[i].workspace_bytes > p->workspace_bytes)
+            p->workspace_bytes = p->commands[i].workspace_bytes;
+    if (!rc)
+        rc = find_directed(p, err);
+    return rc ? rc : find_needed(p, err);
+}

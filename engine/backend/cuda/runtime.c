@@ -1,0 +1,164 @@
+/* The runtime that is CUDA's own. All of it works on the device that the thread has chosen. */
+#include "backend/cuda/runtime.h"
+
+#include <cuda_runtime_api.h>
+
+int cuda_failed(int number, const char *what, struct err *err)
+{
+    cudaError_t code = (cudaError_t)number;
+
+    if (code == cudaSuccess)
+        return 0;
+    cudaGetLastError(); /* told now: the next launch must not find it, unless it lasts */
+    if (code == cudaErrorMemoryAllocation) {
+        size_t available = 0, total = 0;
+
+        cudaMemGetInfo(&available, &total);
+        return err_set(err, ERR_NO_MEMORY,
+                       "the GPU's memory is at its end (%s); %.2f of %.2f GiB are free", what,
+                       (double)available / 0x1p30, (double)total / 0x1p30);
+    }
+    return err_set(err, ERR_DEVICE, "CUDA: %s: %s (%s)", what, cudaGetErrorString(code),
+                   cudaGetErrorName(code));
+}
+
+static int choose(int device, struct err *err)
+{
+    return cuda_failed(cudaSetDevice(device), "choosing a GPU", err);
+}
+
+static int memory_open(void **out, size_t bytes, struct err *err)
+{
+    return cuda_failed(cudaMalloc(out, bytes ? bytes : 1), "memory", err);
+}
+
+static void memory_close(void *memory)
+{
+    cudaFree(memory);
+}
+
+static int host_open(void **out, size_t bytes, struct err *err)
+{
+    return cuda_failed(cudaMallocHost(out, bytes ? bytes : 1), "host memory", err);
+}
+
+static void host_close(void *memory)
+{
+    if (memory)
+        cudaFreeHost(memory);
+}
+
+static int upload(void *to, const void *from, size_t bytes, cudaStream_t stream, struct err *err)
+{
+    return cuda_failed(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream),
+                       "copying to the device", err);
+}
+
+static int download(void *to, const void *from, size_t bytes, cudaStream_t stream, struct err *err)
+{
+    return cuda_failed(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream),
+                       "copying from the device", err);
+}
+
+static int copy(void *to, const void *from, size_t bytes, cudaStream_t stream, struct err *err)
+{
+    return cuda_failed(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream),
+                       "copying on the device", err);
+}
+
+static int clear(void *at, size_t bytes, cudaStream_t stream, struct err *err)
+{
+    return cuda_failed(cudaMemsetAsync(at, 0, bytes, stream), "clearing memory", err);
+}
+
+static int stream_open(cudaStream_t *out, struct err *err)
+{
+    return cuda_failed(cudaStreamCreateWithFlags(out, cudaStreamNonBlocking), "a stream", err);
+}
+
+static void stream_close(cudaStream_t stream)
+{
+    cudaStreamDestroy(stream);
+}
+
+static int event_open(cudaEvent_t *out, struct err *err)
+{
+    return cuda_failed(cudaEventCreateWithFlags(out, cudaEventDisableTiming), "an event", err);
+}
+
+static void event_close(cudaEvent_t event)
+{
+    cudaEventDestroy(event);
+}
+
+static int record(cudaEvent_t event, cudaStream_t stream, struct err *err)
+{
+    return cuda_failed(cudaEventRecord(event, stream), "recording an event", err);
+}
+
+static int follow(cudaStream_t stream, cudaEvent_t event, struct err *err)
+{
+    return cuda_failed(cudaStreamWaitEvent(stream, event, 0), "waiting for an event", err);
+}
+
+static int wait(cudaStream_t stream, struct err *err)
+{
+    return cuda_failed(cudaStreamSynchronize(stream), "waiting for the device", err);
+}
+
+static int capture_begin(cudaStream_t stream, struct err *err)
+{
+    return cuda_failed(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal),
+                       "beginning a capture", err);
+}
+
+static int capture_end(cudaStream_t stream, cudaGraphExec_t *out, struct err *err)
+{
+    cudaGraph_t graph = NULL;
+    cudaError_t code = cudaStreamEndCapture(stream, &graph);
+
+    if (!code)
+        code = cudaGraphInstantiate(out, graph, 0);
+    if (graph)
+        cudaGraphDestroy(graph);
+    return cuda_failed(code, "capturing an update", err);
+}
+
+static int replay(cudaGraphExec_t graph, cudaStream_t stream, struct err *err)
+{
+    return cuda_failed(cudaGraphLaunch(graph, stream), "launching an update", err);
+}
+
+static void graph_close(cudaGraphExec_t graph)
+{
+    cudaGraphExecDestroy(graph);
+}
+
+static int launch(const struct launch *launch, struct CUstream_st *stream, struct err *err)
+{
+    return launch->go(launch->work, stream, err);
+}
+
+const struct runtime runtime_cuda = {
+    .choose = choose,
+    .memory_open = memory_open,
+    .memory_close = memory_close,
+    .host_open = host_open,
+    .host_close = host_close,
+    .upload = upload,
+    .download = download,
+    .copy = copy,
+    .clear = clear,
+    .stream_open = stream_open,
+    .stream_close = stream_close,
+    .event_open = event_open,
+    .event_close = event_close,
+    .record = record,
+    .follow = follow,
+    .wait = wait,
+    .capture_begin = capture_begin,
+    .capture_end = capture_end,
+    .replay = replay,
+    .graph_close = graph_close,
+    .launch = launch,
+};

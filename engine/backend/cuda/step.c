@@ -1,0 +1,146 @@
+/* One change of the weights. Vectors are in the layout's order, as gradients are given to them. */
+#include <math.h>
+
+#include "backend/cuda/cuda.h"
+
+static int check(const struct step *s, struct err *err)
+{
+    size_t size = s->layout->size;
+    bool squares = !step_has_squares(s->rule) || (s->squares && s->squares->n == size);
+    bool fits = s->weights->n == size && s->momentum_vector->n == size && squares &&
+                (!s->fisher || s->fisher->n == s->layout->fisher_size);
+
+    if (s->n_terms > UPDATE_TERMS_MAX)
+        return err_set(err, ERR_UNSUPPORTED, "step: the CUDA backend mixes %d gradients at most",
+                       UPDATE_TERMS_MAX);
+    for (int k = 0; k < s->n_terms; k++) {
+        fits = fits && s->terms[k].gradient->n == size;
+        if (s->terms[k].feeds_fisher != 0 && !s->fisher)
+            return err_set(err, ERR_INVALID, "step: term %d feeds an accumulator that is missing",
+                           k);
+    }
+    return fits ? 0 : err_set(err, ERR_INVALID, "step: a vector does not have the layout's size");
+}
+
+static struct turn turn_of(const struct step *s)
+{
+    double t = (double)s->number;
+    struct turn turn = {.lr = (float)s->lr, .kept = 1};
+
+    if (s->rule == STEP_ADAMW)
+        turn.kept = (float)(1 - s->lr * s->weight_decay);
+    if (step_has_squares(s->rule)) {
+        turn.rate = (float)(s->lr / (1 - pow(s->beta1, t)));
+        turn.scale = (float)(1 / sqrt(1 - pow(s->beta2, t)));
+    }
+    return turn;
+}
+
+static struct gradient_mix mix_of(const struct step *s)
+{
+    struct gradient_mix mix = {.n = s->n_terms};
+
+    for (int k = 0; k < s->n_terms; k++) {
+        mix.gradient[k] = s->terms[k].gradient->data;
+        mix.weight[k] = (float)s->terms[k].weight;
+    }
+    return mix;
+}
+
+static void use_gradients(struct launch *launch, const struct step *s)
+{
+    for (int k = 0; k < s->n_terms; k++)
+        cuda_use(launch, s->terms[k].gradient->data, s->layout->size * sizeof(float), false);
+}
+
+static int go_clip(const void *work, struct CUstream_st *stream, struct err *err)
+{
+    return cuda_launched(launch_weight_norm(stream, work), "weight_norm", err);
+}
+
+static int clip(struct cuda_backend *cuda, const struct step *s, const struct forms *forms,
+                struct err *err)
+{
+    struct weight_norm norm = {.table = &forms->table,
+                               .kind = NORM_CLIP,
+                               .mix = mix_of(s),
+                               .size = s->clip_norm,
+                               .factor = cuda->clip,
+                               .workspace = forms->scratch};
+    struct launch launch = {
+        .what = "weight_norm", .go = go_clip, .work = &norm, .work_bytes = sizeof norm};
+
+    use_gradients(&launch, s);
+    cuda_use(&launch, cuda->clip, sizeof *cuda->clip, true);
+    return runtime_cuda.launch(&launch, cuda->lanes[0].stream, err);
+}
+
+static struct weight_step arguments(const struct cuda_backend *cuda, const struct step *s,
+                                    const struct forms *forms)
+{
+    static const enum weight_rule rules[] = {
+        [STEP_SGD] = RULE_SGD, [STEP_ADAM] = RULE_ADAM, [STEP_ADAMW] = RULE_ADAMW};
+    struct weight_step a = {.table = &forms->table,
+                            .rule = rules[s->rule],
+                            .nesterov = s->nesterov,
+                            .momentum = (float)s->momentum,
+                            .weight_decay = (float)s->weight_decay,
+                            .beta1 = (float)s->beta1,
+                            .rest1 = (float)(1 - s->beta1),
+                            .beta2 = (float)s->beta2,
+                            .rest2 = (float)(1 - s->beta2),
+                            .eps = (float)s->eps,
+                            .turn = cuda->step_turn,
+                            .weights = s->weights->data,
+                            .m = s->momentum_vector->data,
+                            .v = step_has_squares(s->rule) ? s->squares->data : NULL,
+                            .mix = mix_of(s),
+                            .clip = s->clip_norm > 0 ? cuda->clip : NULL,
+                            .fisher = step_feeds_fisher(s) ? s->fisher->data : NULL,
+                            .beta = (float)s->beta};
+
+    for (int k = 0; k < s->n_terms; k++)
+        a.feeds[k] = (float)s->terms[k].feeds_fisher;
+    return a;
+}
+
+static int go_change(const void *work, struct CUstream_st *stream, struct err *err)
+{
+    return cuda_launched(launch_weight_step(stream, work), "weight_step", err);
+}
+
+static int change(struct cuda_backend *cuda, const struct step *s, const struct forms *forms,
+                  struct err *err)
+{
+    struct weight_step a = arguments(cuda, s, forms);
+    struct launch launch = {
+        .what = "weight_step", .go = go_change, .work = &a, .work_bytes = sizeof a};
+    size_t bytes = s->layout->size * sizeof(float);
+
+    use_gradients(&launch, s);
+    cuda_use(&launch, a.turn, sizeof *a.turn, false);
+    cuda_use(&launch, a.clip, sizeof *a.clip, false);
+    cuda_use(&launch, a.weights, bytes, true);
+    cuda_use(&launch, a.m, bytes, true);
+    cuda_use(&launch, a.v, bytes, true);
+    cuda_use(&launch, a.fisher, s->layout->fisher_size * sizeof(float), true);
+    return runtime_cuda.launch(&launch, cuda->lanes[0].stream, err);
+}
+
+int cuda_step(struct backend *backend, const struct step *s, struct err *err)
+{
+    struct cuda_backend *cuda = (struct cuda_backend *)backend;
+    struct turn turn = turn_of(s);
+    const struct forms *forms;
+    int rc = check(s, err);
+
+    if (!rc)
+        rc = cuda_enter(cuda, err);
+    if (!rc)
+        rc = cuda_plain_forms(cuda, s->layout, &forms, err);
+    if (!rc)
+        rc = cuda_turn_write(cuda, &turn, cuda->step_turn, err);
+    if (!rc && s->clip_norm > 0)
+        rc = clip(cuda, s, forms, err);
+    return rc ? rc : change(cuda, s, forms, err);
+}

@@ -1,0 +1,281 @@
+/* A block's threads as fibers. A fiber that comes to a thread's end takes the next thread that has
+ * not begun, so kernels without barriers run as a plain loop. */
+#include "emulate.h"
+
+/* Jumps between stacks are what glibc's checked longjmp takes for a mistake. */
+#undef _FORTIFY_SOURCE
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include <vector>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+#define STACK_BYTES  (256 * 1024)
+#define SHARED_MOST  (48 * 1024) /* what CUDA gives without being asked */
+#define THREADS_MOST 1024
+#define WARP_LANES   32
+
+struct emulated_index threadIdx, blockIdx, blockDim, gridDim;
+char *emulated_row;
+
+/* Those who wait for each other: a block, or a warp. */
+struct group {
+    unsigned alive, arrived, round;
+};
+
+struct fiber {
+    ucontext_t context;
+    jmp_buf point; /* where it waits, once it has begun */
+    bool begun;
+    char *stack;
+    unsigned thread;
+    const struct group *waits_for; /* NULL: it has nothing to run */
+    unsigned round;                /* of `waits_for` when it began to wait */
+};
+
+/* As many as were ever needed at once. They stay to the end, and are no leak then. */
+static std::vector<fiber *> &fibers = *new std::vector<fiber *>;
+static fiber *running;
+static const std::function<void()> *body;
+static fiber *of_thread[THREADS_MOST]; /* NULL: not begun, or ended */
+static unsigned begun;
+static bool backwards; /* threads begin with the last one */
+static struct group block, warps[THREADS_MOST / WARP_LANES];
+static double given[2][THREADS_MOST];
+
+/* The sanitizer is told of each change of stacks. */
+#ifdef __SANITIZE_ADDRESS__
+static ucontext_t scheduler;
+static const void *scheduler_stack;
+static size_t scheduler_stack_bytes;
+
+static void switch_to_fiber(fiber *f)
+{
+    void *fake;
+
+    __sanitizer_start_switch_fiber(&fake, f->stack, STACK_BYTES);
+    swapcontext(&scheduler, &f->context);
+    __sanitizer_finish_switch_fiber(fake, NULL, NULL);
+}
+
+static void switch_to_scheduler(fiber *f)
+{
+    void *fake;
+
+    __sanitizer_start_switch_fiber(&fake, scheduler_stack, scheduler_stack_bytes);
+    swapcontext(&f->context, &scheduler);
+    __sanitizer_finish_switch_fiber(fake, &scheduler_stack, &scheduler_stack_bytes);
+}
+
+static void fiber_begins(void)
+{
+    __sanitizer_finish_switch_fiber(NULL, &scheduler_stack, &scheduler_stack_bytes);
+}
+#else
+/* A context begins a fiber; from then on jumps, which ask nothing of the system, go to and fro. */
+static jmp_buf scheduler_point;
+
+static void switch_to_fiber(fiber *f)
+{
+    if (_setjmp(scheduler_point))
+        return;
+    if (f->begun)
+        _longjmp(f->point, 1);
+    f->begun = true;
+    setcontext(&f->context);
+}
+
+static void switch_to_scheduler(fiber *f)
+{
+    if (!_setjmp(f->point))
+        _longjmp(scheduler_point, 1);
+}
+
+static void fiber_begins(void)
+{
+}
+#endif
+
+static void resume(fiber *f)
+{
+    running = f;
+    threadIdx.x = f->thread;
+    switch_to_fiber(f);
+}
+
+static void release(struct group *g)
+{
+    g->arrived = 0;
+    g->round++;
+}
+
+static void wait_for(struct group *g)
+{
+    fiber *me = running;
+
+    if (++g->arrived == g->alive) {
+        release(g);
+        return;
+    }
+    me->waits_for = g;
+    me->round = g->round;
+    switch_to_scheduler(me);
+}
+
+/* A thread that has ended is not waited for. */
+static void leave(struct group *g)
+{
+    if (--g->alive > 0 && g->arrived == g->alive)
+        release(g);
+}
+
+static void run_threads(void)
+{
+    fiber_begins();
+    for (;;) {
+        fiber *me = running;
+
+        while (begun < blockDim.x) {
+            me->thread = backwards ? blockDim.x - 1 - begun : begun;
+            threadIdx.x = me->thread;
+            of_thread[me->thread] = me;
+            begun++;
+            (*body)();
+            of_thread[me->thread] = NULL;
+            leave(&warps[me->thread / WARP_LANES]);
+            leave(&block);
+        }
+        me->waits_for = NULL;
+        switch_to_scheduler(me);
+    }
+}
+
+static fiber *new_fiber(void)
+{
+    fiber *f = new fiber();
+
+    f->stack = (char *)malloc(STACK_BYTES);
+    getcontext(&f->context);
+    f->context.uc_stack.ss_sp = f->stack;
+    f->context.uc_stack.ss_size = STACK_BYTES;
+    makecontext(&f->context, run_threads, 0);
+    fibers.push_back(f);
+    return f;
+}
+
+/* One that may go on; NULL: there is none. A warp goes on alone as far as it can, so that it meets
+ * what others have not done yet. */
+static fiber *next_waiting(void)
+{
+    unsigned first = running ? running->thread / WARP_LANES * WARP_LANES : 0;
+
+    for (unsigned i = 0; i < blockDim.x; i++) {
+        unsigned thread = first + i < blockDim.x ? first + i : first + i - blockDim.x;
+        fiber *f = of_thread[thread];
+
+        if (f && f->waits_for && f->waits_for->round != f->round)
+            return f;
+    }
+    return NULL;
+}
+
+/* One to begin the next thread with. */
+static fiber *idle_fiber(void)
+{
+    for (fiber *f : fibers)
+        if (!f->waits_for)
+            return f;
+    return new_fiber();
+}
+
+static fiber *next_fiber(void)
+{
+    fiber *f = next_waiting();
+
+    if (!f && begun < blockDim.x)
+        return idle_fiber();
+    if (!f && block.alive > 0) {
+        fprintf(stderr, "emulated block %u: threads wait for others that never come\n", blockIdx.x);
+        abort();
+    }
+    return f;
+}
+
+static void run_block(unsigned threads)
+{
+    fiber *f;
+
+    begun = 0;
+    running = NULL;
+    block = {threads, 0, 0};
+    for (unsigned i = 0; i * WARP_LANES < threads; i++)
+        warps[i] = {threads - i * WARP_LANES < WARP_LANES ? threads - i * WARP_LANES : WARP_LANES,
+                    0, 0};
+    while ((f = next_fiber()))
+        resume(f);
+}
+
+void __syncthreads(void)
+{
+    wait_for(&block);
+}
+
+/* Two places by turns: nobody can be two exchanges ahead of another lane. */
+double emulated_exchange(double x, unsigned mask)
+{
+    unsigned me = threadIdx.x;
+    struct group *warp = &warps[me / WARP_LANES];
+    double *place = given[warp->round % 2];
+
+    place[me] = x;
+    wait_for(warp);
+    return place[me ^ mask];
+}
+
+static struct fiber_room {
+    ~fiber_room()
+    {
+        for (fiber *f : fibers) {
+            free(f->stack);
+            delete f;
+        }
+    }
+} fiber_room;
+
+/* Forwards and backwards, so that whoever lacks a barrier is seen to in one of them. Not simply by
+ * turns, since an operation's launches often come in pairs. */
+static bool next_direction(void)
+{
+    static unsigned launches;
+
+    return __builtin_parity(launches++);
+}
+
+int emulate(unsigned blocks, unsigned threads, size_t shared_bytes,
+            const std::function<void()> &thread)
+{
+    char *row = (char *)malloc(shared_bytes ? shared_bytes : 1);
+
+    if (blocks == 0 || threads == 0 || threads > THREADS_MOST || shared_bytes > SHARED_MOST) {
+        free(row);
+        return 9; /* cudaErrorInvalidConfiguration */
+    }
+    emulated_row = row;
+    body = &thread;
+    backwards = next_direction();
+    blockDim = {threads, 1, 1};
+    gridDim = {blocks, 1, 1};
+    for (unsigned i = 0; i < blocks; i++) {
+        blockIdx.x = i;
+        memset(row, 0xff, shared_bytes); /* NaN */
+        run_block(threads);
+    }
+    free(row);
+    return 0;
+}

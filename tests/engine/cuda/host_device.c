@@ -1,0 +1,483 @@
+/* Memory, streams, events and graphs on the host. See host_device.h. */
+#include "host_device.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "backend/cuda/cuda.h"
+#include "host_order.h"
+
+enum { MEMORY_MAX = 4000, LAUNCHES_MAX = 20000, GRAPHS_MAX = 64, EVENTS_MAX = 16 };
+
+struct memory {
+    unsigned char *at, *written; /* a byte a byte */
+    size_t bytes;
+};
+
+/* What a stream is given while it is captured. */
+enum kind { LAUNCH, RECORD, FOLLOW };
+struct CUgraphExec_st {
+    int n, room;
+    struct entry {
+        enum kind kind;
+        struct launch launch;
+        struct CUstream_st *stream;
+        struct CUevent_st *event;
+    } * entry;
+};
+
+struct CUstream_st {
+    int number;
+    bool captured; /* what it is given is kept */
+};
+
+struct CUevent_st {
+    int number;
+    bool captured;
+};
+
+static struct {
+    struct memory memory[MEMORY_MAX];
+    int n_memory, fail_after, open_things, n_streams, n_events;
+    struct host_launch launches[LAUNCHES_MAX];
+    int n_launches, captures, replays;
+    struct CUgraphExec_st *graph; /* being captured */
+    bool inside;                  /* a launch is being done: what it asks for is part of it */
+} host = {.fail_after = -1};
+
+static struct memory *find_memory(const void *at, size_t bytes)
+{
+    const unsigned char *begin = at;
+
+    for (int i = 0; i < host.n_memory; i++) {
+        struct memory *m = &host.memory[i];
+
+        if (m->at && begin >= m->at && begin + bytes <= m->at + m->bytes)
+            return m;
+    }
+    return NULL;
+}
+
+static void mark_written(const void *at, size_t bytes)
+{
+    struct memory *m = find_memory(at, bytes);
+
+    if (!m)
+        fail_msg("%zu bytes are written where no memory is open", bytes);
+    memset(m->written + ((const unsigned char *)at - m->at), 1, bytes);
+}
+
+static void check_written(const char *what, int number, const void *at, size_t bytes)
+{
+    const struct memory *m = find_memory(at, bytes);
+    const unsigned char *byte;
+
+    if (!m)
+        fail_msg("%s: use %d of %zu bytes lies in no open memory", what, number, bytes);
+    byte = memchr(m->written + ((const unsigned char *)at - m->at), 0, bytes);
+    if (byte)
+        fail_msg("%s: use %d reads %zu bytes, of which byte %zd was not written", what, number,
+                 bytes, byte - (m->written + ((const unsigned char *)at - m->at)));
+}
+
+void host_device_poison(const void *at, size_t bytes)
+{
+    struct memory *m = find_memory(at, bytes);
+
+    if (!m)
+        fail_msg("poison of %zu bytes where no memory is open", bytes);
+    memset(m->written + ((const unsigned char *)at - m->at), 0, bytes);
+    memset(m->at + ((const unsigned char *)at - m->at), 0xff, bytes);
+}
+
+int cuda_failed(int code, const char *what, struct err *err)
+{
+    return code ? err_set(err, ERR_DEVICE, "%s: launch %d", what, code) : 0;
+}
+
+static int choose(int device, struct err *err)
+{
+    return device == 0 ? 0 : err_set(err, ERR_DEVICE, "there is no device %d", device);
+}
+
+static struct memory *free_memory(void)
+{
+    for (int i = 0; i < host.n_memory; i++)
+        if (!host.memory[i].at)
+            return &host.memory[i];
+    assert_true(host.n_memory < MEMORY_MAX);
+    return &host.memory[host.n_memory++];
+}
+
+static int memory_open(void **out, size_t bytes, struct err *err)
+{
+    struct memory *m = free_memory();
+
+    if (host.fail_after == 0) {
+        host.fail_after = -1;
+        return err_set(err, ERR_NO_MEMORY, "the GPU's memory is at its end");
+    }
+    if (host.fail_after > 0)
+        host.fail_after--;
+    m->bytes = bytes ? bytes : 1;
+    if (posix_memalign((void **)&m->at, 256, (m->bytes + 255) / 256 * 256))
+        fail_msg("out of memory");
+    m->written = calloc(1, m->bytes);
+    assert_non_null(m->written);
+    memset(m->at, 0xff, m->bytes);
+    host.open_things++;
+    *out = m->at;
+    return 0;
+}
+
+static void memory_close(void *at)
+{
+    struct memory *m;
+
+    if (!at)
+        return;
+    m = find_memory(at, 1);
+    if (!m || m->at != at)
+        fail_msg("memory is closed that is not open");
+    order_forget(m->at, m->bytes);
+    free(m->at);
+    free(m->written);
+    *m = (struct memory){0};
+    host.open_things--;
+}
+
+static int host_open(void **out, size_t bytes, struct err *err)
+{
+    *out = malloc(bytes ? bytes : 1);
+    host.open_things++;
+    return *out ? 0 : err_no_memory(err);
+}
+
+static void host_close(void *memory)
+{
+    host.open_things -= memory != NULL;
+    free(memory);
+}
+
+/* A copy or clear by itself; one that is part of a launch stands in its uses. */
+static void note(const char *what, const void *from, const void *to, size_t bytes,
+                 struct CUstream_st *stream)
+{
+    struct use uses[2];
+    int n = 0;
+
+    if (host.inside)
+        return;
+    if (host.graph)
+        fail_msg("%s while a stream is captured", what);
+    if (from)
+        uses[n++] = (struct use){from, bytes, false};
+    if (to)
+        uses[n++] = (struct use){to, bytes, true};
+    order_access(what, stream->number, uses, n);
+}
+
+static int upload(void *to, const void *from, size_t bytes, struct CUstream_st *stream,
+                  struct err *err)
+{
+    (void)err;
+    note("upload", NULL, to, bytes, stream);
+    mark_written(to, bytes);
+    memcpy(to, from, bytes);
+    return 0;
+}
+
+static int download(void *to, const void *from, size_t bytes, struct CUstream_st *stream,
+                    struct err *err)
+{
+    (void)err;
+    note("download", from, NULL, bytes, stream);
+    memcpy(to, from, bytes);
+    return 0;
+}
+
+static int copy(void *to, const void *from, size_t bytes, struct CUstream_st *stream,
+                struct err *err)
+{
+    (void)err;
+    note("copy", from, to, bytes, stream);
+    mark_written(to, bytes);
+    memcpy(to, from, bytes);
+    return 0;
+}
+
+static int clear(void *at, size_t bytes, struct CUstream_st *stream, struct err *err)
+{
+    (void)err;
+    note("clear", NULL, at, bytes, stream);
+    mark_written(at, bytes);
+    memset(at, 0, bytes);
+    return 0;
+}
+
+static int stream_open(struct CUstream_st **out, struct err *err)
+{
+    *out = calloc(1, sizeof **out);
+    if (!*out)
+        return err_no_memory(err);
+    (*out)->number = host.n_streams++;
+    host.open_things++;
+    return 0;
+}
+
+static void stream_close(struct CUstream_st *stream)
+{
+    if (--host.open_things >= 0)
+        free(stream);
+}
+
+static int event_open(struct CUevent_st **out, struct err *err)
+{
+    *out = calloc(1, sizeof **out);
+    if (!*out)
+        return err_no_memory(err);
+    (*out)->number = host.n_events++ % EVENTS_MAX;
+    host.open_things++;
+    return 0;
+}
+
+static void event_close(struct CUevent_st *event)
+{
+    if (--host.open_things >= 0)
+        free(event);
+}
+
+static void do_launch(const struct launch *launch, struct CUstream_st *stream, int *rc,
+                      struct err *err)
+{
+    assert_true(host.n_launches < LAUNCHES_MAX);
+    host.launches[host.n_launches++] = (struct host_launch){launch->what, stream->number};
+    for (int i = 0; i < launch->n; i++)
+        if (!launch->use[i].written)
+            check_written(launch->what, i, launch->use[i].at, launch->use[i].bytes);
+    order_access(launch->what, stream->number, launch->use, launch->n);
+    host.inside = true;
+    *rc = launch->go(launch->work, stream, err);
+    host.inside = false;
+    for (int i = 0; i < launch->n; i++)
+        if (launch->use[i].written)
+            mark_written(launch->use[i].at, launch->use[i].bytes);
+}
+
+static void keep(enum kind kind, const struct launch *launch, struct CUstream_st *stream,
+                 struct CUevent_st *event)
+{
+    struct CUgraphExec_st *g = host.graph;
+    struct entry *entry;
+
+    if (g->n == g->room) {
+        g->room = g->room ? 2 * g->room : 64;
+        g->entry = realloc(g->entry, (size_t)g->room * sizeof *g->entry);
+        assert_non_null(g->entry);
+    }
+    entry = &g->entry[g->n++];
+    *entry = (struct entry){.kind = kind, .stream = stream, .event = event};
+    if (launch) {
+        void *work = malloc(launch->work_bytes);
+
+        assert_non_null(work);
+        memcpy(work, launch->work, launch->work_bytes);
+        entry->launch = *launch;
+        entry->launch.work = work;
+    }
+}
+
+static int launch(const struct launch *launch, struct CUstream_st *stream, struct err *err)
+{
+    int rc = 0;
+
+    if (stream->captured)
+        keep(LAUNCH, launch, stream, NULL);
+    else if (host.graph)
+        fail_msg("%s goes to a stream that does not follow the captured one", launch->what);
+    else
+        do_launch(launch, stream, &rc, err);
+    return rc;
+}
+
+static int record(struct CUevent_st *event, struct CUstream_st *stream, struct err *err)
+{
+    (void)err;
+    event->captured = stream->captured;
+    if (stream->captured)
+        keep(RECORD, NULL, stream, event);
+    else
+        order_record(event->number, stream->number);
+    return 0;
+}
+
+static int follow(struct CUstream_st *stream, struct CUevent_st *event, struct err *err)
+{
+    (void)err;
+    if (event->captured)
+        stream->captured = true;
+    if (stream->captured)
+        keep(FOLLOW, NULL, stream, event);
+    else
+        order_follow(stream->number, event->number);
+    return 0;
+}
+
+static int wait(struct CUstream_st *stream, struct err *err)
+{
+    (void)err;
+    if (host.graph)
+        fail_msg("the host waits while a stream is captured");
+    order_wait(stream->number);
+    return 0;
+}
+
+static int capture_begin(struct CUstream_st *stream, struct err *err)
+{
+    assert_null(host.graph);
+    host.graph = calloc(1, sizeof *host.graph);
+    if (!host.graph)
+        return err_no_memory(err);
+    stream->captured = true;
+    return 0;
+}
+
+static int capture_end(struct CUstream_st *stream, struct CUgraphExec_st **out, struct err *err)
+{
+    struct CUgraphExec_st *g = host.graph;
+
+    (void)err;
+    host.graph = NULL;
+    for (int i = 0; i < g->n; i++)
+        g->entry[i].stream->captured = false;
+    stream->captured = false;
+    if (g->n > 0 && g->entry[g->n - 1].stream != stream)
+        fail_msg("a captured stream was not joined");
+    host.captures++;
+    host.open_things++;
+    *out = g;
+    return 0;
+}
+
+static int replay(struct CUgraphExec_st *graph, struct CUstream_st *stream, struct err *err)
+{
+    int rc = 0;
+
+    (void)stream;
+    host.replays++;
+    for (int i = 0; i < graph->n && !rc; i++) {
+        const struct entry *entry = &graph->entry[i];
+
+        if (entry->kind == LAUNCH)
+            do_launch(&entry->launch, entry->stream, &rc, err);
+        else if (entry->kind == RECORD)
+            order_record(entry->event->number, entry->stream->number);
+        else
+            order_follow(entry->stream->number, entry->event->number);
+    }
+    return rc;
+}
+
+static void graph_close(struct CUgraphExec_st *graph)
+{
+    for (int i = 0; i < graph->n; i++)
+        if (graph->entry[i].kind == LAUNCH)
+            free((void *)(uintptr_t)graph->entry[i].launch.work);
+    free(graph->entry);
+    free(graph);
+    host.open_things--;
+}
+
+const struct runtime runtime_cuda = {
+    .choose = choose,
+    .memory_open = memory_open,
+    .memory_close = memory_close,
+    .host_open = host_open,
+    .host_close = host_close,
+    .upload = upload,
+    .download = download,
+    .copy = copy,
+    .clear = clear,
+    .stream_open = stream_open,
+    .stream_close = stream_close,
+    .event_open = event_open,
+    .event_close = event_close,
+    .record = record,
+    .follow = follow,
+    .wait = wait,
+    .capture_begin = capture_begin,
+    .capture_end = capture_end,
+    .replay = replay,
+    .graph_close = graph_close,
+    .launch = launch,
+};
+
+void host_device_reset(void)
+{
+    host.n_launches = host.captures = host.replays = 0;
+}
+
+int host_device_launches(const struct host_launch **out)
+{
+    *out = host.launches;
+    return host.n_launches;
+}
+
+int host_device_captures(void)
+{
+    return host.captures;
+}
+
+int host_device_replays(void)
+{
+    return host.replays;
+}
+
+int host_device_open_things(void)
+{
+    return host.open_things;
+}
+
+void host_device_fail_after(int n)
+{
+    host.fail_after = n;
+}
+
+static int open_with(enum compute compute, struct backend **out,
+                     const struct backend_options *options, struct err *err)
+{
+    struct backend_options with = *options;
+
+    with.compute = compute;
+    with.deterministic = true;
+    host.n_streams = host.n_events = 0;
+    order_reset();
+    return backend_cuda.open(out, &with, err);
+}
+
+#define OPEN(name, compute)                                                                        \
+    static int name(struct backend **out, const struct backend_options *options, struct err *err)  \
+    {                                                                                              \
+        return open_with(compute, out, options, err);                                              \
+    }
+
+OPEN(open_f32, COMPUTE_F32)
+OPEN(open_tf32, COMPUTE_TF32)
+OPEN(open_bf16, COMPUTE_BF16)
+
+const struct backend_class *host_device(enum compute compute)
+{
+    static struct backend_class classes[3];
+    struct backend_class *class = &classes[compute];
+
+    *class = backend_cuda;
+    class->open = compute == COMPUTE_F32    ? open_f32
+                  : compute == COMPUTE_TF32 ? open_tf32
+                                            : open_bf16;
+    return class;
+}

@@ -1,0 +1,38 @@
+/* The host in the place of a GPU. Device memory is the host's; kernels are those of the backend,
+ * emulated (emulate.h); convolutions and products are plain loops (host_libraries.c). What is
+ * captured is done when it is replayed.
+ *
+ * It watches what the backend does and fails the running test for what a device would make a wrong
+ * result of without a word: memory that is read though nobody wrote it, memory that is used beyond
+ * its end or after it was closed, and two accesses to the same memory, one of them a write, that no
+ * stream and no event puts in order. */
+#ifndef TESTS_ENGINE_CUDA_HOST_DEVICE_H
+#define TESTS_ENGINE_CUDA_HOST_DEVICE_H
+
+#include "backend/backend.h"
+
+/* backend_cuda, opened with this precision. */
+const struct backend_class *host_device(enum compute compute);
+
+struct host_launch {
+    const char *what;
+    int stream; /* 0: the first that was opened */
+};
+
+/* Forgets what was seen so far; memory that is open stays known. */
+void host_device_reset(void);
+/* What was done since then, in the order in which it was done. */
+int host_device_launches(const struct host_launch **out);
+/* Graphs captured and replayed since then. */
+int host_device_captures(void);
+int host_device_replays(void);
+
+/* As if nobody had written this memory yet; floats there are NaN. */
+void host_device_poison(const void *at, size_t bytes);
+
+/* The number of stretches of device and host memory, streams, events and graphs that are open. */
+int host_device_open_things(void);
+/* After n further ones a `memory_open` fails, once, as on a device that is full. */
+void host_device_fail_after(int n);
+
+#endif

@@ -1,0 +1,50 @@
+/* The CUDA backend on the host as a module of one GPU, so that whole runs go through it. */
+#include "host_gpu.h"
+
+#include <string.h>
+
+#include "backend/cuda/module.h"
+#include "host_device.h"
+
+#define SHOWN __attribute__((visibility("default")))
+
+static int devices(struct cuda_device *out, int max, int *n, struct err *err)
+{
+    (void)max;
+    (void)err;
+    *out = (struct cuda_device){"Host", "GPU-host", (int64_t)1 << 34, 1, 90};
+    *n = 1;
+    return 0;
+}
+
+/* With the precision that is asked for, and watched. */
+static int open_backend(struct backend **out, const struct backend_options *options,
+                        struct err *err)
+{
+    return host_device(options->compute)->open(out, options, err);
+}
+
+SHOWN const struct cuda_module *rwpd_cuda_module(void);
+SHOWN const struct host_gpu *host_gpu(void);
+
+const struct cuda_module *rwpd_cuda_module(void)
+{
+    static struct backend_class class;
+    static const struct cuda_module module = {
+        .build = RWPD_VERSION, .class_bytes = sizeof class, .class = &class, .devices = devices};
+
+    class = *host_device(COMPUTE_F32);
+    class.open = open_backend;
+    return &module;
+}
+
+const struct host_gpu *host_gpu(void)
+{
+    static const struct host_gpu functions = {.reset = host_device_reset,
+                                              .launches = host_device_launches,
+                                              .captures = host_device_captures,
+                                              .replays = host_device_replays,
+                                              .open_things = host_device_open_things};
+
+    return &functions;
+}

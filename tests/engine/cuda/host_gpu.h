@@ -1,0 +1,15 @@
+/* What the module of host_gpu.c lets a test see: the functions of host_device.h. */
+#ifndef TESTS_ENGINE_CUDA_HOST_GPU_H
+#define TESTS_ENGINE_CUDA_HOST_GPU_H
+
+#include "host_device.h"
+
+struct host_gpu {
+    void (*reset)(void);
+    int (*launches)(const struct host_launch **out);
+    int (*captures)(void);
+    int (*replays)(void);
+    int (*open_things)(void);
+};
+
+#endif

@@ -1,0 +1,199 @@
+/* The CUDA backend with the host in the place of the device: every operation and derivative, whole
+ * nets, perturbations and steps against the reference backend, in float and in bfloat16. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "device_compare.h"
+#include "model/model.h"
+#include "op_cases.h"
+
+#define TOLERANCE      2e-5
+#define BF16_TOLERANCE 4e-2
+#define NET_TOLERANCE  1e-3
+
+static void compare(const char *what, const struct graph *g, uint64_t seed)
+{
+    device_compare(what, g, COMPUTE_F32, seed, TOLERANCE);
+    device_compare(what, g, COMPUTE_BF16, seed, BF16_TOLERANCE);
+}
+
+static void every_operation(void **state)
+{
+    struct op_case op_case;
+
+    (void)state;
+    for (int i = 0; op_case_at(i, &op_case); i++) {
+        struct graph *g = op_case_graph(&op_case);
+        char name[100];
+
+        compare(op_case_name(&op_case, name), g, (uint64_t)i + 1);
+        graph_free(g);
+    }
+}
+
+static void every_derivative(void **state)
+{
+    static const bool differentiable[OP_COUNT] = {
+        [OP_CONV] = true,     [OP_BATCH_NORM] = true,      [OP_RELU] = true,
+        [OP_ADD] = true,      [OP_GLOBAL_AVG_POOL] = true, [OP_LINEAR] = true,
+        [OP_BIAS] = true,     [OP_MAX_POOL] = true,        [OP_DROPOUT] = true,
+        [OP_PATCHES] = true,  [OP_PREPEND] = true,         [OP_TOKEN] = true,
+        [OP_ADD_EACH] = true, [OP_LAYER_NORM] = true,      [OP_GELU] = true,
+        [OP_SOFTMAX] = true,  [OP_MERGE_HEADS] = true,     [OP_MATMUL] = true,
+    };
+    struct op_case op_case;
+
+    (void)state;
+    for (int i = 0; op_case_at(i, &op_case); i++) {
+        struct graph *g;
+        char name[100];
+
+        if (!differentiable[op_case.op])
+            continue;
+        g = op_case_graph(&op_case);
+        device_add_derivatives(g);
+        compare(op_case_name(&op_case, name), g, (uint64_t)i + 7);
+        graph_free(g);
+    }
+}
+
+static const struct net {
+    const char *name;
+    struct job_model model;
+    struct model_input input;
+} nets[] = {
+    {"resnet", {.kind = MODEL_RESNET, .width = 5, .blocks = {2, {1, 1}}}, {6, 3, 8, 8, 10}},
+    {"resnet50", {.kind = MODEL_RESNET50, .width = 8, .blocks = {2, {1, 1}}}, {4, 3, 8, 8, 10}},
+    {"preresnet", {.kind = MODEL_PRERESNET, .width = 8, .depth = 11}, {3, 3, 8, 8, 10}},
+    {"vgg16", {.kind = MODEL_VGG16_BN, .width = 4, .dropout = 0.5}, {3, 3, 32, 32, 10}},
+    {"wrn",
+     {.kind = MODEL_WRN, .width = 8, .depth = 10, .widen = 1, .dropout = 0.3},
+     {3, 3, 8, 8, 10}},
+    {"vit",
+     {.kind = MODEL_VIT,
+      .width = 24,
+      .depth = 2,
+      .patch = 4,
+      .heads = 3,
+      .mlp = 40,
+      .dropout = 0.1,
+      .embedding_dropout = 0.1},
+     {3, 3, 8, 8, 10}},
+};
+
+static void whole_nets(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(nets); i++) {
+        struct graph *g;
+
+        assert_ok(model_graph(&g, &nets[i].model, &nets[i].input, true, err));
+        device_compare(nets[i].name, g, COMPUTE_F32, i + 1, NET_TOLERANCE);
+        graph_free(g);
+        assert_ok(model_graph(&g, &nets[i].model, &nets[i].input, false, err));
+        device_compare(nets[i].name, g, COMPUTE_F32, i + 1, NET_TOLERANCE);
+        graph_free(g);
+    }
+}
+
+/* Products with the Hessian, in given statistics and through the batch's. */
+static void curvature(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(nets); i++)
+        for (int batch = 0; batch < 2; batch++) {
+            struct graph *g;
+
+            assert_ok(model_curvature_graph(&g, &nets[i].model, &nets[i].input, batch, err));
+            device_compare(nets[i].name, g, COMPUTE_F32, i + 1, NET_TOLERANCE);
+            graph_free(g);
+        }
+}
+
+/* The same pass as it is given, captured and replayed, along a direction and without one. */
+static void captured_curvature(void **state)
+{
+    struct support_options options = {.keep_primal = true};
+    struct graph *g;
+    struct trial *t;
+    double *first;
+    size_t bytes;
+
+    (void)state;
+    assert_ok(model_curvature_graph(&g, &nets[0].model, &nets[0].input, false, err));
+    t = trial_open(g, host_device(COMPUTE_TF32), &options);
+    trial_fill(t, 4);
+    bytes = t->params->size * sizeof *first;
+    first = malloc(bytes);
+    assert_non_null(first);
+    trial_run(t);
+    memcpy(first, t->product, bytes);
+    for (int i = 0; i < 6; i++) {
+        t->no_direction = i % 2;
+        t->primal_kept = !t->no_direction;
+        memset(t->product, 0, bytes);
+        trial_run(t);
+        if (!t->no_direction)
+            assert_memory_equal(first, t->product, bytes);
+    }
+    free(first);
+    trial_close(t);
+    graph_free(g);
+}
+
+/* Wherever a device's memory ends, the error says so and nothing stays open. */
+static void full_device(void **state)
+{
+    struct job_model model = {.kind = MODEL_RESNET, .width = 4, .blocks = {1, {1}}};
+    struct model_input input = {2, 1, 8, 8, 10};
+    struct backend_options options = {.threads = 1};
+    struct program_options program_options = {.side_by_side = 1};
+    const struct backend_class *class = host_device(COMPUTE_BF16);
+    struct layout *params, *states;
+    struct backend *backend;
+    struct graph *g;
+    int rc = ERR_NO_MEMORY, n;
+
+    (void)state;
+    assert_ok(model_graph(&g, &model, &input, true, err));
+    assert_ok(layout_open(&params, g->params, g->n_params, err));
+    assert_ok(layout_open(&states, g->states, g->n_states, err));
+    for (n = 0; rc; n++) {
+        struct program *program = NULL;
+        struct err err = {0};
+
+        host_device_fail_after(n);
+        rc = class->open(&backend, &options, &err);
+        if (!rc) {
+            rc = class->program_open(backend, g, params, states, &program_options, &program, &err);
+            class->program_close(program);
+            class->close(backend);
+        }
+        assert_true(!rc || (rc == ERR_NO_MEMORY && strstr(err.message, "memory")));
+        assert_int_equal(host_device_open_things(), 0);
+    }
+    assert_true(n > 4); /* scalars, forms, the program's own, workspaces, an arena */
+    host_device_fail_after(-1);
+    layout_close(params);
+    layout_close(states);
+    graph_free(g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_operation),    cmocka_unit_test(every_derivative),
+        cmocka_unit_test(whole_nets),         cmocka_unit_test(curvature),
+        cmocka_unit_test(captured_curvature), cmocka_unit_test(full_device),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

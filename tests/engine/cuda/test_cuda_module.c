@@ -1,0 +1,211 @@
+/* The module and its devices, in a process each, since they are found once: none at all, a module
+ * without a driver below it, a library that is no module, and two GPUs that are fakes. */
+#include <dlfcn.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "backend/cuda/module.h"
+#include "engine/run.h"
+#include "job/resolve.h"
+#include "support.h"
+
+static struct problem {
+    int n;
+    char pointer[100], message[512];
+} problem;
+
+static void keep(void *context, const char *pointer, const char *message)
+{
+    (void)context;
+    problem.n++;
+    snprintf(problem.pointer, sizeof problem.pointer, "%s", pointer);
+    snprintf(problem.message, sizeof problem.message, "%s", message);
+}
+
+static struct engine_job job_on(int device, int precision)
+{
+    struct engine_job job;
+
+    engine_job_defaults(&job, MODEL_RESNET, DATASET_DIGITS, METHOD_SGD);
+    job.model.width = 4;
+    job.model.blocks.n = 1;
+    job.device = device;
+    job.precision = precision;
+    job.batch_size = 64;
+    return job;
+}
+
+static void assert_place(int device, int precision, const char *name, const char *precision_name)
+{
+    struct engine_job job = job_on(device, precision);
+    struct job_place place;
+
+    assert_true(job_place(&place, &job));
+    assert_string_equal(place.name, name);
+    assert_string_equal(place.precision, precision_name);
+    problem = (struct problem){0};
+    assert_int_equal(engine_job_check(&job, keep, NULL), 0);
+}
+
+static void assert_problem(int device, int precision, const char *pointer, const char *text)
+{
+    struct engine_job job = job_on(device, precision);
+
+    problem = (struct problem){0};
+    assert_int_equal(engine_job_check(&job, keep, NULL), 1);
+    assert_string_equal(problem.pointer, pointer);
+    if (!strstr(problem.message, text))
+        fail_msg("\"%s\" does not contain \"%s\"", problem.message, text);
+}
+
+/* Whatever the reason is, a machine without a GPU trains as ever. */
+static void assert_no_gpu(const char *why)
+{
+    const struct cuda_device *devices;
+    int n;
+
+    assert_int_equal(cuda_devices(&devices, NULL), 0);
+    assert_string_equal(engine_devices(&n)[0].name, "cpu");
+    assert_int_equal(n, 2);
+    assert_place(DEVICE_AUTO, PRECISION_AUTO, "cpu", "fp32");
+    assert_problem(DEVICE_CUDA, PRECISION_AUTO, "/device", why);
+    assert_problem(DEVICE_CUDA + 1, PRECISION_BF16, "/device", "there is no GPU here");
+    assert_problem(DEVICE_AUTO, PRECISION_BF16, "/precision", "there is none here");
+    assert_problem(DEVICE_CPU, PRECISION_TF32, "/precision", "fp32 only");
+}
+
+static void no_driver(void **state)
+{
+    (void)state;
+    assert_no_gpu("no NVIDIA driver");
+}
+
+static void no_module(void **state)
+{
+    (void)state;
+    assert_no_gpu("no CUDA module");
+}
+
+static void another_library(void **state)
+{
+    (void)state;
+    assert_no_gpu("is not the module of rwpd");
+}
+
+/* The true module, where no driver answers it. */
+static void module_without_driver(void **state)
+{
+    const struct cuda_module *module;
+
+    (void)state;
+    assert_ok((module = cuda_module(err)) ? 0 : err->code);
+    assert_string_equal(module->class->name, "cuda");
+    assert_no_gpu("CUDA");
+}
+
+static void places(void **state)
+{
+    (void)state;
+    assert_place(DEVICE_AUTO, PRECISION_AUTO, "cuda:0", "tf32");
+    assert_place(DEVICE_AUTO, PRECISION_BF16, "cuda:0", "bf16");
+    assert_place(DEVICE_AUTO, PRECISION_FP32, "cuda:0", "fp32");
+    assert_place(DEVICE_AUTO, PRECISION_FP64, "reference", "fp64");
+    assert_place(DEVICE_CUDA, PRECISION_AUTO, "cuda:0", "tf32");
+    assert_place(DEVICE_CUDA + 1, PRECISION_AUTO, "cuda:0", "tf32");
+    assert_place(DEVICE_CPU, PRECISION_AUTO, "cpu", "fp32");
+    assert_problem(DEVICE_CUDA, PRECISION_FP64, "/precision", "tf32, bf16 and fp32");
+    assert_problem(DEVICE_CUDA + 3, PRECISION_AUTO, "/device", "no GPU 2 here, but 2");
+}
+
+/* The second GPU has a MiB. */
+static void memory_of_the_device(void **state)
+{
+    struct engine_job job = job_on(DEVICE_CUDA + 2, PRECISION_AUTO);
+
+    (void)state;
+    job.batch_size = 1000;
+    problem = (struct problem){0};
+    assert_int_equal(engine_job_check(&job, keep, NULL), 1);
+    assert_non_null(strstr(problem.message, "of memory"));
+}
+
+static void load(void **state)
+{
+    struct engine_device_load load;
+    const struct engine_device *devices;
+    int n;
+
+    (void)state;
+    devices = engine_devices(&n);
+    assert_int_equal(n, 4);
+    assert_string_equal(devices[0].name, "cuda:0");
+    assert_string_equal(devices[0].description, "Fake GPU");
+    assert_string_equal(devices[0].uuid, "GPU-00000000-0000-0000-0000-000000000000");
+    assert_true(devices[0].memory_bytes == (int64_t)80 << 30);
+    assert_true(engine_device_load(&devices[0], &load));
+    assert_true(load.memory_used_bytes == (int64_t)3 << 30);
+    assert_true(load.utilisation == 0.42);
+    assert_int_equal(load.temperature_celsius, 55);
+    assert_int_equal(load.processes, 2);
+    assert_false(engine_device_load(&devices[1], &load)); /* which NVML does not know */
+    assert_false(engine_device_load(&devices[2], &load));
+}
+
+/* A run opens the module's backend with what the job says. */
+static void run_on_the_device(void **state)
+{
+    struct engine_job job = job_on(DEVICE_CUDA + 1, PRECISION_BF16);
+    union {
+        void *symbol;
+        const struct backend_options *(*function)(void);
+    } opened = {.symbol = dlsym(dlopen(getenv("RWPD_CUDA_MODULE"), RTLD_NOW), "fake_gpu_opened")};
+    struct engine_sink sink = {0};
+    enum engine_outcome outcome;
+    struct engine_run *run;
+    atomic_int request = ENGINE_CONTINUE;
+
+    (void)state;
+    job.epochs = 0;
+    job.updates = 2;
+    job.deterministic = true;
+    assert_ok(engine_run_open(&run, &job, 1, &sink, err));
+    assert_non_null(opened.symbol);
+    assert_int_equal(opened.function()->compute, COMPUTE_BF16);
+    assert_int_equal(opened.function()->device, 0);
+    assert_true(opened.function()->deterministic);
+    assert_string_equal(opened.function()->cache, "/nowhere/cache");
+    assert_ok(engine_run_train(run, &request, &outcome, err));
+    assert_int_equal(outcome, ENGINE_FINISHED);
+    engine_run_close(run);
+}
+
+#define RUN(tests) cmocka_run_group_tests(tests, NULL, NULL)
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest driver[] = {cmocka_unit_test(no_driver)};
+    static const struct CMUnitTest module[] = {cmocka_unit_test(no_module)};
+    static const struct CMUnitTest another[] = {cmocka_unit_test(another_library)};
+    static const struct CMUnitTest alone[] = {cmocka_unit_test(module_without_driver)};
+    static const struct CMUnitTest fakes[] = {
+        cmocka_unit_test(places), cmocka_unit_test(memory_of_the_device), cmocka_unit_test(load),
+        cmocka_unit_test(run_on_the_device)};
+    const char *what = argc > 1 ? argv[1] : "";
+
+    if (!strcmp(what, "no-driver"))
+        return RUN(driver);
+    if (!strcmp(what, "no-module"))
+        return RUN(module);
+    if (!strcmp(what, "another-library"))
+        return RUN(another);
+    if (!strcmp(what, "module"))
+        return RUN(alone);
+    return RUN(fakes);
+}

@@ -1,0 +1,269 @@
+/* Whole runs through the CUDA backend, with the host in the place of the GPU: every method against
+ * the reference backend, captured updates, what runs on which stream, resuming. That nothing is
+ * read before it was written, and nothing used by two streams in no order, the device itself
+ * watches (host_device.h). */
+#include <dlfcn.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "host_gpu.h"
+#include "record.h"
+
+static const struct host_gpu *gpu;
+
+static struct engine_job job_of(int method, int device)
+{
+    struct engine_job job = tiny_job(method, device);
+
+    job.evaluate.every_epochs = 100; /* the last epoch alone */
+    job.epochs = 0;
+    job.updates = 5; /* batches of 16, 16, 16, 2, 16: one size is captured, and replayed twice */
+    return job;
+}
+
+static void compare_losses(const char *method, const struct record *got, const struct record *want,
+                           double tolerance)
+{
+    assert_int_equal(got->n_updates, want->n_updates);
+    for (int i = 0; i < want->n_updates; i++) {
+        const struct engine_update *a = &got->update[i], *b = &want->update[i];
+
+        if (!(fabs(a->loss - b->loss) <= tolerance * b->loss) ||
+            !(fabs(a->perturbed_loss - b->perturbed_loss) <= tolerance * b->perturbed_loss))
+            fail_msg("%s, update %d: losses %.8g and %.8g instead of %.8g and %.8g", method, i + 1,
+                     a->loss, a->perturbed_loss, b->loss, b->perturbed_loss);
+    }
+    assert_true(fabs(got->epoch[0].train_loss - want->epoch[0].train_loss) <=
+                tolerance * want->epoch[0].train_loss);
+    assert_true(
+        fabs(got->epoch[got->n_epochs - 1].test_loss - want->epoch[want->n_epochs - 1].test_loss) <=
+        tolerance * want->epoch[want->n_epochs - 1].test_loss);
+}
+
+static const char *const names[] = {
+    [METHOD_SAM] = "sam", [METHOD_M_ARWP] = "m-arwp", [METHOD_ASAM] = "asam"};
+
+/* In float the same numbers but for rounding, which the updates multiply. One method a kind of
+ * perturbation. */
+static void methods_in_float(void **state)
+{
+    static const int methods[] = {METHOD_SAM, METHOD_M_ARWP, METHOD_ASAM};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(methods); i++) {
+        int method = methods[i];
+        struct engine_job job = job_of(method, DEVICE_CUDA);
+        struct record *got = record_new(), *want = record_new();
+
+        job.precision = PRECISION_FP32;
+        record_run_well(got, &job, NULL);
+        job = job_of(method, DEVICE_REFERENCE);
+        record_run_well(want, &job, NULL);
+        compare_losses(names[method], got, want, 2e-3);
+        assert_int_equal(gpu->open_things(), 0);
+        record_free(got);
+        record_free(want);
+    }
+}
+
+/* In bfloat16 the run is another one, but goes the same way. */
+static void bfloat16(void **state)
+{
+    struct engine_job job = job_of(METHOD_M_ARWP, DEVICE_CUDA);
+    struct record *got = record_new(), *want = record_new();
+
+    (void)state;
+    job.precision = PRECISION_BF16;
+    record_run_well(got, &job, NULL);
+    job = job_of(METHOD_M_ARWP, DEVICE_REFERENCE);
+    record_run_well(want, &job, NULL);
+    compare_losses("m-arwp in bfloat16", got, want, 0.1);
+    record_free(got);
+    record_free(want);
+}
+
+/* Reads gradients and weights back, and materialises on its own. */
+static void compare_telemetry(const struct record *got, const struct record *want)
+{
+    assert_int_equal(got->n_telemetry, 2);
+    for (int i = 0; i < got->n_telemetry; i++)
+        for (int v = 0; v < TELEMETRY_VALUES; v++) {
+            double a = got->telemetry[i].value[v], b = want->telemetry[i].value[v];
+
+            assert_true(got->telemetry[i].known[v] == want->telemetry[i].known[v]);
+            assert_true(fabs(a - b) <= 5e-3 * fabs(b) + 1e-6);
+        }
+}
+
+/* An optimizer with moments, a clipped gradient, and what is measured on the way. */
+static void adam_and_clipping(void **state)
+{
+    struct engine_job job = job_of(METHOD_M_ARWP, DEVICE_CUDA);
+    struct record *got = record_new(), *want = record_new();
+
+    (void)state;
+    job.optimizer.kind = OPTIMIZER_ADAMW;
+    job.optimizer.lr = 1e-3;
+    job.optimizer.beta1 = 0.9;
+    job.optimizer.beta2 = 0.99;
+    job.optimizer.eps = 1e-8;
+    job.optimizer.clip_norm = 0.5;
+    job.telemetry.every_updates = 2;
+    job.precision = PRECISION_FP32;
+    record_run_well(got, &job, NULL);
+    job.device = DEVICE_REFERENCE;
+    job.precision = PRECISION_AUTO;
+    record_run_well(want, &job, NULL);
+    compare_losses("m-arwp with AdamW", got, want, 2e-3);
+    compare_telemetry(got, want);
+    record_free(got);
+    record_free(want);
+}
+
+static int count(const struct host_launch *launches, int n, const char *what, int stream)
+{
+    int found = 0;
+
+    for (int i = 0; i < n; i++)
+        found += !strcmp(launches[i].what, what) && (stream < 0 || launches[i].stream == stream);
+    return found;
+}
+
+/* The launches of the last update, which end with the change of the weights. */
+static int last_update(const struct host_launch **out)
+{
+    const struct host_launch *launches;
+    int n = gpu->launches(&launches), end, begin;
+
+    for (end = n; end > 0 && strcmp(launches[end - 1].what, "weight_step");)
+        end--;
+    assert_true(end > 0);
+    for (begin = end - 1; begin > 0 && strcmp(launches[begin - 1].what, "weight_step");)
+        begin--;
+    *out = launches + begin;
+    return end - begin;
+}
+
+static void run_with(int method)
+{
+    struct engine_job job = job_of(method, DEVICE_CUDA);
+    struct record *record = record_new();
+
+    gpu->reset();
+    record_run_well(record, &job, NULL);
+    record_free(record);
+}
+
+/* SGD: weights, forward, back, gradient, step, all on one stream; in the third update of a size
+ * nothing is given to the device but a graph. */
+static void order_of_sgd(void **state)
+{
+    static const char *const order[] = {"materialise",   "conv",        "batch_norm_statistics",
+                                        "cross_entropy", "conv_grad_w", "gradient_unpack",
+                                        "weight_step"};
+    const struct host_launch *launches;
+    int n, at = 0;
+
+    (void)state;
+    run_with(METHOD_SGD);
+    n = last_update(&launches);
+    for (int i = 0; i < n; i++) {
+        assert_int_equal(launches[i].stream, 0);
+        at += !strcmp(launches[i].what, order[at]);
+    }
+    assert_int_equal(at, ARRAY_LENGTH(order));
+    assert_int_equal(count(launches, n, "materialise", 0), 1);
+    assert_int_equal(count(launches, n, "gradient_unpack", 0), 1);
+    assert_true(gpu->captures() >= 1);
+    assert_true(gpu->replays() > gpu->captures());
+}
+
+/* m-ARWP: the clean and the perturbed pass on a stream each, as much on one as on the other, then
+ * one step. */
+static void order_of_m_arwp(void **state)
+{
+    const struct host_launch *launches;
+    int n, on[2] = {0};
+
+    (void)state;
+    run_with(METHOD_M_ARWP);
+    n = last_update(&launches);
+    for (int i = 0; i < n; i++) {
+        assert_in_range(launches[i].stream, 0, 1);
+        on[launches[i].stream]++;
+    }
+    assert_int_equal(on[0], on[1] + 1);
+    for (int stream = 0; stream < 2; stream++) {
+        assert_int_equal(count(launches, n, "materialise", stream), 1);
+        assert_int_equal(count(launches, n, "gradient_unpack", stream), 1);
+    }
+    assert_int_equal(count(launches, n, "weight_step", -1), 1);
+    assert_true(gpu->captures() >= 1);
+    assert_true(gpu->replays() > gpu->captures());
+}
+
+/* SAM's second pass needs the first one's gradient: one stream, two passes. */
+static void order_of_sam(void **state)
+{
+    const struct host_launch *launches;
+    int n;
+
+    (void)state;
+    run_with(METHOD_SAM);
+    n = last_update(&launches);
+    assert_int_equal(count(launches, n, "materialise", 0), 2);
+    assert_int_equal(count(launches, n, "gradient_unpack", 0), 2);
+    for (int i = 0; i < n; i++)
+        assert_int_equal(launches[i].stream, 0);
+}
+
+/* Twice the same bits; and the same once more when it was stopped on its way. */
+static void same_bits_and_resumed(void **state)
+{
+    struct engine_job job = job_of(METHOD_M_ARWP, DEVICE_CUDA);
+    struct record *first = record_new(), *second = record_new(), *rest = record_new();
+
+    (void)state;
+    record_run_well(first, &job, NULL);
+    second->ask_at = 2;
+    second->ask = ENGINE_STOP;
+    record_run_well(second, &job, NULL);
+    assert_int_equal(second->n_updates, 2);
+    record_run_well(rest, &job, &second->checkpoint);
+    assert_checkpoints_equal(&first->checkpoint, &rest->checkpoint);
+    record_free(first);
+    record_free(second);
+    record_free(rest);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(methods_in_float),      cmocka_unit_test(bfloat16),
+        cmocka_unit_test(adam_and_clipping),     cmocka_unit_test(order_of_sgd),
+        cmocka_unit_test(order_of_m_arwp),       cmocka_unit_test(order_of_sam),
+        cmocka_unit_test(same_bits_and_resumed),
+    };
+    union {
+        void *symbol;
+        const struct host_gpu *(*function)(void);
+    } u = {NULL};
+    void *library = dlopen(getenv("RWPD_CUDA_MODULE"), RTLD_NOW);
+
+    if (library)
+        u.symbol = dlsym(library, "host_gpu");
+    if (!u.symbol) {
+        fprintf(stderr, "%s\n", dlerror());
+        return 1;
+    }
+    gpu = u.function();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

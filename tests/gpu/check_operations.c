@@ -1,0 +1,229 @@
+/* Every operation, its derivative, and whole nets in each precision against the float64 reference
+ * backend, with the same numbers. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cmocka.h"
+#include "cuda/device_numbers.h"
+#include "harness.h"
+#include "model/model.h"
+#include "op_cases.h"
+
+struct graph_case {
+    const char *name;
+    struct graph *graph;
+    enum compute compute;
+    uint64_t seed;
+    double tolerance;
+};
+
+static void larger(double *worst, double error)
+{
+    if (!(error <= *worst))
+        *worst = error;
+}
+
+static double tensor_error(const double *got, const double *want, size_t n)
+{
+    double most = 0;
+
+    for (size_t i = 0; i < n; i++)
+        most = fabs(want[i]) > most ? fabs(want[i]) : most;
+    if (most > 1e-12)
+        return relative_error(got, want, n);
+    for (size_t i = 0; i < n; i++) /* zero but for rounding */
+        if (!(fabs(got[i]) <= 1e-5))
+            return INFINITY;
+    return 0;
+}
+
+static void tensors_error(double *worst, const struct layout *layout, const double *got,
+                          const double *want)
+{
+    for (int i = 0; i < layout->n; i++) {
+        const struct layout_tensor *t = &layout->tensor[i];
+
+        larger(worst, tensor_error(got + t->offset, want + t->offset, t->size));
+    }
+}
+
+/* The worst of outputs, gradients and running statistics. */
+static void compare(void *context)
+{
+    const struct graph_case *c = context;
+    const struct graph *g = c->graph;
+    struct trial *want = trial_open(g, &backend_reference, NULL);
+    struct trial *got = trial_open(g, gpu_backend(c->compute), NULL);
+    double worst = 0;
+
+    want->move_statistics = got->move_statistics = g->n_moments > 0;
+    device_fill(want, c->compute, c->seed);
+    device_fill(got, c->compute, c->seed);
+    trial_run(want);
+    trial_run(got);
+    for (int i = 0; i < g->n_outputs; i++)
+        larger(&worst, tensor_error(got->output[i], want->output[i], trial_output_size(got, i)));
+    tensors_error(&worst, got->params, got->gradient, want->gradient);
+    tensors_error(&worst, got->states, got->state, want->state);
+    trial_close(want);
+    trial_close(got);
+    harness_error(worst, c->tolerance);
+}
+
+/* ‖got − want‖/‖want‖ over all gradients. */
+static void compare_gradients(void *context)
+{
+    const struct graph_case *c = context;
+    struct trial *want = trial_open(c->graph, &backend_reference, NULL);
+    struct trial *got = trial_open(c->graph, gpu_backend(c->compute), NULL);
+    double error;
+
+    device_fill(want, c->compute, c->seed);
+    device_fill(got, c->compute, c->seed);
+    trial_run(want);
+    trial_run(got);
+    error = device_gradient_error(got, want);
+    trial_close(want);
+    trial_close(got);
+    harness_error(error, c->tolerance);
+}
+
+/* The same of the product with the Hessian. */
+static void compare_products(void *context)
+{
+    const struct graph_case *c = context;
+    struct trial *want = trial_open(c->graph, &backend_reference, NULL);
+    struct trial *got = trial_open(c->graph, gpu_backend(c->compute), NULL);
+    double difference = 0, size = 0;
+
+    trial_fill(want, c->seed);
+    trial_fill(got, c->seed);
+    trial_run(want);
+    trial_run(got);
+    for (size_t i = 0; i < want->params->size; i++) {
+        difference += (got->product[i] - want->product[i]) * (got->product[i] - want->product[i]);
+        size += want->product[i] * want->product[i];
+    }
+    trial_close(want);
+    trial_close(got);
+    harness_error(sqrt(difference / size), c->tolerance);
+}
+
+static void in_each_precision(const char *group, struct graph_case c, const double tolerance[3],
+                              void (*run)(void *context))
+{
+    char name[300];
+
+    for (int compute = COMPUTE_F32; compute <= COMPUTE_BF16; compute++) {
+        c.compute = (enum compute)compute;
+        c.tolerance = tolerance[compute];
+        snprintf(name, sizeof name, "%s, %s", c.name, compute_name(c.compute));
+        harness_case(group, name, run, &c);
+    }
+}
+
+static bool differentiable(enum op op)
+{
+    static const enum op forward[] = {
+        OP_CONV,     OP_BATCH_NORM, OP_RELU,    OP_ADD,     OP_GLOBAL_AVG_POOL, OP_LINEAR,
+        OP_BIAS,     OP_MAX_POOL,   OP_DROPOUT, OP_PATCHES, OP_PREPEND,         OP_TOKEN,
+        OP_ADD_EACH, OP_LAYER_NORM, OP_GELU,    OP_SOFTMAX, OP_MERGE_HEADS,     OP_MATMUL};
+
+    for (size_t i = 0; i < ARRAY_LENGTH(forward); i++)
+        if (forward[i] == op)
+            return true;
+    return false;
+}
+
+static void check_cases(bool quick)
+{
+    static const double tolerance[] = {2e-5, 5e-3, 4e-2};
+    struct op_case op_case;
+
+    for (int i = 0; op_case_at(i, &op_case); i++) {
+        struct graph_case c = {.graph = op_case_graph(&op_case), .seed = (uint64_t)i + 1};
+        char name[100];
+
+        c.name = op_case_name(&op_case, name);
+        if (!quick || i % 8 == 0)
+            in_each_precision("operation", c, tolerance, compare);
+        if (differentiable(op_case.op) && !quick) {
+            device_add_derivatives(c.graph);
+            in_each_precision("derivative", c, tolerance, compare);
+        }
+        graph_free(c.graph);
+    }
+}
+
+static const struct net {
+    const char *name;
+    struct job_model model;
+    struct model_input input;
+} nets[] = {
+    {"resnet18",
+     {.kind = MODEL_RESNET18, .width = 16, .blocks = {4, {2, 2, 2, 2}}},
+     {4, 3, 32, 32, 10}},
+    {"resnet of width 5",
+     {.kind = MODEL_RESNET, .width = 5, .blocks = {2, {1, 1}}},
+     {6, 3, 8, 8, 10}},
+    {"vgg16", {.kind = MODEL_VGG16_BN, .width = 8, .dropout = 0.5}, {4, 3, 32, 32, 10}},
+    {"wrn", {.kind = MODEL_WRN, .width = 8, .depth = 10, .widen = 2}, {4, 3, 16, 16, 10}},
+    {"vit",
+     {.kind = MODEL_VIT,
+      .width = 48,
+      .depth = 2,
+      .patch = 4,
+      .heads = 3,
+      .mlp = 96,
+      .dropout = 0.1},
+     {4, 3, 16, 16, 10}},
+};
+
+/* Few samples, of which batch norm makes much of what bfloat16 rounds off. */
+static void check_nets(bool quick)
+{
+    static const double tolerance[] = {1e-3, 5e-2, 0.6};
+
+    for (size_t i = 0; i < ARRAY_LENGTH(nets); i++) {
+        struct graph_case c = {.name = nets[i].name, .seed = i + 1};
+        struct err err = {0};
+
+        if (quick && i != 1)
+            continue;
+        if (model_graph(&c.graph, &nets[i].model, &nets[i].input, true, &err)) {
+            fprintf(stderr, "%s: %s\n", nets[i].name, err.message);
+            continue;
+        }
+        in_each_precision("net", c, tolerance, compare_gradients);
+        graph_free(c.graph);
+    }
+}
+
+/* Probes compute them in fp32 and tf32. */
+static void check_products(bool quick)
+{
+    static const double tolerance[] = {1e-3, 5e-2, 1};
+
+    for (size_t i = 0; i < ARRAY_LENGTH(nets); i++) {
+        struct graph_case c = {.name = nets[i].name, .seed = i + 1};
+        struct err err = {0};
+
+        if (quick && i != 1)
+            continue;
+        if (model_curvature_graph(&c.graph, &nets[i].model, &nets[i].input, false, &err)) {
+            fprintf(stderr, "%s: %s\n", nets[i].name, err.message);
+            continue;
+        }
+        in_each_precision("product", c, tolerance, compare_products);
+        graph_free(c.graph);
+    }
+}
+
+void check_operations(bool quick)
+{
+    check_cases(quick);
+    check_nets(quick);
+    check_products(quick);
+}
