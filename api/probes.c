@@ -131,7 +131,7 @@ static int submit(struct request *request, struct reply *reply, const void *aske
     return rc;
 }
 
-int probe_post(struct request *request, struct reply *reply, struct err *err)
+static int post(struct request *request, struct reply *reply, struct err *err)
 {
     const struct api_service *service = request->api->service;
     cleanup_free void *asked = calloc(1, service->probe_bytes);
@@ -140,6 +140,7 @@ int probe_post(struct request *request, struct reply *reply, struct err *err)
                                               .idempotency_key = request->idempotency_key};
     char digest[65];
     bool existing = false;
+    struct db_key key = {.of = DB_KEY_PROBE, .fingerprint = digest, .job = request->id};
     int rc;
 
     if (!asked)
@@ -154,7 +155,9 @@ int probe_post(struct request *request, struct reply *reply, struct err *err)
         return rc;
     submit_fingerprint(json, digest); /* of what was asked */
     submission.fingerprint = request->idempotency_key ? digest : NULL;
-    rc = submit(request, reply, asked, &submission, &existing, err);
+    rc = submit_known(request, &key, &request->number, &existing, err);
+    if (!rc && !existing)
+        rc = submit(request, reply, asked, &submission, &existing, err);
     if (rc || reply->problems->n)
         return rc;
     rc = probe_reply(request, reply, err);
@@ -162,6 +165,11 @@ int probe_post(struct request *request, struct reply *reply, struct err *err)
     reply_header(reply, "Location", "/v1/jobs/%lld/probes/%lld", (long long)request->id,
                  (long long)request->number);
     return rc;
+}
+
+int probe_post(struct request *request, struct reply *reply, struct err *err)
+{
+    return submit_looking(request, reply, post, err);
 }
 
 /* ---- The list ---- */
@@ -210,13 +218,17 @@ static void put_next(struct request *request, struct reply *reply, const struct 
 
 static bool read_cursor(const struct query_value *cursor, int64_t *before)
 {
-    char *end;
+    const char *digits;
 
     *before = 0;
     if (!cursor->given)
         return true;
-    *before = cursor->text[0] == 'p' ? strtoll(cursor->text + 1, &end, 10) : 0;
-    return *before > 0 && *end == '\0';
+    digits = cursor->text + (cursor->text[0] == 'p');
+    if (digits == cursor->text || strlen(digits) > 18 ||
+        strspn(digits, "0123456789") != strlen(digits))
+        return false;
+    *before = strtoll(digits, NULL, 10);
+    return *before > 0;
 }
 
 static int list(struct request *request, struct reply *reply, struct page *page,

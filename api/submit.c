@@ -136,6 +136,29 @@ void submit_fingerprint(const char *spec, char out[65])
         snprintf(out + 2 * i, 3, "%02x", digest[i]);
 }
 
+int submit_known(const struct request *request, struct db_key *key, int64_t *id, bool *known,
+                 struct err *err)
+{
+    struct db_reader *reader;
+    int64_t found;
+    int rc;
+
+    *known = false;
+    key->key = request->idempotency_key;
+    if (!key->key)
+        return 0;
+    rc = readers_take(request->api->readers, &reader, err);
+    if (rc)
+        return rc;
+    rc = db_key_known(reader, key, &found, err);
+    readers_give(request->api->readers, reader);
+    if (!rc && found) {
+        *known = true;
+        *id = found;
+    }
+    return rc;
+}
+
 int submit_prepare_job(const struct api *api, void *job, struct spec_problems *problems,
                        struct err *err)
 {
@@ -191,7 +214,21 @@ static int submit(struct request *request, struct reply *reply, struct api_submi
     return rc;
 }
 
-int job_post(struct request *request, struct reply *reply, struct err *err)
+int submit_looking(struct request *request, struct reply *reply,
+                   int (*handler)(struct request *, struct reply *, struct err *), struct err *err)
+{
+    const struct api_service *service = request->api->service;
+    int rc;
+
+    if (service->look_begin)
+        service->look_begin(service->context);
+    rc = handler(request, reply, err);
+    if (service->look_begin)
+        service->look_end(service->context);
+    return rc;
+}
+
+static int post(struct request *request, struct reply *reply, struct err *err)
 {
     const struct api_service *service = request->api->service;
     cleanup_free void *job = calloc(1, service->job_bytes);
@@ -200,6 +237,7 @@ int job_post(struct request *request, struct reply *reply, struct err *err)
     struct api_facts facts;
     char digest[65];
     bool existing = false;
+    struct db_key key = {.of = DB_KEY_JOB, .fingerprint = digest};
     int rc;
 
     if (!job)
@@ -212,7 +250,9 @@ int job_post(struct request *request, struct reply *reply, struct err *err)
     submit_fingerprint(spec,
                        digest); /* of what was asked: what is filled in may differ the next time */
     submission.fingerprint = request->idempotency_key ? digest : NULL;
-    rc = submit(request, reply, &submission, &existing, err);
+    rc = submit_known(request, &key, &request->id, &existing, err);
+    if (!rc && !existing)
+        rc = submit(request, reply, &submission, &existing, err);
     if (reply->problems->n)
         return 0;
     if (rc)
@@ -222,4 +262,9 @@ int job_post(struct request *request, struct reply *reply, struct err *err)
     reply->status = existing ? 200 : 201;
     reply_header(reply, "Location", "/v1/jobs/%lld", (long long)request->id);
     return rc;
+}
+
+int job_post(struct request *request, struct reply *reply, struct err *err)
+{
+    return submit_looking(request, reply, post, err);
 }

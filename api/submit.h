@@ -3,6 +3,7 @@
 #define API_SUBMIT_H
 
 #include "api/spec_json.h"
+#include "db/db.h"
 #include "http.h"
 
 /* False: the reply says what is wrong with the Idempotency-Key. */
@@ -29,6 +30,15 @@ int submit_prepare_job(const struct api *api, void *job, struct spec_problems *p
 
 /* How often a submission is tried when what a job begins with is replaced meanwhile. */
 #define SUBMIT_TRIES 8
+
+/* Whether this request, with this fingerprint, came before, and what it has become. Asked before it
+ * is looked at what it begins with, which may be gone by now. Without a key nothing is known. */
+int submit_known(const struct request *request, struct db_key *key, int64_t *id, bool *known,
+                 struct err *err);
+
+/* A handler between the service's look_begin and look_end. */
+int submit_looking(struct request *request, struct reply *reply,
+                   int (*handler)(struct request *, struct reply *, struct err *), struct err *err);
 
 /* SHA-256 in hexadecimal. Equal jobs have equal ones, however their JSON was written. */
 void submit_fingerprint(const char *spec, char out[65]);

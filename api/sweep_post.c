@@ -174,6 +174,7 @@ static int post_points(struct post *post, struct err *err)
     struct request *request = post->request;
     struct reply *reply = post->reply;
     struct sweep_points points;
+    struct db_key key = {.of = DB_KEY_SWEEP, .fingerprint = post->digest};
     bool existing = false;
     int rc = sweep_points_open(&points, request->api, &post->grid, post->job, err);
 
@@ -184,6 +185,8 @@ static int post_points(struct post *post, struct err *err)
         rc = make_digest(post, &points, err);
         sweep_points_name(&points, post->said.name);
         if (!rc)
+            rc = submit_known(request, &key, &request->id, &existing, err);
+        if (!rc && !existing)
             rc = submit(post, &points, &existing, err);
         if (!rc && is_good(post)) {
             rc = sweep_reply(request, reply, err);
@@ -195,22 +198,21 @@ static int post_points(struct post *post, struct err *err)
     return rc;
 }
 
-int sweep_post(struct request *request, struct reply *reply, struct err *err)
+static int post_sweep(struct request *request, struct reply *reply, struct err *err)
 {
-    const struct api_service *service = request->api->service;
     struct post post = {.request = request, .reply = reply};
     int rc;
 
     if (!submit_check_key(request, reply))
         return 0;
     rc = read_body(&post, err);
-    if (!rc && post.spec) {
-        if (service->look_begin)
-            service->look_begin(service->context);
+    if (!rc && post.spec)
         rc = post_points(&post, err);
-        if (service->look_begin)
-            service->look_end(service->context);
-    }
     post_clear(&post);
     return rc;
+}
+
+int sweep_post(struct request *request, struct reply *reply, struct err *err)
+{
+    return submit_looking(request, reply, post_sweep, err);
 }

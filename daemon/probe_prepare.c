@@ -133,11 +133,24 @@ static int compare(const struct search *s, int64_t checkpoint)
     return rc;
 }
 
+/* Whether the given vectors are of the model's parameters. */
+static int compare_vectors(const struct search *s, int64_t upload)
+{
+    struct tensor *tensors = NULL;
+    int n, rc = db_checkpoint_tensors(s->reader, upload, &tensors, &n, s->err);
+
+    if (!rc && engine_probe_check_vectors(s->job, s->probe, tensors, n, tell_of_probe,
+                                          (void *)(uintptr_t)s, s->err) < 0)
+        rc = s->err->code;
+    free(tensors);
+    return rc;
+}
+
 /* What else it needs. */
 static int find_others(const struct search *s)
 {
     const struct engine_probe *probe = s->probe;
-    int64_t checkpoint = 0, vectors;
+    int64_t checkpoint = 0, vectors = 0;
     int rc = 0;
 
     if (engine_probe_needs_other(probe))
@@ -147,7 +160,7 @@ static int find_others(const struct search *s)
         rc = compare(s, checkpoint);
     if (!rc && engine_probe_needs_vectors(probe) && probe->upload)
         rc = find_upload(s, probe->upload, "/upload", &vectors);
-    return rc;
+    return rc || !vectors ? rc : compare_vectors(s, vectors);
 }
 
 int probe_prepare(struct db *db, int64_t job, struct engine_probe *probe,

@@ -172,8 +172,10 @@ static int measure(struct slot *slot, const struct db_probe_claim *claim, struct
                                                  .rows = material.rows,
                                                  .n_rows = material.n_rows};
 
+        engine_look_begin(); /* the dataset's folder is listed once for all checks */
         rc = engine_probe_open(&run, &material.job, &material.probe, claim->threads, &start, &sink,
                                err);
+        engine_look_end();
     }
     material_free(&material);
     if (!rc)

@@ -113,9 +113,15 @@ static int check_unused(struct db_writer *writer, int64_t id, struct err *err)
                                  "AND state IN (0, 1, 2) AND checkpoint_updates = 0 LIMIT 1";
     static const char by_probe[] =
         "SELECT job FROM probe WHERE upload = ? AND state IN (0, 1) LIMIT 1";
+    static const char by_list[] =
+        "SELECT job.id FROM job, json_each(job.spec, '$.probes') AS one WHERE job.state IN (0, 1, "
+        "2) AND ?1 IN (json_extract(one.value, '$.upload'), "
+        "json_extract(one.value, '$.other.upload')) LIMIT 1";
     int code = check_user(writer, by_job, "job", id, err);
 
-    return code ? code : check_user(writer, by_probe, "a probe of job", id, err);
+    if (!code)
+        code = check_user(writer, by_probe, "a probe of job", id, err);
+    return code ? code : check_user(writer, by_list, "a probe of job", id, err);
 }
 
 static int remove_both(struct db_writer *writer, void *context, struct err *err)

@@ -9,7 +9,9 @@
 #include "method/recipe.h"
 
 #define POINTS_MAX 100000 /* of a grid */
-#define LOOK_BATCH 2      /* of a graph that is looked at: any model's batch norm has a variance */
+#define ROWS_MAX                                                                                   \
+    1000000          /* that one kind of measurement tells: they are kept in memory and on disk */
+#define LOOK_BATCH 2 /* of a graph that is looked at: any model's batch norm has a variance */
 
 struct check {
     const struct engine_job *job;
@@ -151,6 +153,29 @@ static double batch_memory(const struct check *check, const struct engine_job_fa
     return real * batch * (image + results / LOOK_BATCH);
 }
 
+static void check_rows(struct check *check, const char *pointer, double rows)
+{
+    if (rows > ROWS_MAX)
+        report(check, pointer, "%.0f rows of results in all; a probe may have %d", rows, ROWS_MAX);
+}
+
+/* Of the layers' own measurements. */
+static double layer_rows(const struct check *check, const struct graph *graph)
+{
+    const struct engine_probe *probe = check->probe;
+    double rows = 0;
+
+    for (int p = 0; p < graph->n_params; p++) {
+        int64_t size = shape_elements(&graph->params[p].shape);
+
+        if (probe->layers == LAYERS_SPECTRUM)
+            rows += (double)probe->runs * (double)(probe->steps < size ? probe->steps : size);
+        if (probe->layers == LAYERS_TRACE)
+            rows += (double)probe->trace_draws;
+    }
+    return rows;
+}
+
 /* A system that has promised more memory than there is would end the whole process. */
 static void check_batch(struct check *check)
 {
@@ -169,6 +194,8 @@ static void check_batch(struct check *check)
                                 .classes = facts.classes};
     if (model_forward_graph(&graph, &check->job->model, &input, true, &err))
         return;
+    if (check->probe->kind == PROBE_SPECTRUM)
+        check_rows(check, "/layers", layer_rows(check, graph));
     needed = batch_memory(check, &facts, graph);
     present = (double)engine_devices(&n)[0].memory_bytes;
     graph_free(graph);
@@ -180,6 +207,7 @@ static void check_batch(struct check *check)
 static void check_spectrum(struct check *check)
 {
     const struct engine_probe *probe = check->probe;
+    int64_t kept = probe->save_vectors ? probe->top_k : 0;
 
     if (probe->start == START_GIVEN && probe->runs > 1)
         report(check, "/runs", "a given start makes one run");
@@ -195,9 +223,10 @@ static void check_spectrum(struct check *check)
         report(check, "/layers", "needs trace_draws above 0");
     if (probe->layers == LAYERS_SPECTRUM && probe->start == START_GIVEN)
         report(check, "/layers", "a given start is of the whole Hessian, not of its blocks");
-    check_vectors(check, "/steps", probe->steps + (probe->save_vectors ? probe->top_k : 0));
+    check_vectors(check, "/steps", probe->steps + kept);
     if (probe->trace == TRACE_HUTCHPP)
-        check_vectors(check, "/trace_draws", probe->trace_draws / 3);
+        check_vectors(check, "/trace_draws", probe->trace_draws / 3 + kept);
+    check_rows(check, "/runs", 2 * (double)probe->runs * (double)probe->steps);
 }
 
 static void check_axis(struct check *check, const struct probe_axis *axis, const char *name)
@@ -263,12 +292,14 @@ static void check_fisher(struct check *check)
 static void check_radius(struct check *check)
 {
     const struct engine_probe *probe = check->probe;
+    int noises = probe->plain + probe->filterwise + probe->adaptive;
 
     if (!probe->plain && !probe->filterwise && !probe->adaptive && !probe->adversarial &&
         !probe->suggest)
         report(check, "/plain", "nothing is asked for");
     if (probe->points > 1 && probe->radius_min >= probe->radius_max)
         report(check, "/radius_max", "must be above radius_min");
+    check_rows(check, "/draws", (double)noises * (double)probe->points * (double)probe->draws);
 }
 
 int engine_probe_check(const struct engine_job *job, const struct engine_probe *probe,

@@ -53,8 +53,7 @@ bool weights_fit(const struct tensor *tensor, const struct graph_tensor *wanted)
     return fit;
 }
 
-/* "[64,3,3,3]" */
-static const char *shape_text(int rank, const int64_t *dim, char out[100])
+const char *weights_shape(int rank, const int64_t *dim, char out[100])
 {
     size_t used = 0;
 
@@ -77,8 +76,8 @@ static void compare_one(struct comparison *c, const struct tensor *tensors, int 
         report(c, "%s has integers", wanted->name);
     else if (!weights_fit(tensor, wanted))
         report(c, "%s has the shape %s; the model's has %s", wanted->name,
-               shape_text(tensor->rank, tensor->dim, have),
-               shape_text(wanted->shape.rank, wanted->shape.dim, want));
+               weights_shape(tensor->rank, tensor->dim, have),
+               weights_shape(wanted->shape.rank, wanted->shape.dim, want));
 }
 
 static bool is_models(const struct graph *graph, const struct tensor *tensor)

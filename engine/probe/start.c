@@ -63,22 +63,11 @@ static int take_weights(const struct engine_probe_run *run, const struct checkpo
 }
 
 /* The tensor with this name, whatever it is for. */
-static const struct tensor *find_named(const struct checkpoint *from, const char *prefix,
-                                       const char *name)
-{
-    size_t length = strlen(prefix);
-
-    for (int i = 0; i < from->n_tensors; i++)
-        if (!strncmp(from->tensors[i].name, prefix, length) &&
-            !strcmp(from->tensors[i].name + length, name))
-            return &from->tensors[i];
-    return NULL;
-}
-
 static int take_given_tensor(const struct checkpoint *from, const char *prefix,
                              const struct graph_tensor *wanted, float *to, struct err *err)
 {
-    const struct tensor *tensor = find_named(from, prefix, wanted->name);
+    const struct tensor *tensor =
+        weights_find_named(from->tensors, from->n_tensors, prefix, wanted->name);
 
     if (!tensor)
         return err_set(err, ERR_INVALID, "the given vectors: %s%s is missing", prefix,
@@ -98,8 +87,7 @@ static int take_given(struct engine_probe_run *run, const struct checkpoint *fro
 {
     int rc = 0;
 
-    if (alone && !find_named(from, prefix, run->graph->params[0].name))
-        prefix = "";
+    prefix = weights_prefix(run->graph, from->tensors, from->n_tensors, prefix, alone);
     run->given[which] = calloc(run->params->size, sizeof *run->given[which]);
     if (!run->given[which])
         return err_no_memory(err);

@@ -13,12 +13,27 @@ struct fixture fixture;
 pthread_mutex_t fixture_control_lock = PTHREAD_MUTEX_INITIALIZER;
 const float fixture_weights[FIXTURE_WEIGHTS] = {1, -2, 3, 0.5f, 6, 7};
 
+static _Thread_local bool looking;
+
+static void look_begin(void *context)
+{
+    (void)context;
+    looking = true;
+}
+
+static void look_end(void *context)
+{
+    (void)context;
+    looking = false;
+}
+
 static int check(void *context, const void *job,
                  void (*problem)(void *to, const char *pointer, const char *message), void *to)
 {
     const struct sample_job *sample = job;
 
     (void)context;
+    atomic_fetch_add(&fixture.anew, !looking);
     if (sample->epochs != 13)
         return 0;
     problem(to, "/epochs", "13 makes no sense");
@@ -125,6 +140,7 @@ static int prepare_probe(void *context, int64_t job, void *probe,
     struct sample_probe *sample = probe;
 
     (void)context;
+    atomic_fetch_add(&fixture.anew, !looking);
     if (job != 1)
         return err_set(err, ERR_CONFLICT, "job %lld has no checkpoint yet", (long long)job);
     if (sample->steps == 13)
@@ -192,6 +208,8 @@ const struct api_service fixture_service = {.job_spec = &sample_spec,
                                             .probe_bytes = sizeof(struct sample_probe),
                                             .probe_tables = probe_tables,
                                             .prepare_probe = prepare_probe,
+                                            .look_begin = look_begin,
+                                            .look_end = look_end,
                                             .submit_probe = submit_probe,
                                             .cancel_probe = cancel_probe};
 

@@ -108,6 +108,7 @@ static void test_it_is_asked_for_once(void **state)
     assert_true(number(member(first, "request"), "steps") == 3);
     assert_true(cJSON_IsNull(member(first, "summary")) && cJSON_IsNull(member(first, "vectors")));
     assert_true(number(first, "number") == number(again, "number"));
+    assert_int_equal(fixture.anew, 0);
     cJSON_Delete(first);
     cJSON_Delete(again);
     refuse("POST", PROBES, key, "{\"kind\":\"lines\",\"steps\":4}", 409, "idempotency key");
@@ -182,6 +183,8 @@ static void test_the_list_has_pages(void **state)
     cJSON_Delete(page);
     refuse("GET", PROBES "?cursor=j1", "", NULL, 422, "cursor");
     refuse("GET", PROBES "?cursor=p0", "", NULL, 422, "cursor");
+    refuse("GET", PROBES "?cursor=p+5", "", NULL, 422, "cursor");
+    refuse("GET", PROBES "?cursor=p99999999999999999999", "", NULL, 422, "cursor");
     refuse("GET", PROBES "?state=paused", "", NULL, 422, "state");
 }
 

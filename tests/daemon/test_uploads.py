@@ -4,6 +4,7 @@
 import hashlib
 import json
 import struct
+import time
 
 import support
 from support import job
@@ -137,6 +138,58 @@ class Uploads(support.Case):
         self.assertEqual(errors[0]["pointer"], "/init_from/upload")
         # An id is never given again.
         self.assertGreater(self.upload(daemon, file).json()["id"], upload)
+
+    def test_a_jobs_own_probes_keep_what_they_will_need(self):
+        daemon = self.start("--workers", "1")
+        _, file = self.trained(daemon)
+        upload = self.upload(daemon, file).json()["id"]
+        running = daemon.submit(support.long_job())
+        daemon.wait_update(running, 1)
+        given = {"kind": "landscape", "x": {"direction": "given", "points": 2}, "upload": upload}
+        line = {"kind": "landscape", "x": {"direction": "line", "points": 2}, "other": {"upload": upload}}
+        for probe in (given, line):
+            waiting = daemon.submit(job("m-arwp", 1, probes=[{"kind": "sharpness"}, probe]))
+            answer = daemon.expect(409, "DELETE", f"/v1/uploads/{upload}").json()
+            self.assertIn(f"job {waiting}", answer["detail"])
+            daemon.post(f"/v1/jobs/{waiting}/cancel")
+        daemon.expect(204, "DELETE", f"/v1/uploads/{upload}")
+
+    def test_given_vectors_that_do_not_fit_are_refused(self):
+        daemon = self.start()
+        number, file = self.trained(daemon)
+        tensors = support.read_safetensors(file)
+        first = "conv1.weight"
+        wrong = (("F32", (2,), bytes(8)), f"{first} has the shape [2]; the parameter's is [")
+        for change, says in (wrong, (None, f"{first} is missing")):
+            given = {**tensors, first: change}
+            upload = self.upload(daemon, pack({name: about for name, about in given.items() if about}))
+            for vectors in ({"kind": "spectrum", "start": "given", "runs": 1},
+                            {"kind": "landscape", "x": {"direction": "given"}}):
+                probe = {**vectors, "upload": upload.json()["id"]}
+                for path, body, place in (
+                        (f"/v1/jobs/{number}/probes", probe, ""),
+                        ("/v1/jobs", job("m-arwp", 2, probes=[probe]), "/probes/0")):
+                    errors = daemon.post(path, body, 422)["errors"]
+                    self.assertEqual([error["pointer"] for error in errors], [place + "/upload"])
+                    self.assertIn(says, errors[0]["detail"])
+
+    def test_a_request_that_comes_again_needs_nothing_any_more(self):
+        daemon = self.start()
+        number, file = self.trained(daemon)
+        upload = self.upload(daemon, file).json()["id"]
+        requests = (
+            ("/v1/jobs", job(init_from={"upload": upload})),
+            ("/v1/sweeps", {"job": job(init_from={"upload": upload}), "grid": {"/seed": [1, 2]}}),
+            (f"/v1/jobs/{number}/probes", {"kind": "landscape", "x": {"direction": "line", "points": 2},
+                                           "other": {"upload": upload}}))
+        made = [daemon.expect(201, "POST", path, body=body, headers={"Idempotency-Key": "k"})
+                for path, body in requests]
+        while daemon.request("DELETE", f"/v1/uploads/{upload}").status != 204:
+            time.sleep(0.05)
+        for (path, body), before in zip(requests, made):
+            again = daemon.expect(200, "POST", path, body=body, headers={"Idempotency-Key": "k"})
+            self.assertEqual(again.headers["Location"], before.headers["Location"])
+            daemon.expect(422, "POST", path, body=body, headers={"Idempotency-Key": "another"})
 
     def test_a_source_outlives_its_own_jobs_checkpoints_and_a_kill(self):
         daemon = self.start("--workers", "1")

@@ -219,6 +219,23 @@ static void batches_fit_into_memory(void **state)
     idx_folder_remove(&job.dataset);
 }
 
+/* What is told is kept, in memory and on disk: no request may fill either. */
+static void rows_have_a_bound(void **state)
+{
+    struct engine_job job = tiny_job(METHOD_SGD, DEVICE_REFERENCE);
+
+    (void)state;
+    BLAME(PROBE_SPECTRUM, (probe.runs = 1000, probe.steps = 2000), "/runs");
+    BLAME(PROBE_SPECTRUM, (probe.runs = 400, probe.steps = 1000), NULL);
+    BLAME(PROBE_SPECTRUM, probe.trace_draws = 100000, NULL);
+    BLAME(PROBE_SPECTRUM, (probe.trace_draws = 100000, probe.layers = LAYERS_TRACE), "/layers");
+    BLAME(PROBE_RADIUS, (probe.points = 1000, probe.draws = 10000), "/draws");
+    BLAME(PROBE_RADIUS, (probe.points = 40, probe.draws = 10000), NULL);
+    engine_job_defaults(&job, MODEL_RESNET18, DATASET_DIGITS, METHOD_SGD);
+    BLAME(PROBE_SPECTRUM, (probe.runs = 1000, probe.layers = LAYERS_SPECTRUM), "/layers");
+    BLAME(PROBE_SPECTRUM, (probe.runs = 100, probe.layers = LAYERS_SPECTRUM), NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +243,7 @@ int main(void)
         cmocka_unit_test(results_are_described),
         cmocka_unit_test(combinations_are_checked),
         cmocka_unit_test(batches_fit_into_memory),
+        cmocka_unit_test(rows_have_a_bound),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -245,6 +245,14 @@ struct db_job {
     int64_t held_bytes; /* most memory that its runs held; 0: not known */
 };
 
+/* *id: the job or sweep, or the number of the probe, that this very request has become; 0: none. */
+struct db_key {
+    enum { DB_KEY_JOB, DB_KEY_SWEEP, DB_KEY_PROBE } of;
+    const char *key, *fingerprint;
+    int64_t job; /* of a probe */
+};
+int db_key_known(struct db_reader *reader, const struct db_key *key, int64_t *id, struct err *err);
+
 void db_job_free(struct db_job *job);
 int db_job_get(struct db_reader *reader, int64_t id, struct db_job *out, struct err *err);
 

@@ -343,6 +343,14 @@ int engine_job_check_weights(const struct engine_job *job, const struct tensor *
                                              const char *message),
                              void *context, struct err *err);
 
+/* The same, with the pointer "/upload", of vectors that are given to a probe which needs some: each
+ * parameter's part has to be there, in its shape, named as engine/probe.h says. */
+int engine_probe_check_vectors(const struct engine_job *job, const struct engine_probe *probe,
+                               const struct tensor *tensors, int n,
+                               void (*problem)(void *context, const char *pointer,
+                                               const char *message),
+                               void *context, struct err *err);
+
 /* Between these two a thread that checks many jobs, and asks for their facts, looks at the files of
  * a dataset once, where one job after the other has it; listing a folder of a million images takes
  * seconds. Not for runs. */
