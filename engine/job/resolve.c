@@ -4,18 +4,18 @@
 
 #include "backend/cuda/module.h"
 
-/* Best first: `auto` takes the first that is there and has the precision, where none is asked for
- * the first of its own. */
+/* `auto` takes the first that is there and has the precision, where none is asked for the first of
+ * its own. GPUs come before the CPU as soon as one has run their backend (tests/gpu). */
 static const struct candidate {
     enum device_kind device;
     enum precision precision;
     enum compute compute;
     const char *precision_name;
 } candidates[] = {
+    {DEVICE_CPU, PRECISION_FP32, COMPUTE_F32, "fp32"},
     {DEVICE_CUDA, PRECISION_TF32, COMPUTE_TF32, "tf32"},
     {DEVICE_CUDA, PRECISION_BF16, COMPUTE_BF16, "bf16"},
     {DEVICE_CUDA, PRECISION_FP32, COMPUTE_F32, "fp32"},
-    {DEVICE_CPU, PRECISION_FP32, COMPUTE_F32, "fp32"},
     {DEVICE_REFERENCE, PRECISION_FP64, COMPUTE_F32, "fp64"},
 };
 

@@ -376,8 +376,8 @@ static const struct spec_field job_fields[] = {
      .offset = offsetof(struct engine_job, device),
      .choices = devices,
      .number = DEVICE_AUTO,
-     .doc = "What computes; auto: a GPU where there is one, and otherwise the best device that "
-            "has the precision; cuda: GPU 0."},
+     .doc = "What computes; auto: the CPU, or what has the precision, where that is not its own; "
+            "cuda: GPU 0."},
     {.name = "precision",
      .type = SPEC_CHOICE,
      .offset = offsetof(struct engine_job, precision),
