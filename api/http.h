@@ -43,6 +43,7 @@ struct api {
     struct facts_cache *facts;
     struct digests *digests;
     atomic_bool uploading; /* a file is being taken */
+    atomic_bool stopping;  /* no new connections */
     struct watch *watch;
     char *openapi; /* the description, made once */
     int64_t started_ms;

@@ -114,6 +114,15 @@ static unsigned per_address(const struct api *api)
     return api->loopback ? (unsigned)options->connections : PER_ADDRESS_MAX;
 }
 
+static enum MHD_Result take(void *context, const struct sockaddr *address, socklen_t length)
+{
+    struct api *api = context;
+
+    (void)address;
+    (void)length;
+    return atomic_load(&api->stopping) ? MHD_NO : MHD_YES;
+}
+
 static int start(struct api *api, struct err *err)
 {
     const struct api_options *options = &api->options;
@@ -129,7 +138,7 @@ static int start(struct api *api, struct err *err)
         return fd;
     notice_vanished(api, fd);
     api->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL, NULL,
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, take, api,
         connection_handle, api, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE,
         (unsigned)SERVER_THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)options->connections,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, per_address(api), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
@@ -212,19 +221,19 @@ int api_port(const struct api *api)
     return api->port;
 }
 
+/* Not by MHD_quiesce_daemon: in 0.9.75 its threads and the caller race for who takes the socket out
+ * of epoll's set, and whoever is second ends the process. */
 static void stop(struct api *api)
 {
-    MHD_socket fd = MHD_quiesce_daemon(api->daemon);
     double until = clock_seconds() + CLOSE_WAIT_SECONDS;
 
+    atomic_store(&api->stopping, true);
     hub_end_streams(api->hub);
     while (metrics_active(api->metrics) > 0 && clock_seconds() < until)
         usleep(10000);
     work_close(api->work);
     api->work = NULL;
     MHD_stop_daemon(api->daemon);
-    if (fd != MHD_INVALID_SOCKET)
-        close(fd);
 }
 
 void api_close(struct api *api)

@@ -456,7 +456,7 @@ class Around(support.Case):
                       metrics)
         self.assertTrue(second["uuid"].startswith("GPU-"))
         self.assertEqual([device["name"] for device in others], ["cpu", "reference"])
-        done = daemon.wait(daemon.submit(job(epochs=1)))
+        done = daemon.wait(daemon.submit(job(epochs=1, device="cuda")))
         self.assertEqual((done["state"], done["facts"]["device"], done["facts"]["precision"]),
                          ("succeeded", "cuda:0", "tf32"))
         answer = daemon.post("/v1/jobs", job(device="cuda:2"), 422)
