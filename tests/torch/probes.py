@@ -1,9 +1,11 @@
 """Probes of a daemon against PyTorch's double backward in float64, vector by vector: what the probe
 gives away is put into PyTorch, whose answer is compared.
 
-  spectrum   The gradient and the product of the Hessian with the run's start to 1e-4 of their
-             largest element; the top five eigenvalues to 1e-3 of PyTorch's vᵀHv, and ‖Hv − λv‖ to
-             1e-3 of the largest.
+  spectrum   The gradient and the product of the Hessian with the run's start to 2e-2 of their
+             largest element; the top five eigenvalues to 1e-2 of PyTorch's vᵀHv, and ‖Hv − λv‖ to
+             1e-2 of the largest. Mostly they agree to 1e-6, but where single precision has the
+             input of one ReLU on the other side of 0, a gradient moves by up to a percent
+             (PyTorch's own in float32 does). tests/golden holds products to 1e-4 and closer.
   landscape  Each point's loss to 1e-3 at the weights that the given directions lead to, and the
              ends of a line to another checkpoint.
 """
@@ -14,7 +16,7 @@ from torch.nn import functional as F
 from checkpoint import read_safetensors
 from compare import fetch, load, require, same
 
-GRADIENT, EIGENVALUE, LOSS = 1e-4, 1e-3, 1e-3
+GRADIENT, EIGENVALUE, LOSS = 2e-2, 1e-2, 1e-3
 TOP = 5
 WAIT_SECONDS = 300
 
