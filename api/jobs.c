@@ -148,6 +148,20 @@ bool body_is_empty(struct request *request, struct reply *reply)
     return false;
 }
 
+int control_reply(struct request *request, struct reply *reply, const char *what, const char *key,
+                  int (*show)(struct request *request, struct reply *reply, struct err *err),
+                  struct err *err)
+{
+    int rc;
+
+    json_open(&reply->body, '{');
+    json_put_string(&reply->body, "result", what);
+    json_key(&reply->body, key);
+    rc = show(request, reply, err);
+    json_close(&reply->body, '}');
+    return rc;
+}
+
 static int control(struct request *request, struct reply *reply, enum api_action action,
                    struct err *err)
 {
@@ -158,14 +172,7 @@ static int control(struct request *request, struct reply *reply, enum api_action
     if (!body_is_empty(request, reply))
         return 0;
     rc = service->control(service->context, request->id, action, &what, err);
-    if (rc)
-        return rc;
-    json_open(&reply->body, '{');
-    json_put_string(&reply->body, "result", what);
-    json_key(&reply->body, "job");
-    rc = job_reply(request, reply, err);
-    json_close(&reply->body, '}');
-    return rc;
+    return rc ? rc : control_reply(request, reply, what, "job", job_reply, err);
 }
 
 int job_cancel(struct request *request, struct reply *reply, struct err *err)

@@ -286,12 +286,5 @@ int probe_cancel(struct request *request, struct reply *reply, struct err *err)
     if (!body_is_empty(request, reply))
         return 0;
     rc = service->cancel_probe(service->context, request->id, request->number, &what, err);
-    if (rc)
-        return rc;
-    json_open(&reply->body, '{');
-    json_put_string(&reply->body, "result", what);
-    json_key(&reply->body, "probe");
-    rc = probe_reply(request, reply, err);
-    json_close(&reply->body, '}');
-    return rc;
+    return rc ? rc : control_reply(request, reply, what, "probe", probe_reply, err);
 }

@@ -241,15 +241,7 @@ static int control(struct request *request, struct reply *reply, enum api_action
     if (!body_is_empty(request, reply))
         return 0;
     rc = service->control_sweep(service->context, request->id, action, &what, err);
-    if (rc)
-        return rc;
-    json_open(&reply->body, '{');
-    json_put_string(&reply->body, "result", what);
-    json_key(&reply->body, "sweep");
-    rc = put_one(request, &reply->body, false, err);
-    json_close(&reply->body, '}');
-    text_append(&reply->body, "\n");
-    return rc;
+    return rc ? rc : control_reply(request, reply, what, "sweep", sweep_reply, err);
 }
 
 int sweep_cancel(struct request *request, struct reply *reply, struct err *err)
