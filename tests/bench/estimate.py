@@ -94,7 +94,7 @@ def main():
     options = parser.parse_args()
     cases = [(options.model, options.method)] if options.model else SETS[options.set]
     with tempfile.TemporaryDirectory() as folder:
-        make_cifar(folder, 1000)
+        make_cifar(folder, 1024)
         for model, method in cases:
             report(model, method, measure(options, model, method, folder))
 

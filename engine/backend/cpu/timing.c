@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #ifdef __SSE__
 #include <xmmintrin.h>
 #endif
@@ -15,6 +16,8 @@
 
 /* Most that a part may take. */
 #define ARENA_MAX ((size_t)384 << 20)
+
+#define CACHE_LINE 64
 
 /* Timed rounds, after one to warm up. */
 #define ROUNDS 4
@@ -53,6 +56,23 @@ static double processor_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+/* Leaves none of what was computed before in the caches that cores have of their own: in the whole
+ * pass all operands are too large for them, or were last used long ago. */
+static void cool(const struct timing *timing)
+{
+    size_t n = timing->cold_bytes / sizeof(float);
+
+    if (timing->part->samples == timing->whole->samples)
+        return;
+#pragma omp parallel num_threads(timing->part->threads)
+    {
+        volatile float *own = timing->cold + (size_t)omp_get_thread_num() * n;
+
+        for (size_t i = 0; i < n; i += CACHE_LINE / sizeof *own)
+            own[i] = 0;
+    }
+}
+
 /* Round 0 meets cold memory and makes what is made once; its times count only for commands that no
  * later one came to. */
 static int run_round(struct timing *timing, int round, double until, struct err *err)
@@ -61,10 +81,12 @@ static int run_round(struct timing *timing, int round, double until, struct err 
     int rc = 0;
 
     for (int i = 0; i < p->n_commands && !rc; i++) {
-        double start = processor_seconds(), took;
+        double start, took;
 
         if (timing->kind[i] != i || clock_seconds() > until)
             continue;
+        cool(timing);
+        start = processor_seconds();
         rc = p->commands[i].run(p, &p->commands[i], err);
         took = processor_seconds() - start;
         if (round <= 1 || took < timing->seconds[i])
@@ -169,6 +191,15 @@ static int open_inputs(struct timing *timing, struct err *err)
     return 0;
 }
 
+static int open_cold(struct timing *timing, struct err *err)
+{
+    long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+
+    timing->cold_bytes = 2 * (size_t)(bytes > 0 ? bytes : 1 << 20);
+    timing->cold = calloc((size_t)timing->part->threads, timing->cold_bytes);
+    return timing->cold ? 0 : err_no_memory(err);
+}
+
 static int open_vectors(struct timing *timing, struct err *err)
 {
     struct backend *backend = &timing->cpu->base;
@@ -204,6 +235,8 @@ static int open_part(struct timing *timing, struct err *err)
     if (!rc)
         cpu_timing_kinds(timing->part, timing->kind);
     if (!rc)
+        rc = open_cold(timing, err);
+    if (!rc)
         rc = open_inputs(timing, err);
     return rc ? rc : open_vectors(timing, err);
 }
@@ -224,6 +257,7 @@ static void close_part(struct timing *timing)
     }
     free(timing->inputs);
     graph_free(timing->graph);
+    free(timing->cold);
     free(timing->kind);
     free(timing->seconds);
 }

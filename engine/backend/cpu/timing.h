@@ -12,6 +12,8 @@ struct timing {
     struct program *part;
     struct vector *weights, *states, *gradient;
     const void **inputs;
+    float *cold; /* cold_bytes for each thread: more than a core's own cache */
+    size_t cold_bytes;
     int *kind;       /* by command: the first one that does the same work */
     double *seconds; /* by command that is the first of its kind, at best; 0: not run */
 };

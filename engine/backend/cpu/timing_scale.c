@@ -8,7 +8,7 @@
 /* What this processor is taken to do before it is measured, a thread: multiply-adds and bytes a
  * second. They only say how large a part can be, and how a sum of two kinds of work divides. */
 #define MULTIPLY_ADDS_PER_LANE 4.5e9
-#define BYTES                  6e9
+#define BYTES                  12e9
 
 /* ---- Which commands do the same ---- */
 
@@ -177,7 +177,7 @@ double cpu_timing_supposed(const struct program *p, const struct command *c)
         bytes += c->in[k] < 0 ? 0 : (double)p->slots[c->in[k]].bytes;
     for (int k = 0; k < c->n_out; k++)
         bytes += c->out[k] < 0 ? 0 : (double)p->slots[c->out[k]].bytes;
-    return share * multiply_adds(p, c) / rate + bytes / BYTES;
+    return share * multiply_adds(p, c) / rate + bytes / (BYTES * p->threads);
 }
 
 /* ---- From the part to the whole ---- */
@@ -186,7 +186,7 @@ static double in_whole(const struct timing *timing, int i, double seconds)
 {
     const struct command *c = &timing->part->commands[i];
     struct traffic t = traffic_of(timing, i);
-    double fixed = t.fixed / BYTES, factor;
+    double fixed = t.fixed / (BYTES * timing->part->threads), factor;
 
     if (t.part == 0)
         return seconds;
