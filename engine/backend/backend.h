@@ -21,9 +21,10 @@ enum compute {
     COMPUTE_BF16  /* activations and operands in bfloat16, sums in fp32 */
 };
 
-struct backend; /* an open device */
-struct vector;  /* a flat array of reals in the device's memory */
-struct program; /* a compiled graph with its activations */
+struct backend;     /* an open device */
+struct vector;      /* a flat array of reals in the device's memory */
+struct program;     /* a compiled graph with its activations */
+struct device_data; /* images and labels in the device's memory */
 
 /* How the weights that a pass computes with follow from the master weights w. */
 /* Whether a perturbation of this kind needs a direction. */
@@ -59,6 +60,37 @@ struct pass_draws {
     uint32_t term;
 };
 
+/* Images with their labels for `data_open`, and how batches of them are made: chosen by an order,
+ * flipped, cropped and cut out by the draws of data/augment.h, then normalised, to the same bits as
+ * data/sample.c and normalise.c make them. */
+struct data_samples {
+    int64_t n, height, width, channels;
+    int classes;
+    const uint8_t *pixels; /* [n,height,width,channels], as `labels` in host memory */
+    const int32_t *labels; /* [n], from 0 to classes − 1 */
+    const float *levels;   /* [channels,256]: what each byte of a channel becomes */
+    bool ordered;          /* batches follow the orders of `data_order`; else that of `pixels` */
+    /* How images are varied, as in struct job_augment; all 0: they are not. */
+    uint64_t seed;
+    bool flip;
+    int crop_padding, cutout;
+    double cutout_probability;
+};
+
+/* Batches of data in device memory that one update may have. */
+enum { DATA_BATCHES_MAX = 2 };
+
+/* The samples of a pass: as many as its program takes, from place first + begin of the order on.
+ * `first` and `pass` may change from update to update; the rest belongs to the pass's program and
+ * its place in the update, as its vectors do. */
+struct data_batch {
+    const struct device_data *data; /* NULL: there is none */
+    int number;                     /* of the batch in its update */
+    int64_t begin;                  /* where a pass that takes a part of the batch begins in it */
+    int64_t first;                  /* where in the order the batch begins */
+    uint64_t pass;                  /* over the data, from 0 */
+};
+
 /* One forward pass and, where the graph has them, the gradients of its parameters and the tangents
  * of those: with a direction d the product of the loss's Hessian and d, at the weights that the
  * pass computes with. */
@@ -70,10 +102,12 @@ struct pass {
     struct vector *states;      /* running statistics: read by evaluation, moved when asked to */
     bool move_statistics;       /* running ← (1 − m)·running + m·batch, variance unbiased */
     double statistics_momentum; /* m: 0.1 in PyTorch */
-    const void *const *inputs;  /* one a graph input, host memory, dense: the backend's real type,
-                                   or int32_t for VALUE_INDEX */
-    void *const *outputs;       /* one a graph output, host memory, the backend's real type */
-    struct vector *gradient;    /* layout of the weights; NULL: not wanted */
+    /* One of the two. `inputs`: one a graph input, host memory, dense: the backend's real type, or
+     * int32_t for VALUE_INDEX. `batch`: for graphs that take images [N,C,H,W] and labels [N]. */
+    const void *const *inputs;
+    struct data_batch batch;
+    void *const *outputs;    /* one a graph output, host memory, the backend's real type */
+    struct vector *gradient; /* layout of the weights; NULL: not wanted */
     /* Layout of the weights, gaps 0; both or neither. NULL: nothing that depends on a direction is
      * computed, and graph outputs that do are not set. */
     const struct vector *direction;
@@ -137,6 +171,29 @@ static inline double step_clip_factor(double clip_norm, double norm)
     double factor = clip_norm / (norm + 1e-6);
 
     return factor > 1 ? 1 : factor; /* NaN stays NaN */
+}
+
+/* A change of the weights, whole: passes wave by wave, then the step that follows from all of them.
+ * Those of one wave do not depend on each other and have a program of their own each; a program may
+ * serve again in another wave. Gradients are a vector a pass. */
+struct update {
+    const struct pass *passes; /* without directions and products */
+    const int *wave;           /* of each pass, from 0 on, never falling */
+    int n_passes;
+    const struct step *step;
+    /* Sigma of the update that comes next, whose noise is drawn for `perturbation.update` + 1:
+     * where it is so, weights for its first passes may have been made with the change. */
+    double next_sigma;
+};
+
+/* The passes of a wave: from `first`, where it begins, to before the value. */
+static inline int update_wave_end(const struct update *update, int first)
+{
+    int end = first;
+
+    while (end < update->n_passes && update->wave[end] == update->wave[first])
+        end++;
+    return end;
 }
 
 struct program_options {
@@ -210,11 +267,42 @@ struct backend_class {
 
     int (*step)(struct backend *backend, const struct step *step, struct err *err);
 
+    /* `execute` of each wave, then `step`, to the same bits. It may return before that is done:
+     * `inputs` stay as they are until the next update has been begun or this one is settled, and
+     * outputs are set by `settle` only, and stay the backend's until it has. All other functions
+     * come after the updates that were begun before them. What goes wrong on the device may be an
+     * error of any later call. */
+    int (*update)(struct backend *backend, const struct update *update, struct err *err);
+    /* Waits until no more than `in_flight` updates are unfinished: *left, the latest ones. Outputs
+     * of all others are set. */
+    int (*settle)(struct backend *backend, int in_flight, int *left, struct err *err);
+
     /* Writes the weights that a pass with this perturbation computes with to `to`, of layout->size.
      */
     int (*materialise)(struct backend *backend, const struct layout *layout,
                        const struct vector *weights, const struct perturbation *perturbation,
                        struct vector *to, struct err *err);
+
+    /* Samples in the device's memory, which is counted; NULL, all three, where there is nothing to
+     * be had from it. ERR_INVALID when a label is none of the classes. A backend that only counts
+     * reads no samples.
+     * Passes name what is open until it is closed; they need the order of their own pass over the
+     * data (order[n]: numbers of samples; read before it returns). Two orders are kept, that of an
+     * even and that of an odd pass: a new one takes the place of the order two passes before it,
+     * as soon as what the device was given until then is done. */
+    int (*data_open)(struct backend *backend, const struct data_samples *samples,
+                     struct device_data **out, struct err *err);
+    void (*data_close)(struct device_data *data);
+    int (*data_order)(struct device_data *data, uint64_t pass, const int64_t *order,
+                      struct err *err);
+
+    /* Bytes of the device's memory that nobody has. NULL: nobody knows. */
+    int (*memory_left)(struct backend *backend, size_t *out, struct err *err);
+
+    /* Host memory from which `inputs` reach the device without waiting for them. NULL, both: any
+     * memory will do. */
+    int (*host_open)(struct backend *backend, size_t bytes, void **out, struct err *err);
+    void (*host_close)(struct backend *backend, void *memory);
 
     /* Forecasts a pass by timing its operations, on a part of its samples where it is large, with
      * the memory and the threads of `backend`. May be NULL: this device cannot say. */
@@ -247,6 +335,10 @@ extern const struct backend_class backend_reference; /* float64, plain loops */
 
 /* backend_cpu, or NULL in a build without it. */
 const struct backend_class *backend_of_cpu(void);
+
+/* update.c: for backends that have done all when a function returns. */
+int update_at_once(struct backend *backend, const struct update *update, struct err *err);
+int settle_at_once(struct backend *backend, int in_flight, int *left, struct err *err);
 
 static inline size_t real_bytes(enum real_type type)
 {

@@ -268,7 +268,7 @@ void loader_report(struct loader *loader, bool total,
 {
     char text[BROKEN_TEXT_BYTES];
 
-    for (;;) {
+    while (loader) {
         bool told;
 
         pthread_mutex_lock(&loader->lock);

@@ -42,7 +42,7 @@ int64_t loader_take_f64(struct loader *loader, enum split split, uint64_t b, dou
 
 /* Tells of the files that could not be used since the last call: the first few by name, each of
  * them once, then now and then how many there are; with `total` in any case, if there are more than
- * were told of. */
+ * were told of. NULL: there is nothing to tell. */
 void loader_report(struct loader *loader, bool total,
                    void (*message)(void *context, const char *text), void *context);
 

@@ -69,10 +69,8 @@ int64_t sampler_batch_size(const struct sampler *sampler, uint64_t b)
     return left < sampler->batch_size ? left : sampler->batch_size;
 }
 
-const int64_t *sampler_batch(struct sampler *sampler, uint64_t b)
+const int64_t *sampler_order(struct sampler *sampler, uint64_t pass)
 {
-    uint64_t pass = b / (uint64_t)sampler->batches;
-
     if (!sampler->drawn || sampler->pass != pass) {
         order_draw(sampler->items, sampler->scratch, sampler->samples, sampler->seed,
                    RANDOM_SHUFFLE, pass);
@@ -81,5 +79,10 @@ const int64_t *sampler_batch(struct sampler *sampler, uint64_t b)
         sampler->pass = pass;
         sampler->drawn = true;
     }
-    return sampler->order + first_sample(sampler, b);
+    return sampler->order;
+}
+
+const int64_t *sampler_batch(struct sampler *sampler, uint64_t b)
+{
+    return sampler_order(sampler, b / (uint64_t)sampler->batches) + first_sample(sampler, b);
 }

@@ -27,6 +27,9 @@ int64_t sampler_batches(const struct sampler *sampler);
 /* Samples in batch b. */
 int64_t sampler_batch_size(const struct sampler *sampler, uint64_t b);
 
+/* All samples in the order of a pass; as `sampler_batch`. */
+const int64_t *sampler_order(struct sampler *sampler, uint64_t pass);
+
 /* The samples of batch b, `sampler_batch_size` of them; valid until the next call. Allocates
  * nothing; sorts when b lies in another pass than the call before. */
 const int64_t *sampler_batch(struct sampler *sampler, uint64_t b);

@@ -10,19 +10,19 @@ static int evaluate_batch(struct engine_run *run, uint64_t number, struct totals
                           struct err *err)
 {
     struct run_batch *batch = &run->batch[0];
-    const void *inputs[MODEL_INPUTS] = {
-        [MODEL_INPUT_IMAGES] = batch->images, [MODEL_INPUT_LABELS] = batch->labels};
+    const void *inputs[MODEL_INPUTS];
+    double result[MODEL_OUTPUTS]; /* raw room for outputs of either type */
     void *outputs[MODEL_OUTPUTS];
-    struct pass pass = {
-        .weights = run->weights, .states = run->states, .inputs = inputs, .outputs = outputs};
+    struct pass pass = {.weights = run->weights, .states = run->states, .outputs = outputs};
     int rc = run_load(run, SPLIT_TEST, number, batch, err);
     double n = (double)batch->n;
 
     if (rc)
         return rc;
     pass.program = program_of(&run->evaluation, batch->n);
+    run_name_batch(run, batch, 0, inputs, &pass);
     for (int o = 0; o < MODEL_OUTPUTS; o++)
-        outputs[o] = &run->result[0][o];
+        outputs[o] = &result[o];
     rc = run->class->execute(run->backend, &pass, 1, err);
     if (rc)
         return rc;

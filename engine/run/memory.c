@@ -2,20 +2,6 @@
  * added up here, from the same sizes with which it was taken or will be. */
 #include "run/state.h"
 
-static size_t batch_bytes(const struct engine_run *run)
-{
-    size_t bytes = 0;
-
-    for (int b = 0; b < run->recipe.n_batches; b++) {
-        int64_t n = run->job.batch_size;
-
-        if (b == 0 && n < run->evaluation_batch)
-            n = run->evaluation_batch;
-        bytes += (size_t)n * (run->image_bytes + sizeof *run->batch[b].labels);
-    }
-    return bytes;
-}
-
 static size_t snapshot_bytes(const struct engine_run *run)
 {
     const struct snapshot *room = &run->snapshot;
@@ -35,11 +21,8 @@ static size_t telemetry_bytes(const struct engine_run *run)
 
 int64_t engine_run_memory(const struct engine_run *run)
 {
-    struct loader_options loader = run_loader_options(run);
-
-    return (int64_t)(run->backend->peak + batch_bytes(run) + snapshot_bytes(run) +
-                     telemetry_bytes(run) + loader_bytes(&loader) +
-                     sampler_bytes(run->dataset->split[SPLIT_TRAIN].n)) +
+    return (int64_t)(run->backend->peak + run_batches_bytes(run) + snapshot_bytes(run) +
+                     telemetry_bytes(run) + sampler_bytes(run->dataset->split[SPLIT_TRAIN].n)) +
            dataset_bytes(&run->job.dataset, &run->info);
 }
 

@@ -52,6 +52,7 @@ static int open_data(struct engine_run *run, struct err *err)
 
     if (rc)
         return rc;
+    run->image_bytes = (size_t)dataset_image_bytes(run->dataset) * real_bytes(run->class->real);
     train = run->dataset->split[SPLIT_TRAIN].n;
     recipe_of(&run->recipe, &job->method);
     run->total = (uint64_t)job_updates(job, train);
@@ -65,36 +66,6 @@ static int open_data(struct engine_run *run, struct err *err)
     if (run->evaluation_batch > test)
         run->evaluation_batch = test;
     return 0;
-}
-
-static int open_batches(struct engine_run *run, struct err *err)
-{
-    const struct dataset *dataset = run->dataset;
-    int64_t evaluation = run->evaluation_batch;
-
-    run->image_bytes = (size_t)dataset->channels * (size_t)dataset->height *
-                       (size_t)dataset->width * real_bytes(run->class->real);
-    for (int b = 0; b < run->recipe.n_batches; b++) {
-        int64_t n = run->job.batch_size;
-
-        if (b == 0 && n < evaluation)
-            n = evaluation;
-        run->batch[b].images = calloc((size_t)n, run->image_bytes);
-        run->batch[b].labels = calloc((size_t)n, sizeof *run->batch[b].labels);
-        if (!run->batch[b].images || !run->batch[b].labels)
-            return err_no_memory(err);
-    }
-    return 0;
-}
-
-struct loader_options run_loader_options(const struct engine_run *run)
-{
-    return (struct loader_options){.dataset = run->dataset,
-                                   .sampler = run->sampler,
-                                   .batch_size = run->job.batch_size,
-                                   .test_batch_size = run->evaluation_batch,
-                                   .batches_an_update = run->recipe.n_batches,
-                                   .threads = run->threads};
 }
 
 static int open_model(struct engine_run *run, struct err *err)
@@ -138,11 +109,8 @@ int run_vectors_open(struct engine_run *run, struct err *err)
 /* What only training needs. */
 static int open_rest(struct engine_run *run, struct err *err)
 {
-    struct loader_options options = run_loader_options(run);
     int rc = snapshot_open(run, err);
 
-    if (!rc)
-        rc = loader_open(&run->loader, &options, err);
     return rc ? rc : run_initialise(run, err);
 }
 
@@ -153,8 +121,6 @@ static int open_all(struct engine_run *run, struct err *err)
 
     options.counts_only = run->purpose == RUN_COUNT;
     if (!rc)
-        rc = open_batches(run, err);
-    if (!rc)
         rc = open_model(run, err);
     if (!rc)
         rc = run->class->open(&run->backend, &options, err);
@@ -164,6 +130,8 @@ static int open_all(struct engine_run *run, struct err *err)
         rc = telemetry_open(run, err);
     if (!rc)
         rc = run_programs_open(run, err);
+    if (!rc)
+        rc = run_batches_open(run, err);
     return rc || run->purpose != RUN_TRAIN ? rc : open_rest(run, err);
 }
 
@@ -223,6 +191,7 @@ void engine_run_close(struct engine_run *run)
         return;
     run_programs_close(run);
     telemetry_close(run);
+    run_batches_close(run);
     run_vectors_close(run);
     if (run->backend)
         run->class->close(run->backend);
@@ -230,11 +199,6 @@ void engine_run_close(struct engine_run *run)
     layout_close(run->params);
     layout_close(run->states_layout);
     graph_free(run->graph);
-    for (int b = 0; b < RECIPE_TERMS_MAX; b++) {
-        free(run->batch[b].images);
-        free(run->batch[b].labels);
-    }
-    loader_close(run->loader);
     sampler_close(run->sampler);
     dataset_close(run->dataset);
     free(run);

@@ -171,8 +171,10 @@ static int take(struct engine_run *run, struct err *err)
 
 int run_write_checkpoint(struct engine_run *run, bool final, struct err *err)
 {
-    int rc = take(run, err);
+    int rc = run_settle(run, 0, err);
 
+    if (!rc)
+        rc = take(run, err);
     if (!rc && run->sink.checkpoint)
         rc = run->sink.checkpoint(run->sink.context, &run->snapshot.checkpoint, final, err);
     run->checkpoint_seconds = clock_seconds();

@@ -4,6 +4,9 @@
  * checkpoint allocate nothing. What decides the bits of the rest of a run is: `update`,
  * `progress`, and the vectors weights, momentum, squares, fisher and states. A checkpoint holds
  * just that.
+ *
+ * A device may still be busy with updates that were begun (`pending`). Who reads `progress` or what
+ * a sink was told, or ends the run, settles them first.
  */
 #ifndef ENGINE_RUN_STATE_H
 #define ENGINE_RUN_STATE_H
@@ -28,11 +31,16 @@ struct program_set {
     struct program *program[PROGRAM_SIZES_MAX];
 };
 
-/* Host memory for one batch. */
+#define RUN_ROOMS 2
+
+/* One batch of an update or, the first of them, of an evaluation. */
 struct run_batch {
     int64_t n;
-    void *images;    /* [n,C,H,W] of the backend's real type */
-    int32_t *labels; /* [n] */
+    struct data_batch there; /* in the device's memory; data NULL: it is in host memory, */
+    void *images;            /* [n,C,H,W] of the backend's real type */
+    int32_t *labels;         /* [n] */
+    void *room[RUN_ROOMS];   /* host memory for both, of which they are */
+    int in;                  /* this one */
 };
 
 /* Sums over the part of the running epoch that is done, from the term whose loss is reported.
@@ -41,6 +49,26 @@ struct run_progress {
     double loss;    /* batch mean · samples of the batch */
     double right;   /* samples classified right */
     double samples; /* seen */
+};
+
+/* Updates that were begun and not yet told of, at most: as many as a device may be behind. */
+#define RUN_PENDING_MAX 8
+
+/* An update that was begun. */
+struct run_report {
+    struct engine_update update;                    /* but for losses and seconds */
+    double begun;                                   /* clock */
+    bool measured;                                  /* telemetry goes with it */
+    int64_t samples[RECIPE_TERMS_MAX];              /* of each of its batches */
+    double result[RECIPE_TERMS_MAX][MODEL_OUTPUTS]; /* raw room for outputs of either type */
+};
+
+/* A ring of them, the oldest first. */
+struct run_pending {
+    struct run_report report[RUN_PENDING_MAX];
+    int first, n;
+    double told;    /* clock, when the last one was done */
+    double seconds; /* that it took; 0: there was none */
 };
 
 /* Host memory for a checkpoint, laid out like the vectors it mirrors. */
@@ -70,8 +98,9 @@ struct engine_run {
     uint64_t total; /* updates of the whole run */
 
     struct dataset *dataset;
-    struct sampler *sampler; /* asked for sizes only: its batches are the loader's */
-    struct loader *loader;   /* NULL, as the sampler, without data */
+    struct sampler *sampler; /* where training batches are loaded, all but sizes is the loader's
+                                to ask; NULL, as the loader, without data */
+    struct loader *loader;   /* NULL: all data is the device's */
     struct graph *graph;     /* of training: names, shapes and starts of what is trained */
     struct layout *params, *states_layout;
 
@@ -85,17 +114,19 @@ struct engine_run {
     struct program_set training[RECIPE_TERMS_MAX]; /* one a term of the widest wave */
     struct program_set evaluation;
 
+    struct device_data *data[SPLITS]; /* NULL: the split's batches are loaded */
+    uint64_t order_given[2]; /* to the device, of an even and an odd pass: its number + 1 */
     struct run_batch batch[RECIPE_TERMS_MAX]; /* one a batch of an update; [0] also evaluates */
     int64_t evaluation_batch;                 /* samples of a full one */
     size_t image_bytes;                       /* of one in a batch */
-    double result[RECIPE_TERMS_MAX][MODEL_OUTPUTS]; /* raw room for outputs of either type */
+    struct run_pending pending;
     struct snapshot snapshot;
 
     struct vector *perturbed; /* for telemetry; NULL where there is none */
     double *fisher_scales;    /* one a filter, and raw room; NULL likewise */
     struct telemetry telemetry;
 
-    uint64_t update; /* done */
+    uint64_t update; /* begun; done but for `pending` */
     struct run_progress progress;
     double checkpoint_seconds; /* clock at the last checkpoint */
 };
@@ -132,8 +163,19 @@ int run_open(struct engine_run **out, const struct engine_job *job, int threads,
 int run_vectors_open(struct engine_run *run, struct err *err);
 void run_vectors_close(struct engine_run *run);
 
-/* What the loader is opened with. */
-struct loader_options run_loader_options(const struct engine_run *run);
+/* batches.c: data on the device or host memory for batches and, with data, their loader; after all
+ * else that the device holds. Closing takes half-open ones. */
+int run_batches_open(struct engine_run *run, struct err *err);
+void run_batches_close(struct engine_run *run);
+/* Host memory that they take. */
+size_t run_batches_bytes(const struct engine_run *run);
+/* Loads batch b of a split into *batch, or says where on the device it is. Tells the sink of files
+ * that cannot be used. */
+int run_load(struct engine_run *run, enum split split, uint64_t b, struct run_batch *batch,
+             struct err *err);
+/* Writes to *pass that its samples are those of the batch from `begin` on; `inputs` is room. */
+void run_name_batch(const struct engine_run *run, const struct run_batch *batch, int64_t begin,
+                    const void *inputs[MODEL_INPUTS], struct pass *pass);
 
 /* memory.c: one update and one evaluation of a run that counts. */
 int run_count(struct engine_run *run, struct err *err);
@@ -171,11 +213,17 @@ double run_share(const struct engine_run *run, int term);
 /* update.c: the passes of a wave, and the change of the weights that follows from all of them. */
 int run_execute_wave(struct engine_run *run, int wave, double sigma, struct err *err);
 int run_change_weights(struct engine_run *run, double lr, struct err *err);
-/* update.c: gather, pass, step, tell. A loss that is not finite: ERR_DIVERGED. */
+/* update.c: gathers and begins an update, and tells of those that are done. One that ends an epoch
+ * is done, as are all before it. A loss that is not finite: ERR_DIVERGED. */
 int run_update(struct engine_run *run, struct err *err);
-/* Loads batch b of a split into *batch. Tells the sink of files that cannot be used. */
-int run_load(struct engine_run *run, enum split split, uint64_t b, struct run_batch *batch,
-             struct err *err);
+
+/* report.c: room for the update that is being begun. */
+struct run_report *run_report_new(struct engine_run *run);
+/* It was begun. */
+void run_report_add(struct engine_run *run);
+/* Waits until no more than `in_flight` updates are pending, fewer where they take long, and tells
+ * of the others, in their order. After an error nobody hears of later ones. */
+int run_settle(struct engine_run *run, int in_flight, struct err *err);
 
 /* evaluate.c: fills the test members of *epoch from the whole test set. *interrupted is set, and
  * nothing filled, when `request` asked for an end on the way. */

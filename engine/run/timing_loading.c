@@ -88,7 +88,8 @@ static int time_loader(const struct dataset *dataset, enum real_type real, doubl
     return rc;
 }
 
-/* Where making samples takes long, all threads share it with computing. */
+/* Where making samples takes long, all threads share it with computing. What the device makes takes
+ * next to nothing. */
 int timing_add_loading(const struct engine_run *run, struct engine_estimate *out, struct err *err)
 {
     struct dataset *dataset;
@@ -102,6 +103,8 @@ int timing_add_loading(const struct engine_run *run, struct engine_estimate *out
     dataset_close(dataset);
     if (rc)
         return rc;
+    for (int s = 0; s < SPLITS; s++)
+        seconds[s] *= run->data[s] ? 0 : 1;
     out->seconds_per_update += share * seconds[SPLIT_TRAIN] * timing_fullness(run) *
                                (double)(run->job.batch_size * run->recipe.n_batches);
     out->evaluation_seconds += share * seconds[SPLIT_TEST] * (double)run->info.n[SPLIT_TEST];

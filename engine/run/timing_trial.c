@@ -47,6 +47,8 @@ static int time_update(struct engine_run *run, double *out, struct err *err)
     double start = clock_seconds(), own = processor_seconds();
     int rc = run_update(run, err);
 
+    if (!rc)
+        rc = run_settle(run, 0, err);
     *out = clock_seconds() - start;
     own = processor_seconds() - own;
     if (*out > CROWDED * own)

@@ -123,7 +123,7 @@ int engine_run_train(struct engine_run *run, const atomic_int *request,
 
         if (wish == ENGINE_ABANDON) {
             *outcome = ENGINE_ABANDONED;
-            return 0;
+            return run_settle(run, 0, err);
         }
         if (run->update == run->total && !epoch_unreported(run)) {
             *outcome = ENGINE_FINISHED;

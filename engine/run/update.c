@@ -1,26 +1,7 @@
-/* One update: read its batches, run its terms wave by wave, change the weights, tell the sink. */
-#include <math.h>
-
+/* One update: read its batches, begin its passes and the change of the weights. Where the passes
+ * are measured, these are done one after the other; else they are the backend's as a whole. */
 #include "base/clock.h"
-#include "base/text.h"
 #include "run/state.h"
-
-int run_load(struct engine_run *run, enum split split, uint64_t b, struct run_batch *batch,
-             struct err *err)
-{
-    int64_t n;
-
-    if (!run->loader) {
-        batch->n = split == SPLIT_TRAIN ? run->job.batch_size : run->evaluation_batch;
-        return 0;
-    }
-    n = run->class->real == REAL_F32
-            ? loader_take_f32(run->loader, split, b, batch->images, batch->labels, err)
-            : loader_take_f64(run->loader, split, b, batch->images, batch->labels, err);
-    loader_report(run->loader, false, run->sink.message, run->sink.context);
-    batch->n = n;
-    return n < 0 ? (int)n : 0;
-}
 
 static int load_batches(struct engine_run *run, struct err *err)
 {
@@ -61,38 +42,54 @@ static int64_t samples_of(const struct engine_run *run, int term, int64_t *begin
     return recipe_part(t, run->batch[t->batch].n, begin);
 }
 
-int run_execute_wave(struct engine_run *run, int wave, double sigma, struct err *err)
-{
+/* Passes of an update, with room for what they point to. */
+struct passes {
+    int n, wave[RECIPE_TERMS_MAX];
+    struct pass pass[RECIPE_TERMS_MAX];
     const void *inputs[RECIPE_TERMS_MAX][MODEL_INPUTS];
     void *outputs[RECIPE_TERMS_MAX][MODEL_OUTPUTS];
-    struct pass passes[RECIPE_TERMS_MAX];
-    int n = 0;
+};
 
-    for (int t = 0; t < run->recipe.n_terms; t++) {
-        const struct recipe_term *term = &run->recipe.term[t];
-        const struct run_batch *batch = &run->batch[term->batch];
-        int64_t begin, samples = samples_of(run, t, &begin);
+/* `place` is its place in its wave. */
+static void add_pass(struct engine_run *run, struct passes *passes, int term, int place,
+                     double sigma)
+{
+    const struct recipe_term *t = &run->recipe.term[term];
+    const struct run_batch *batch = &run->batch[t->batch];
+    struct run_report *report = run_report_new(run);
+    int64_t begin, samples = samples_of(run, term, &begin);
+    int n = passes->n++;
 
-        if (recipe_wave(&run->recipe, t) != wave)
-            continue;
-        inputs[n][MODEL_INPUT_IMAGES] =
-            (const char *)batch->images + (size_t)begin * run->image_bytes;
-        inputs[n][MODEL_INPUT_LABELS] = batch->labels + begin;
-        for (int o = 0; o < MODEL_OUTPUTS; o++)
-            outputs[n][o] = &run->result[t][o];
-        passes[n] = (struct pass){.program = program_of(&run->training[n], samples),
-                                  .weights = run->weights,
-                                  .perturbation = run_perturbation(run, t, sigma),
-                                  .draws = {(uint64_t)run->job.seed, run->update, (uint32_t)t},
-                                  .states = run->states,
-                                  .move_statistics = term->move_statistics,
-                                  .statistics_momentum = run->job.batch_norm.momentum,
-                                  .inputs = inputs[n],
-                                  .outputs = outputs[n],
-                                  .gradient = run->gradient[t]};
-        n++;
-    }
-    return run->class->execute(run->backend, passes, n, err);
+    passes->wave[n] = recipe_wave(&run->recipe, term);
+    for (int o = 0; o < MODEL_OUTPUTS; o++)
+        passes->outputs[n][o] = &report->result[term][o];
+    passes->pass[n] = (struct pass){.program = program_of(&run->training[place], samples),
+                                    .weights = run->weights,
+                                    .perturbation = run_perturbation(run, term, sigma),
+                                    .draws = {(uint64_t)run->job.seed, run->update, (uint32_t)term},
+                                    .states = run->states,
+                                    .move_statistics = t->move_statistics,
+                                    .statistics_momentum = run->job.batch_norm.momentum,
+                                    .outputs = passes->outputs[n],
+                                    .gradient = run->gradient[term]};
+    run_name_batch(run, batch, begin, passes->inputs[n], &passes->pass[n]);
+}
+
+static void add_wave(struct engine_run *run, struct passes *passes, int wave, double sigma)
+{
+    int place = 0;
+
+    for (int t = 0; t < run->recipe.n_terms; t++)
+        if (recipe_wave(&run->recipe, t) == wave)
+            add_pass(run, passes, t, place++, sigma);
+}
+
+int run_execute_wave(struct engine_run *run, int wave, double sigma, struct err *err)
+{
+    struct passes passes = {0};
+
+    add_wave(run, &passes, wave, sigma);
+    return run->class->execute(run->backend, passes.pass, passes.n, err);
 }
 
 double run_share(const struct engine_run *run, int term)
@@ -102,9 +99,9 @@ double run_share(const struct engine_run *run, int term)
     return (double)samples / (double)run->batch[run->recipe.term[term].batch].n;
 }
 
-int run_change_weights(struct engine_run *run, double lr, struct err *err)
+/* The change of the weights; `terms` has room for those of the recipe. */
+static struct step step_of(const struct engine_run *run, double lr, struct gradient_term *terms)
 {
-    struct gradient_term terms[RECIPE_TERMS_MAX];
     const struct job_optimizer *optimizer = &run->job.optimizer;
     struct step step = {.rule = run_step_rule(run),
                         .layout = run->params,
@@ -134,107 +131,91 @@ int run_change_weights(struct engine_run *run, double lr, struct err *err)
                                        .weight = term->weight * share,
                                        .feeds_fisher = term->feeds_fisher ? share : 0};
     }
+    return step;
+}
+
+int run_change_weights(struct engine_run *run, double lr, struct err *err)
+{
+    struct gradient_term terms[RECIPE_TERMS_MAX];
+    struct step step = step_of(run, lr, terms);
+
     return run->class->step(run->backend, &step, err);
 }
 
-/* The mean loss over the batch of a term: over it and the parts that follow it. */
-static double loss_of(const struct engine_run *run, int term)
+static int begin(struct engine_run *run, double lr, double sigma, struct err *err)
 {
-    double loss = 0;
+    struct passes passes = {0};
+    struct gradient_term terms[RECIPE_TERMS_MAX];
+    struct step step = step_of(run, lr, terms);
+    struct update update = {.passes = passes.pass,
+                            .wave = passes.wave,
+                            .step = &step,
+                            .next_sigma =
+                                recipe_sigma(&run->job.method, run->update + 1, run->total)};
 
-    for (int part = 0; part < run->recipe.term[term].parts; part++)
-        loss += run_real(run, &run->result[term + part][MODEL_OUTPUT_LOSS]) *
-                run_share(run, term + part);
-    return loss;
+    for (int wave = 0; wave < recipe_waves(&run->recipe); wave++)
+        add_wave(run, &passes, wave, sigma);
+    update.n_passes = passes.n;
+    return run->class->update(run->backend, &update, err);
 }
 
-/* Adds the reported term's passes to the epoch's sums. */
-static void add_to_epoch(struct engine_run *run)
+/* What is measured is what lies between the passes and the change. */
+static int measure(struct engine_run *run, double lr, double sigma, struct err *err)
 {
-    int term = run->recipe.loss_term;
-    double n = (double)run->batch[run->recipe.term[term].batch].n;
+    int rc = run_settle(run, 0, err);
 
-    run->progress.loss += loss_of(run, term) * n;
-    for (int part = 0; part < run->recipe.term[term].parts; part++)
-        run->progress.right += run_real(run, &run->result[term + part][MODEL_OUTPUT_TOP1]);
-    run->progress.samples += n;
+    for (int wave = 0; wave < recipe_waves(&run->recipe) && !rc; wave++)
+        rc = run_execute_wave(run, wave, sigma, err);
+    if (!rc)
+        rc = telemetry_measure(run, sigma, err);
+    return rc ? rc : run_change_weights(run, lr, err);
 }
 
-static int check_finite(const struct engine_run *run, struct err *err)
+static void fill_report(const struct engine_run *run, struct run_report *report, double lr,
+                        double sigma)
 {
-    int first = run->recipe.loss_term;
-
-    for (int t = 0; t < run->recipe.n_terms; t++) {
-        double loss = run_real(run, &run->result[t][MODEL_OUTPUT_LOSS]);
-        char said[TEXT_NUMBER_BYTES];
-
-        if (isfinite(loss))
-            continue;
-        text_number(loss, said);
-        return err_set(err, ERR_DIVERGED, "the %s of update %llu is %s",
-                       t >= first && t < first + run->recipe.term[first].parts ? "loss"
-                                                                               : "perturbed loss",
-                       (unsigned long long)run->update, said);
-    }
-    return 0;
+    report->update =
+        (struct engine_update){.update = run->update + 1,
+                               .epoch = (int64_t)(run->update / run->span.updates_per_epoch) + 1,
+                               .has_perturbed = run->recipe.perturbed_term >= 0,
+                               .lr = lr,
+                               .sigma = sigma};
+    report->measured = telemetry_due(run);
+    for (int b = 0; b < run->recipe.n_batches; b++)
+        report->samples[b] = run->batch[b].n;
 }
 
-static int tell_telemetry(struct engine_run *run, const struct engine_update *update,
-                          struct err *err)
+/* What ends the run is the first that went wrong: a loss, it may be, of an update that this one did
+ * not wait for. */
+static int fail(struct engine_run *run, int rc, struct err *err)
 {
-    struct telemetry *telemetry = &run->telemetry;
-    bool clean = run->recipe.loss_term != run->recipe.perturbed_term;
+    struct err earlier = {0};
 
-    telemetry->update = update->update;
-    telemetry->epoch = update->epoch;
-    telemetry->known[TELEMETRY_CLEAN_LOSS] = clean;
-    telemetry->value[TELEMETRY_CLEAN_LOSS] = clean ? update->loss : 0;
-    telemetry->known[TELEMETRY_PERTURBED_LOSS] = update->has_perturbed;
-    telemetry->value[TELEMETRY_PERTURBED_LOSS] = update->perturbed_loss;
-    return run->sink.telemetry ? run->sink.telemetry(run->sink.context, telemetry, err) : 0;
-}
-
-static int tell(struct engine_run *run, const struct engine_update *update, bool measured,
-                struct err *err)
-{
-    int rc = 0;
-
-    if (run->sink.update)
-        rc = run->sink.update(run->sink.context, update, err);
-    if (!rc && measured)
-        rc = tell_telemetry(run, update, err);
-    return rc ? rc : check_finite(run, err);
+    if (run_settle(run, 0, &earlier) != ERR_DIVERGED)
+        return rc;
+    if (err)
+        *err = earlier;
+    return ERR_DIVERGED;
 }
 
 int run_update(struct engine_run *run, struct err *err)
 {
-    double start = clock_seconds();
     double lr = schedule_lr(&run->job.schedule, run->job.optimizer.lr, &run->span, run->update);
     double sigma = recipe_sigma(&run->job.method, run->update, run->total);
-    int perturbed = run->recipe.perturbed_term, rc;
-    bool measured;
-    struct engine_update report = {.epoch =
-                                       (int64_t)(run->update / run->span.updates_per_epoch) + 1,
-                                   .has_perturbed = perturbed >= 0,
-                                   .lr = lr,
-                                   .sigma = sigma};
+    struct run_report *report = run_report_new(run);
+    bool last;
+    int rc;
 
+    report->begun = clock_seconds();
     rc = load_batches(run, err);
-    for (int wave = 0; wave < recipe_waves(&run->recipe) && !rc; wave++)
-        rc = run_execute_wave(run, wave, sigma, err);
-    if (!rc && telemetry_due(run))
-        rc = telemetry_measure(run, sigma, err);
-    measured = telemetry_due(run);
     if (!rc)
-        rc = run_change_weights(run, lr, err);
+        fill_report(run, report, lr, sigma);
+    if (!rc)
+        rc = report->measured ? measure(run, lr, sigma, err) : begin(run, lr, sigma, err);
     if (rc)
-        return rc;
+        return fail(run, rc, err);
+    run_report_add(run);
     run->update++;
-    add_to_epoch(run);
-    report.update = run->update;
-    report.loss = loss_of(run, run->recipe.loss_term);
-    if (perturbed >= 0)
-        report.perturbed_loss = loss_of(run, perturbed);
-    report.seconds = clock_seconds() - start;
-    return tell(run, &report, measured, err);
+    last = run->update % run->span.updates_per_epoch == 0 || run->update == run->total;
+    return run_settle(run, report->measured || last ? 0 : RUN_PENDING_MAX - 1, err);
 }

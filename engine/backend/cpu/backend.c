@@ -133,7 +133,8 @@ static int cpu_vector_read(const struct vector *vector, size_t offset, size_t n,
         .close = cpu_close, .vector_open = cpu_vector_open, .vector_close = cpu_vector_close,      \
         .vector_write = cpu_vector_write, .vector_read = cpu_vector_read,                          \
         .program_open = cpu_program_open, .program_close = cpu_program_close,                      \
-        .execute = cpu_execute, .step = cpu_step, .materialise = cpu_materialise_vector,           \
+        .execute = cpu_execute, .step = cpu_step, .update = update_at_once,                        \
+        .settle = settle_at_once, .materialise = cpu_materialise_vector,                           \
         .time_pass = cpu_time_pass,                                                                \
     }
 

@@ -46,8 +46,12 @@ static void backend_close(struct backend *backend)
     if (!cuda)
         return;
     cuda_enter(cuda, NULL);
+    for (int i = 0; i < LANES; i++)
+        if (cuda->lanes[i].stream)
+            runtime_cuda.wait(cuda->lanes[i].stream, NULL);
     cuda_graphs_forget(cuda);
     cuda_plain_forms_close(cuda);
+    cuda_flights_close(cuda);
     for (int i = 0; i < LANES; i++) {
         runtime_cuda.memory_close(cuda->workspace[i].data);
         runtime_cuda.memory_close(cuda->arena[i].data);
@@ -90,6 +94,8 @@ static int backend_open(struct backend **out, const struct backend_options *opti
         rc = open_lanes(cuda, err);
     if (!rc)
         rc = open_scalars(cuda, err);
+    if (!rc)
+        rc = cuda_flights_open(cuda, err);
     if (rc) {
         backend_close(&cuda->base);
         return rc;
@@ -163,7 +169,7 @@ static int vector_open(struct backend *backend, size_t n, struct vector **out, s
         return err_no_memory(err);
     rc = runtime_cuda.memory_open(&data, n * sizeof *vector->data, err);
     if (!rc) {
-        *vector = (struct vector){cuda, n, data};
+        *vector = (struct vector){cuda, n, data, ++cuda->writings};
         rc = runtime_cuda.clear(data, n * sizeof *vector->data, cuda->lanes[0].stream, err);
     }
     if (rc) {
@@ -199,6 +205,7 @@ static int vector_write(struct vector *vector, size_t offset, size_t n, const vo
     struct CUstream_st *stream = vector->cuda->lanes[0].stream;
     int rc = check_range(vector, offset, n, err);
 
+    cuda_written(vector);
     if (!rc && n > 0)
         rc =
             runtime_cuda.upload(vector->data + offset, from, n * sizeof *vector->data, stream, err);
@@ -236,6 +243,7 @@ static int materialise(struct backend *backend, const struct layout *layout,
         return rc;
     if (weights->n != layout->size || to->n != layout->size)
         return err_set(err, ERR_INVALID, "materialise: a vector does not have the layout's size");
+    cuda_written(to);
     rc = cuda_plain_forms(cuda, layout, &m.forms, err);
     if (!rc)
         rc = cuda_turn_write(cuda, &turn, cuda->step_turn, err);
@@ -255,5 +263,13 @@ const struct backend_class backend_cuda = {
     .program_close = cuda_program_close,
     .execute = cuda_execute,
     .step = cuda_step,
+    .update = cuda_update,
+    .settle = cuda_update_settle,
     .materialise = materialise,
+    .data_open = cuda_data_open,
+    .data_close = cuda_data_close,
+    .data_order = cuda_data_order,
+    .memory_left = cuda_memory_left,
+    .host_open = cuda_host_open,
+    .host_close = cuda_host_close,
 };

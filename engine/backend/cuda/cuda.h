@@ -30,12 +30,36 @@ struct room {
 /* Descriptions of weights on the device, for forms that stand in a table (kernels/update.h). */
 struct forms {
     struct weight_table table;
-    void *memory;   /* of tensors and rows */
-    float *scratch; /* a float a row, for norms */
+    void *memory;                  /* of tensors and rows */
+    float *scratch;                /* a float a row, for norms */
+    struct weight_tensor *tensors; /* the host's copy */
 };
 
-/* A wave of passes that was captured; graphs.c. */
+/* A round that was captured; graphs.c. */
 struct captured;
+
+/* Updates that the device may be behind. */
+enum { UPDATES_MAX = 8 };
+
+/* An update that was begun: where its scalars go once it is done. */
+struct in_flight {
+    struct CUevent_st *done;
+    int n;
+    float *to[RECORD_VALUES_MAX];
+};
+
+/* Update i has row i mod UPDATES_MAX of what is a ring. */
+struct flights {
+    struct turn_row *table; /* host memory, which the device reads */
+    float *ring;            /* host memory, which the device writes: RECORD_VALUES_MAX a row */
+    struct room room;       /* of the clock */
+    struct turn_clock *clock;
+    bool clock_set;
+    struct in_flight flight[UPDATES_MAX];
+    uint64_t begun, finished;
+    struct CUevent_st *sent[2]; /* inputs of update i, in i mod 2 */
+    struct room staged;         /* see enum feed */
+};
 
 struct cuda_backend {
     struct backend base;
@@ -55,18 +79,27 @@ struct cuda_backend {
     struct turn *step_turn; /* on the device */
     float *clip;            /* factor of a clipped gradient, on the device */
     float *factor;          /* of a direction, likewise */
+    struct flights flights;
+    uint64_t writings; /* of vectors, so far */
 };
 
 struct vector {
     struct cuda_backend *cuda;
     size_t n;
     float *data;
+    uint64_t written; /* number of the last writing: no other contents of any vector have it */
 };
 
 enum { TURNS = 64 };
 
 /* Chooses the backend's device for this thread. */
 int cuda_enter(const struct cuda_backend *cuda, struct err *err);
+
+/* Whoever gives the device something that writes to a vector says so. */
+static inline void cuda_written(struct vector *vector)
+{
+    vector->written = ++vector->cuda->writings;
+}
 
 /* At least `bytes`, with nothing in them. Captured graphs know the old place, so they go. */
 int cuda_room_grow(struct cuda_backend *cuda, struct room *room, size_t bytes, struct err *err);
@@ -112,8 +145,23 @@ int cuda_program_open(struct backend *backend, const struct graph *graph,
 void cuda_program_close(struct program *program);
 int cuda_execute(struct backend *backend, const struct pass *passes, int n, struct err *err);
 int cuda_step(struct backend *backend, const struct step *step, struct err *err);
+int cuda_update(struct backend *backend, const struct update *update, struct err *err);
+int cuda_update_settle(struct backend *backend, int in_flight, int *left, struct err *err);
+
+/* data.c; members of the class. */
+int cuda_data_open(struct backend *backend, const struct data_samples *samples,
+                   struct device_data **out, struct err *err);
+void cuda_data_close(struct device_data *data);
+int cuda_data_order(struct device_data *data, uint64_t pass, const int64_t *order, struct err *err);
+int cuda_memory_left(struct backend *backend, size_t *out, struct err *err);
+int cuda_host_open(struct backend *backend, size_t bytes, void **out, struct err *err);
+void cuda_host_close(struct backend *backend, void *memory);
 
 /* graphs.c */
 void cuda_graphs_forget(struct cuda_backend *cuda);
+
+/* update.c; closing takes what is half open. */
+int cuda_flights_open(struct cuda_backend *cuda, struct err *err);
+void cuda_flights_close(struct cuda_backend *cuda);
 
 #endif

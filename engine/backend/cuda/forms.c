@@ -46,9 +46,13 @@ int cuda_forms_open(struct forms *forms, const struct cuda_backend *cuda,
     char *at;
     int rc;
 
-    *forms = (struct forms){0};
-    if (!host)
+    *forms = (struct forms){.tensors = malloc(tensor_bytes + 1)};
+    if (!host || !forms->tensors) {
+        free(host);
+        cuda_forms_close(forms);
         return err_no_memory(err);
+    }
+    memcpy(forms->tensors, tensors, tensor_bytes);
     weight_rows_fill(tensors, n, host, &forms->table);
     rc = runtime_cuda.memory_open(
         &forms->memory, aligned(tensor_bytes) + aligned(row_bytes) + rows * sizeof *forms->scratch,
@@ -73,6 +77,7 @@ int cuda_forms_open(struct forms *forms, const struct cuda_backend *cuda,
 void cuda_forms_close(struct forms *forms)
 {
     runtime_cuda.memory_close(forms->memory);
+    free(forms->tensors);
     *forms = (struct forms){0};
 }
 

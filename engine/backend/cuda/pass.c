@@ -1,9 +1,10 @@
-/* Running passes: their inputs go to the device, the work of each to a lane, their outputs come
- * back. Two lanes run side by side; what several passes have on one runs in their order.
+/* Running passes: the work of each goes to a lane. Two lanes run side by side; what several passes
+ * of a wave have on one runs in their order.
  *
  * Lane 1 begins after all that lane 0 was given before, and lane 0 goes on after it. What changes
- * from update to update (noise, dropout) is on the device in a turn, so that the same passes may
- * be captured once and replayed. */
+ * from update to update (noise, dropout, rates) is on the device in a turn, so that the same round
+ * may be captured once and replayed. Passes that are executed have turns of their own; those of an
+ * update have its clock's, which it advances first. */
 #include "backend/cuda/pass.h"
 
 #include <string.h>
@@ -72,6 +73,16 @@ static int check_labels(const struct pass *pass, struct err *err)
     return 0;
 }
 
+static int check_inputs(const struct pass *pass, struct err *err)
+{
+    return pass->batch.data ? cuda_data_check(pass, err) : check_labels(pass, err);
+}
+
+size_t cuda_input_bytes(const struct program *p, int i)
+{
+    return (size_t)shape_elements(&p->graph->values[p->graph->inputs[i]].shape) * sizeof(float);
+}
+
 /* Inputs and turns, in lane 0's order. */
 static int send(struct cuda_backend *cuda, const struct pass *pass, struct err *err)
 {
@@ -82,26 +93,27 @@ static int send(struct cuda_backend *cuda, const struct pass *pass, struct err *
     struct turn draws = {.update = pass->draws.update};
     int rc = 0;
 
-    for (int i = 0; i < graph->n_inputs && !rc; i++)
+    if (pass->batch.data)
+        cuda_data_turn(&pass->batch, &draws);
+    for (int i = 0; i < graph->n_inputs && !pass->batch.data && !rc; i++)
         rc = runtime_cuda.upload((char *)p->own.data + p->input_at[i], pass->inputs[i],
-                                 (size_t)shape_elements(&graph->values[graph->inputs[i]].shape) *
-                                     sizeof(float),
-                                 cuda->lanes[0].stream, err);
+                                 cuda_input_bytes(p, i), cuda->lanes[0].stream, err);
     if (!rc && pass->perturbation.kind == PERTURB_NOISE)
         rc = cuda_turn_write(cuda, &noise, p->noise_turn, err);
-    if (!rc && graph->n_dropouts > 0)
+    if (!rc && (graph->n_dropouts > 0 || pass->batch.data))
         rc = cuda_turn_write(cuda, &draws, p->draw_turn, err);
     return rc;
 }
 
-static int set_weights(const struct pass *pass, const struct lane *lane, struct err *err)
+static int set_weights(const struct pass *pass, const struct turn *turn, const struct lane *lane,
+                       struct err *err)
 {
     const struct program *p = pass->program;
     struct materialisation m = {.forms = &p->casts,
                                 .layout = p->params,
                                 .weights = pass->weights->data,
                                 .perturbation = pass->perturbation,
-                                .turn = p->noise_turn,
+                                .turn = turn,
                                 .factor = p->factor,
                                 .to = (char *)p->own.data + p->casts_at,
                                 .to_bytes = p->casts_bytes};
@@ -162,6 +174,7 @@ struct work {
     struct pass pass;
     const struct command *command;
     const struct lane *lane;
+    const struct turn *draws;
     char *arena;
 };
 
@@ -171,6 +184,7 @@ static void bind(const struct work *work)
 
     p->pass = &work->pass;
     p->arena = work->arena;
+    p->draws = work->draws;
     p->state_data = work->pass.states ? work->pass.states->data : NULL;
 }
 
@@ -196,7 +210,7 @@ static int launch_command(const struct work *work, struct err *err)
         if (c->out[i] >= 0)
             cuda_use(&launch, cuda_data(p, c->out[i]), p->slots[c->out[i]].bytes, true);
     if (c->run == cuda_run_dropout)
-        cuda_use(&launch, p->draw_turn, sizeof *p->draw_turn, false);
+        cuda_use(&launch, p->draws, sizeof *p->draws, false);
     if (c->moments >= 0 && p->pass->move_statistics)
         cuda_use(&launch, p->state_data, p->states->size * sizeof(float), true);
     cuda_use(&launch, work->lane->workspace, c->workspace_bytes, true);
@@ -241,40 +255,165 @@ static bool is_wanted(const struct pass *pass, const struct command *command)
     return pass->gradient || command->for_outputs || (pass->direction && command->for_products);
 }
 
-static int run_pass(const struct pass *pass, struct cuda_backend *cuda, int number, struct err *err)
+/* Inputs of a pass of an update that lie elsewhere, to where its program reads them. */
+struct feeding {
+    const struct program *program;
+    const char *from;
+};
+
+static int go_feed(const void *context, struct CUstream_st *stream, struct err *err)
+{
+    const struct feeding *work = context;
+    const struct program *p = work->program;
+    const char *from = work->from;
+    int rc = 0;
+
+    for (int i = 0; i < p->graph->n_inputs && !rc; i++) {
+        size_t bytes = cuda_input_bytes(p, i);
+
+        rc = runtime_cuda.copy((char *)p->own.data + p->input_at[i], from, bytes, stream, err);
+        from += cuda_staged_bytes(bytes);
+    }
+    return rc;
+}
+
+static int feed(const struct cuda_backend *cuda, const struct given *given, const struct lane *lane,
+                struct err *err)
+{
+    const struct program *p = given->pass.program;
+    struct feeding work = {p, (char *)cuda->flights.staged.data + given->staged_at};
+    struct launch launch = {
+        .what = "inputs", .go = go_feed, .work = &work, .work_bytes = sizeof work};
+    const char *from = work.from;
+
+    if (given->feed != FEED_STAGED)
+        return 0;
+    for (int i = 0; i < p->graph->n_inputs; i++) {
+        size_t bytes = cuda_input_bytes(p, i);
+
+        cuda_use(&launch, from, bytes, false);
+        cuda_use(&launch, (char *)p->own.data + p->input_at[i], bytes, true);
+        from += cuda_staged_bytes(bytes);
+    }
+    return runtime_cuda.launch(&launch, lane->stream, err);
+}
+
+static int go_record(const void *work, struct CUstream_st *stream, struct err *err)
+{
+    return cuda_launched(launch_record(stream, work), "record", err);
+}
+
+/* Losses and counts of a pass of an update, before another one of its program overwrites them. */
+static int record(const struct cuda_backend *cuda, const struct given *given,
+                  const struct lane *lane, struct err *err)
+{
+    const struct program *p = given->pass.program;
+    const struct flights *f = &cuda->flights;
+    struct record r = {.clock = f->clock,
+                       .first = given->record_at,
+                       .n = p->graph->n_outputs,
+                       .ring = f->ring,
+                       .rows = UPDATES_MAX,
+                       .row_values = RECORD_VALUES_MAX};
+    struct launch launch = {.what = "record", .go = go_record, .work = &r, .work_bytes = sizeof r};
+
+    for (int o = 0; o < r.n; o++) {
+        r.value[o] = (const float *)(void *)((char *)p->own.data + p->output_at[o]);
+        cuda_use(&launch, r.value[o], sizeof *r.value[o], false);
+    }
+    cuda_use(&launch, r.clock, sizeof *r.clock, false);
+    return r.n > 0 ? runtime_cuda.launch(&launch, lane->stream, err) : 0;
+}
+
+static int run_commands(struct work *work, struct err *err)
+{
+    const struct program *p = work->pass.program;
+    int rc = 0;
+
+    bind(work);
+    for (int i = 0; i < p->n_commands && !rc; i++) {
+        work->command = &p->commands[i];
+        if (work->pass.batch.data && i == p->images)
+            rc = cuda_data_give(&work->pass, cuda_data(p, work->command->out[0]), work->lane, err);
+        else if (is_wanted(&work->pass, work->command))
+            rc = launch_command(work, err);
+    }
+    return rc;
+}
+
+static int run_pass(const struct given *given, struct cuda_backend *cuda, int number, bool update,
+                    struct err *err)
 {
     const struct lane *lane = &cuda->lanes[number];
-    const struct program *p = pass->program;
-    struct work work = {.pass = *pass, .lane = lane, .arena = cuda->arena[number].data};
-    int rc = set_weights(pass, lane, err);
+    const struct pass *pass = &given->pass;
+    const struct turn *now = update ? &cuda->flights.clock->now : NULL;
+    struct work work = {.pass = *pass,
+                        .lane = lane,
+                        .draws = now ? now : pass->program->draw_turn,
+                        .arena = cuda->arena[number].data};
+    int rc = feed(cuda, given, lane, err);
 
+    if (!rc && !given->has_casts)
+        rc = set_weights(pass, now ? now : pass->program->noise_turn, lane, err);
     if (!rc && pass->direction)
         rc = set_direction(pass, lane, err);
     if (!rc && pass->product)
         rc = clear_products(pass, lane, err);
-    bind(&work);
-    for (int i = 0; i < p->n_commands && !rc; i++) {
-        work.command = &p->commands[i];
-        if (is_wanted(pass, work.command))
-            rc = launch_command(&work, err);
-    }
-    return rc || !pass->gradient ? rc : give_gradient(pass, lane, err);
+    if (!rc)
+        rc = run_commands(&work, err);
+    if (!rc && pass->gradient)
+        rc = give_gradient(pass, lane, err);
+    return rc || !update ? rc : record(cuda, given, lane, err);
 }
 
-int cuda_give_passes(struct cuda_backend *cuda, const struct pass *passes, int n, struct err *err)
+/* The passes `first` … `end` − 1. When it returns, lane 0 ends after all of them: what belongs
+ * between two waves, or before the step, is given to lane 0 then. */
+static int give_wave(struct cuda_backend *cuda, const struct round *round, int first, int end,
+                     struct err *err)
 {
-    struct CUstream_st *first = cuda->lanes[0].stream, *second = cuda->lanes[1].stream;
-    int rc = 0;
+    struct CUstream_st *one = cuda->lanes[0].stream, *two = cuda->lanes[1].stream;
+    bool both = end - first > 1;
+    int rc = both ? runtime_cuda.record(cuda->forked, one, err) : 0;
 
-    if (n > 1)
-        rc = runtime_cuda.record(cuda->forked, first, err);
-    if (!rc && n > 1)
-        rc = runtime_cuda.follow(second, cuda->forked, err);
-    for (int i = 0; i < n && !rc; i++)
-        rc = run_pass(&passes[i], cuda, i % LANES, err);
-    if (!rc && n > 1)
-        rc = runtime_cuda.record(cuda->joined, second, err);
-    return rc || n == 1 ? rc : runtime_cuda.follow(first, cuda->joined, err);
+    if (!rc && both)
+        rc = runtime_cuda.follow(two, cuda->forked, err);
+    for (int i = first; i < end && !rc; i++)
+        rc = run_pass(&round->given[i], cuda, (i - first) % LANES, round->step, err);
+    if (!rc && both)
+        rc = runtime_cuda.record(cuda->joined, two, err);
+    return rc || !both ? rc : runtime_cuda.follow(one, cuda->joined, err);
+}
+
+static int go_advance(const void *work, struct CUstream_st *stream, struct err *err)
+{
+    const struct flights *f = work;
+
+    return cuda_launched(launch_advance(stream, f->table, UPDATES_MAX, f->clock), "advance", err);
+}
+
+static int advance(struct cuda_backend *cuda, struct err *err)
+{
+    const struct flights *f = &cuda->flights;
+    struct launch launch = {
+        .what = "advance", .go = go_advance, .work = f, .work_bytes = sizeof *f};
+
+    cuda_use(&launch, &f->clock->advanced, sizeof f->clock->advanced, false);
+    cuda_use(&launch, f->clock, sizeof *f->clock, true);
+    return runtime_cuda.launch(&launch, cuda->lanes[0].stream, err);
+}
+
+int cuda_give(struct cuda_backend *cuda, const struct round *round, struct err *err)
+{
+    int rc = round->step ? advance(cuda, err) : 0;
+
+    for (int first = 0, end; first < round->n && !rc; first = end) {
+        for (end = first; end < round->n && round->given[end].wave == round->given[first].wave;)
+            end++;
+        rc = give_wave(cuda, round, first, end, err);
+    }
+    if (rc || !round->step)
+        return rc;
+    return cuda_step_give(cuda, round->step, &cuda->flights.clock->now, &round->next, err);
 }
 
 static int fetch(struct cuda_backend *cuda, const struct pass *passes, int n, struct err *err)
@@ -303,31 +442,52 @@ static int fetch(struct cuda_backend *cuda, const struct pass *passes, int n, st
 }
 
 /* Room for the second lane's activations is taken by the first two passes that run side by side. */
-static int prepare(struct cuda_backend *cuda, const struct pass *passes, int n, struct err *err)
+int cuda_pass_prepare(struct cuda_backend *cuda, const struct pass *pass, int place,
+                      struct err *err)
 {
-    int rc = cuda_enter(cuda, err);
+    int rc = check_vectors(pass, err);
+
+    if (!rc)
+        rc = check_inputs(pass, err);
+    if (!rc && place % LANES > 0)
+        rc = cuda_room_grow(cuda, &cuda->arena[place % LANES], pass->program->arena_bytes, err);
+    return rc;
+}
+
+/* Passes that depend on nothing of each other, so many that they are one round. */
+static int run_round(struct cuda_backend *cuda, const struct pass *passes, int n, struct err *err)
+{
+    struct round round = {.n = n};
+    int rc = 0;
 
     for (int i = 0; i < n && !rc; i++) {
-        rc = check_vectors(&passes[i], err);
-        if (!rc)
-            rc = check_labels(&passes[i], err);
-        if (!rc && i % LANES > 0)
-            rc = cuda_room_grow(cuda, &cuda->arena[i % LANES], passes[i].program->arena_bytes, err);
+        round.given[i].pass = passes[i];
+        rc = cuda_pass_prepare(cuda, &passes[i], i, err);
     }
+    if (cuda->base.counts_only)
+        return rc;
+    for (int i = 0; i < n && !rc; i++)
+        rc = send(cuda, &passes[i], err);
+    if (rc)
+        return rc;
+    cuda_casts_plan(&round, 0);
+    rc = cuda_graphs_run(cuda, &round, err);
+    if (!rc)
+        rc = fetch(cuda, passes, n, err);
+    if (rc)
+        cuda_casts_forget(&round);
     return rc;
 }
 
 int cuda_execute(struct backend *backend, const struct pass *passes, int n, struct err *err)
 {
     struct cuda_backend *cuda = (struct cuda_backend *)backend;
-    int rc = prepare(cuda, passes, n, err);
+    int rc = cuda_enter(cuda, err);
 
-    for (int i = 0; i < n && !rc; i++)
-        rc = send(cuda, &passes[i], err);
-    if (!rc)
-        rc = cuda_graphs_run(cuda, passes, n, err);
-    if (!rc)
-        rc = fetch(cuda, passes, n, err);
+    for (int first = 0, some; first < n && !rc; first += some) {
+        some = n - first < PASSES_MAX ? n - first : PASSES_MAX;
+        rc = run_round(cuda, passes + first, some, err);
+    }
     for (int i = 0; i < n; i++)
         passes[i].program->kept = !rc;
     return rc;

@@ -160,6 +160,8 @@ int cuda_program_open(struct backend *backend, const struct graph *graph,
     if (!rc)
         rc = cuda_compile(p, err);
     if (!rc)
+        cuda_data_find(p);
+    if (!rc)
         rc = cuda_plan(p, err);
     if (!rc)
         rc = open_own(p, err);

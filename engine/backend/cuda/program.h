@@ -93,6 +93,16 @@ struct command {
     } u;
 };
 
+/* What casts were made of; casts.c. */
+struct cast_source {
+    bool known;
+    enum perturbation_kind kind;
+    uint64_t weights, fisher; /* vector.written */
+    uint64_t seed, update;
+    uint32_t term;
+    float sigma, eta;
+};
+
 /* Where a parameter's cast and gradient lie in the program's memory, in bytes. */
 struct param_place {
     size_t cast, cast_bytes, gradient, gradient_bytes;
@@ -120,9 +130,12 @@ struct program {
     bool has_directions, *directed; /* the latter of each value of the graph */
     bool keep_primal, kept;         /* `kept`: the last pass went well */
     size_t *input_at, *output_at;
+    int images, labels; /* the command that reads images from the host's form, the graph's input of
+                           labels: for batches of data on the device; -1: they cannot be had */
     struct turn *noise_turn, *draw_turn; /* on the device */
     float *factor;
-    struct forms casts;     /* its gradient forms are the layout's */
+    struct forms casts; /* its gradient forms are the layout's */
+    struct cast_source cast;
     struct forms gradients; /* its gradient forms are the packed ones */
     void *host;             /* outputs, where the device writes them */
     size_t host_bytes;
@@ -131,12 +144,16 @@ struct program {
     char *arena;
     float *state_data;
     const struct pass *pass;
+    const struct turn *draws; /* on the device */
 };
 
 /* compile.c: fills commands, slots and forms. */
 int cuda_compile(struct program *program, struct err *err);
 /* plan.c: lifetimes, memory, and which commands a pass without gradient leaves out. */
 int cuda_plan(struct program *program, struct err *err);
+
+/* data.c: sets `images` and `labels`. */
+void cuda_data_find(struct program *program);
 
 /* shapes.c */
 struct conv_shape cuda_conv_shape(const struct graph *graph, const struct node *node);

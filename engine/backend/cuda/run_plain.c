@@ -21,7 +21,7 @@ RUN_COMMAND(sum_rows, sum_rows, sum_rows, launch_sum_rows(STREAM, &a), a.dy = IN
             a.workspace = WORKSPACE)
 RUN_COMMAND(dropout, dropout, dropout, launch_dropout(STREAM, &a), a.x = IN(0); a.y = OUT(0);
             a.seed = program->pass->draws.seed; a.term = program->pass->draws.term;
-            a.turn = program->draw_turn)
+            a.turn = program->draws)
 RUN_COMMAND(global_pool, global_pool, global_pool, launch_global_avg_pool(STREAM, &a),
             a.from = IN(0);
             a.to = OUT(0))

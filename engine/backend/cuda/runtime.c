@@ -37,6 +37,13 @@ static void memory_close(void *memory)
     cudaFree(memory);
 }
 
+static int memory_left(size_t *out, struct err *err)
+{
+    size_t total;
+
+    return cuda_failed(cudaMemGetInfo(out, &total), "asking for free memory", err);
+}
+
 static int host_open(void **out, size_t bytes, struct err *err)
 {
     return cuda_failed(cudaMallocHost(out, bytes ? bytes : 1), "host memory", err);
@@ -83,7 +90,9 @@ static void stream_close(cudaStream_t stream)
 
 static int event_open(cudaEvent_t *out, struct err *err)
 {
-    return cuda_failed(cudaEventCreateWithFlags(out, cudaEventDisableTiming), "an event", err);
+    return cuda_failed(
+        cudaEventCreateWithFlags(out, cudaEventDisableTiming | cudaEventBlockingSync), "an event",
+        err);
 }
 
 static void event_close(cudaEvent_t event)
@@ -101,9 +110,25 @@ static int follow(cudaStream_t stream, cudaEvent_t event, struct err *err)
     return cuda_failed(cudaStreamWaitEvent(stream, event, 0), "waiting for an event", err);
 }
 
+static int await(cudaEvent_t event, struct err *err)
+{
+    return cuda_failed(cudaEventSynchronize(event), "waiting for the device", err);
+}
+
+/* Waiting for a stream itself would keep a processor busy, unless all of the process's waiting were
+ * set to sleep. */
 static int wait(cudaStream_t stream, struct err *err)
 {
-    return cuda_failed(cudaStreamSynchronize(stream), "waiting for the device", err);
+    cudaEvent_t event;
+    int rc = event_open(&event, err);
+
+    if (rc)
+        return rc;
+    rc = record(event, stream, err);
+    if (!rc)
+        rc = await(event, err);
+    event_close(event);
+    return rc;
 }
 
 static int capture_begin(cudaStream_t stream, struct err *err)
@@ -143,6 +168,7 @@ const struct runtime runtime_cuda = {
     .choose = choose,
     .memory_open = memory_open,
     .memory_close = memory_close,
+    .memory_left = memory_left,
     .host_open = host_open,
     .host_close = host_close,
     .upload = upload,
@@ -156,6 +182,7 @@ const struct runtime runtime_cuda = {
     .record = record,
     .follow = follow,
     .wait = wait,
+    .await = await,
     .capture_begin = capture_begin,
     .capture_end = capture_end,
     .replay = replay,

@@ -42,7 +42,9 @@ struct runtime {
 
     int (*memory_open)(void **out, size_t bytes, struct err *err);
     void (*memory_close)(void *memory);
-    int (*host_open)(void **out, size_t bytes, struct err *err); /* that a device reads directly */
+    int (*memory_left)(size_t *out, struct err *err); /* bytes of the device that nobody has */
+    int (*host_open)(void **out, size_t bytes, struct err *err); /* where kernels read and write
+                                                                    it, and copies are fastest */
     void (*host_close)(void *memory);
 
     int (*upload)(void *to, const void *from, size_t bytes, struct CUstream_st *stream,
@@ -60,7 +62,10 @@ struct runtime {
     /* The event is what the stream was given so far; `follow`: the stream goes on after it. */
     int (*record)(struct CUevent_st *event, struct CUstream_st *stream, struct err *err);
     int (*follow)(struct CUstream_st *stream, struct CUevent_st *event, struct err *err);
-    int (*wait)(struct CUstream_st *stream, struct err *err); /* until it has done all */
+    /* The host sleeps until the stream has done all, or the event has come to pass; an event that
+     * was never recorded has. */
+    int (*wait)(struct CUstream_st *stream, struct err *err);
+    int (*await)(struct CUevent_st *event, struct err *err);
 
     /* What the stream, and those that follow it, are given between the two is not done but kept;
      * each replay does it once. */

@@ -1,7 +1,7 @@
 /* One change of the weights. Vectors are in the layout's order, as gradients are given to them. */
 #include <math.h>
 
-#include "backend/cuda/cuda.h"
+#include "backend/cuda/pass.h"
 
 static int check(const struct step *s, struct err *err)
 {
@@ -22,7 +22,7 @@ static int check(const struct step *s, struct err *err)
     return fits ? 0 : err_set(err, ERR_INVALID, "step: a vector does not have the layout's size");
 }
 
-static struct turn turn_of(const struct step *s)
+struct turn cuda_step_turn(const struct step *s)
 {
     double t = (double)s->number;
     struct turn turn = {.lr = (float)s->lr, .kept = 1};
@@ -75,8 +75,26 @@ static int clip(struct cuda_backend *cuda, const struct step *s, const struct fo
     return runtime_cuda.launch(&launch, cuda->lanes[0].stream, err);
 }
 
+static void *casts_of(const struct program *p)
+{
+    return p ? (char *)p->own.data + p->casts_at : NULL;
+}
+
+static void make_next(struct weight_step *a, const struct next_casts *next)
+{
+    a->clean = casts_of(next->clean);
+    a->noisy = casts_of(next->noisy);
+    a->next = next->turn;
+    if (!next->noisy)
+        return;
+    a->seed = next->noise->seed;
+    a->term = next->noise->term;
+    a->eta = (float)next->noise->eta;
+    a->adapting_fisher = next->noise->eta != 0 ? next->noise->fisher->data : NULL;
+}
+
 static struct weight_step arguments(const struct cuda_backend *cuda, const struct step *s,
-                                    const struct forms *forms)
+                                    const struct forms *forms, const struct turn *turn)
 {
     static const enum weight_rule rules[] = {
         [STEP_SGD] = RULE_SGD, [STEP_ADAM] = RULE_ADAM, [STEP_ADAMW] = RULE_ADAMW};
@@ -90,7 +108,7 @@ static struct weight_step arguments(const struct cuda_backend *cuda, const struc
                             .beta2 = (float)s->beta2,
                             .rest2 = (float)(1 - s->beta2),
                             .eps = (float)s->eps,
-                            .turn = cuda->step_turn,
+                            .turn = turn,
                             .weights = s->weights->data,
                             .m = s->momentum_vector->data,
                             .v = step_has_squares(s->rule) ? s->squares->data : NULL,
@@ -109,10 +127,22 @@ static int go_change(const void *work, struct CUstream_st *stream, struct err *e
     return cuda_launched(launch_weight_step(stream, work), "weight_step", err);
 }
 
-static int change(struct cuda_backend *cuda, const struct step *s, const struct forms *forms,
-                  struct err *err)
+static void use_next(struct launch *launch, const struct weight_step *a,
+                     const struct next_casts *next)
 {
-    struct weight_step a = arguments(cuda, s, forms);
+    cuda_use(launch, a->next, sizeof *a->next, false);
+    if (next->clean)
+        cuda_use(launch, a->clean, next->clean->casts_bytes, true);
+    if (next->noisy)
+        cuda_use(launch, a->noisy, next->noisy->casts_bytes, true);
+    if (a->adapting_fisher && a->adapting_fisher != a->fisher)
+        cuda_use(launch, a->adapting_fisher, next->noise->fisher->n * sizeof(float), false);
+}
+
+static int change(struct cuda_backend *cuda, const struct step *s, const struct forms *forms,
+                  const struct turn *turn, const struct next_casts *next, struct err *err)
+{
+    struct weight_step a = arguments(cuda, s, forms, turn);
     struct launch launch = {
         .what = "weight_step", .go = go_change, .work = &a, .work_bytes = sizeof a};
     size_t bytes = s->layout->size * sizeof(float);
@@ -124,23 +154,58 @@ static int change(struct cuda_backend *cuda, const struct step *s, const struct 
     cuda_use(&launch, a.m, bytes, true);
     cuda_use(&launch, a.v, bytes, true);
     cuda_use(&launch, a.fisher, s->layout->fisher_size * sizeof(float), true);
+    if (next && next->like) {
+        make_next(&a, next);
+        use_next(&launch, &a, next);
+    }
     return runtime_cuda.launch(&launch, cuda->lanes[0].stream, err);
+}
+
+int cuda_step_prepare(struct cuda_backend *cuda, const struct step *s, struct err *err)
+{
+    const struct forms *forms;
+    int rc = check(s, err);
+
+    return rc ? rc : cuda_plain_forms(cuda, s->layout, &forms, err);
+}
+
+/* Forms of the casts come with gradients in the layout's order, as the plain ones do. */
+int cuda_step_give(struct cuda_backend *cuda, const struct step *s, const struct turn *turn,
+                   const struct next_casts *next, struct err *err)
+{
+    const struct forms *forms;
+    int rc = cuda_plain_forms(cuda, s->layout, &forms, err);
+
+    if (!rc && next && next->like)
+        forms = &next->like->casts;
+    if (!rc && s->clip_norm > 0)
+        rc = clip(cuda, s, forms, err);
+    return rc ? rc : change(cuda, s, forms, turn, next, err);
+}
+
+void cuda_step_written(const struct step *s)
+{
+    cuda_written(s->weights);
+    cuda_written(s->momentum_vector);
+    if (step_has_squares(s->rule))
+        cuda_written(s->squares);
+    if (step_feeds_fisher(s))
+        cuda_written(s->fisher);
 }
 
 int cuda_step(struct backend *backend, const struct step *s, struct err *err)
 {
     struct cuda_backend *cuda = (struct cuda_backend *)backend;
-    struct turn turn = turn_of(s);
-    const struct forms *forms;
-    int rc = check(s, err);
+    struct turn turn = cuda_step_turn(s);
+    int rc = cuda_enter(cuda, err);
 
     if (!rc)
-        rc = cuda_enter(cuda, err);
-    if (!rc)
-        rc = cuda_plain_forms(cuda, s->layout, &forms, err);
-    if (!rc)
-        rc = cuda_turn_write(cuda, &turn, cuda->step_turn, err);
-    if (!rc && s->clip_norm > 0)
-        rc = clip(cuda, s, forms, err);
-    return rc ? rc : change(cuda, s, forms, err);
+        rc = cuda_step_prepare(cuda, s, err);
+    if (rc || backend->counts_only)
+        return rc;
+    rc = cuda_turn_write(cuda, &turn, cuda->step_turn, err);
+    if (rc)
+        return rc;
+    cuda_step_written(s);
+    return cuda_step_give(cuda, s, cuda->step_turn, NULL, err);
 }

@@ -108,6 +108,8 @@ const struct backend_class backend_reference = {
     .program_close = reference_program_close,
     .execute = reference_execute,
     .step = reference_step,
+    .update = update_at_once,
+    .settle = settle_at_once,
     .materialise = materialise,
     .time_pass = reference_time_pass,
 };

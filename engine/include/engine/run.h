@@ -26,7 +26,8 @@ struct engine_update {
     bool has_perturbed;
     double perturbed_loss; /* mean over the perturbed batch, at the perturbed weights */
     double lr, sigma;      /* as used in it; sigma 0 for methods without */
-    double seconds;        /* what it took */
+    double seconds;        /* what it took; on a device that is behind the host by some updates:
+                              since the one before it was done */
 };
 
 /* One epoch, just done. */

@@ -10,9 +10,10 @@
 #include <cmocka.h>
 
 #include "backend/cuda/cuda.h"
+#include "host_late.h"
 #include "host_order.h"
 
-enum { MEMORY_MAX = 4000, LAUNCHES_MAX = 20000, GRAPHS_MAX = 64, EVENTS_MAX = 16 };
+enum { MEMORY_MAX = 4000, LAUNCHES_MAX = 20000, GRAPHS_MAX = 64, EVENTS_MAX = 64 };
 
 struct memory {
     unsigned char *at, *written; /* a byte a byte */
@@ -45,10 +46,11 @@ static struct {
     struct memory memory[MEMORY_MAX];
     int n_memory, fail_after, open_things, n_streams, n_events;
     struct host_launch launches[LAUNCHES_MAX];
-    int n_launches, captures, replays;
+    int n_launches, captures, replays, waits, calls;
     struct CUgraphExec_st *graph; /* being captured */
     bool inside;                  /* a launch is being done: what it asks for is part of it */
-} host = {.fail_after = -1};
+    size_t left;
+} host = {.fail_after = -1, .left = (size_t)1 << 34};
 
 static struct memory *find_memory(const void *at, size_t bytes)
 {
@@ -144,6 +146,8 @@ static void memory_close(void *at)
     m = find_memory(at, 1);
     if (!m || m->at != at)
         fail_msg("memory is closed that is not open");
+    if (late_end() > 0)
+        fail_msg("memory is closed while a device may be busy");
     order_forget(m->at, m->bytes);
     free(m->at);
     free(m->written);
@@ -151,17 +155,39 @@ static void memory_close(void *at)
     host.open_things--;
 }
 
+static int memory_left(size_t *out, struct err *err)
+{
+    (void)err;
+    *out = host.left;
+    return 0;
+}
+
+/* Before host memory that the device reads stands how long it is. */
+enum { HOST_HEAD = 64 };
+
 static int host_open(void **out, size_t bytes, struct err *err)
 {
-    *out = malloc(bytes ? bytes : 1);
+    char *memory = calloc(1, HOST_HEAD + bytes);
+
+    if (!memory)
+        return err_no_memory(err);
+    memcpy(memory, &bytes, sizeof bytes);
     host.open_things++;
-    return *out ? 0 : err_no_memory(err);
+    *out = memory + HOST_HEAD;
+    return 0;
 }
 
 static void host_close(void *memory)
 {
-    host.open_things -= memory != NULL;
-    free(memory);
+    size_t bytes;
+
+    if (!memory)
+        return;
+    memcpy(&bytes, (char *)memory - HOST_HEAD, sizeof bytes);
+    order_host_forget(memory, bytes);
+    memset(memory, 0xff, bytes); /* for whoever still reads it */
+    host.open_things--;
+    free((char *)memory - HOST_HEAD);
 }
 
 /* A copy or clear by itself; one that is part of a launch stands in its uses. */
@@ -182,42 +208,120 @@ static void note(const char *what, const void *from, const void *to, size_t byte
     order_access(what, stream->number, uses, n);
 }
 
+/* An upload, a download, a copy or a clear. */
+static void do_transfer(const struct late *l)
+{
+    static const char *const names[] = {[LATE_UPLOAD] = "upload",
+                                        [LATE_DOWNLOAD] = "download",
+                                        [LATE_COPY] = "copy",
+                                        [LATE_CLEAR] = "clear"};
+    bool reads = l->kind == LATE_DOWNLOAD || l->kind == LATE_COPY,
+         writes = l->kind != LATE_DOWNLOAD;
+
+    note(names[l->kind], reads ? l->from : NULL, writes ? l->to : NULL, l->bytes, l->stream);
+    if (l->kind == LATE_UPLOAD && !host.inside)
+        order_host_read(l->stream->number, l->from, l->bytes);
+    if (writes)
+        mark_written(l->to, l->bytes);
+    if (l->kind == LATE_CLEAR)
+        memset(l->to, 0, l->bytes);
+    else
+        memcpy(l->to, l->from, l->bytes);
+}
+
+static int do_launch(const struct launch *launch, struct CUstream_st *stream, struct err *err)
+{
+    int rc;
+
+    assert_true(host.n_launches < LAUNCHES_MAX);
+    host.launches[host.n_launches++] = (struct host_launch){launch->what, stream->number};
+    for (int i = 0; i < launch->n; i++)
+        if (!launch->use[i].written)
+            check_written(launch->what, i, launch->use[i].at, launch->use[i].bytes);
+    order_access(launch->what, stream->number, launch->use, launch->n);
+    host.inside = true;
+    rc = launch->go(launch->work, stream, err);
+    host.inside = false;
+    for (int i = 0; i < launch->n; i++)
+        if (launch->use[i].written)
+            mark_written(launch->use[i].at, launch->use[i].bytes);
+    return rc;
+}
+
+static int do_replay(const struct CUgraphExec_st *graph, struct err *err)
+{
+    int rc = 0;
+
+    for (int i = 0; i < graph->n && !rc; i++) {
+        const struct entry *entry = &graph->entry[i];
+
+        if (entry->kind == LAUNCH)
+            rc = do_launch(&entry->launch, entry->stream, err);
+        else if (entry->kind == RECORD)
+            order_record(entry->event->number, entry->stream->number);
+        else
+            order_follow(entry->stream->number, entry->event->number);
+    }
+    return rc;
+}
+
+static int do_now(const struct late *l, struct err *err)
+{
+    switch (l->kind) {
+    case LATE_LAUNCH:
+        return do_launch(l->launch, l->stream, err);
+    case LATE_RECORD:
+        order_record(l->event->number, l->stream->number);
+        return 0;
+    case LATE_FOLLOW:
+        order_follow(l->stream->number, l->event->number);
+        return 0;
+    case LATE_REPLAY:
+        return do_replay(l->graph, err);
+    default:
+        do_transfer(l);
+        return 0;
+    }
+}
+
+/* At once or later. What a launch asks for while it is done, it gets. */
+static int give(const struct late *late, struct err *err)
+{
+    if (host.inside)
+        return do_now(late, err);
+    host.calls += late->kind != LATE_RECORD && late->kind != LATE_FOLLOW;
+    return late_keep(late) ? 0 : do_now(late, err);
+}
+
+static void catch_up(int end)
+{
+    const struct late *late;
+
+    while ((late = late_next(end)))
+        assert_int_equal(do_now(late, NULL), 0);
+}
+
 static int upload(void *to, const void *from, size_t bytes, struct CUstream_st *stream,
                   struct err *err)
 {
-    (void)err;
-    note("upload", NULL, to, bytes, stream);
-    mark_written(to, bytes);
-    memcpy(to, from, bytes);
-    return 0;
+    return give(&(struct late){LATE_UPLOAD, stream, to, from, bytes}, err);
 }
 
 static int download(void *to, const void *from, size_t bytes, struct CUstream_st *stream,
                     struct err *err)
 {
-    (void)err;
-    note("download", from, NULL, bytes, stream);
-    memcpy(to, from, bytes);
-    return 0;
+    return give(&(struct late){LATE_DOWNLOAD, stream, to, from, bytes}, err);
 }
 
 static int copy(void *to, const void *from, size_t bytes, struct CUstream_st *stream,
                 struct err *err)
 {
-    (void)err;
-    note("copy", from, to, bytes, stream);
-    mark_written(to, bytes);
-    memcpy(to, from, bytes);
-    return 0;
+    return give(&(struct late){LATE_COPY, stream, to, from, bytes}, err);
 }
 
 static int clear(void *at, size_t bytes, struct CUstream_st *stream, struct err *err)
 {
-    (void)err;
-    note("clear", NULL, at, bytes, stream);
-    mark_written(at, bytes);
-    memset(at, 0, bytes);
-    return 0;
+    return give(&(struct late){LATE_CLEAR, stream, at, NULL, bytes}, err);
 }
 
 static int stream_open(struct CUstream_st **out, struct err *err)
@@ -252,23 +356,6 @@ static void event_close(struct CUevent_st *event)
         free(event);
 }
 
-static void do_launch(const struct launch *launch, struct CUstream_st *stream, int *rc,
-                      struct err *err)
-{
-    assert_true(host.n_launches < LAUNCHES_MAX);
-    host.launches[host.n_launches++] = (struct host_launch){launch->what, stream->number};
-    for (int i = 0; i < launch->n; i++)
-        if (!launch->use[i].written)
-            check_written(launch->what, i, launch->use[i].at, launch->use[i].bytes);
-    order_access(launch->what, stream->number, launch->use, launch->n);
-    host.inside = true;
-    *rc = launch->go(launch->work, stream, err);
-    host.inside = false;
-    for (int i = 0; i < launch->n; i++)
-        if (launch->use[i].written)
-            mark_written(launch->use[i].at, launch->use[i].bytes);
-}
-
 static void keep(enum kind kind, const struct launch *launch, struct CUstream_st *stream,
                  struct CUevent_st *event)
 {
@@ -294,46 +381,56 @@ static void keep(enum kind kind, const struct launch *launch, struct CUstream_st
 
 static int launch(const struct launch *launch, struct CUstream_st *stream, struct err *err)
 {
-    int rc = 0;
-
-    if (stream->captured)
+    if (stream->captured) {
         keep(LAUNCH, launch, stream, NULL);
-    else if (host.graph)
+        return 0;
+    }
+    if (host.graph)
         fail_msg("%s goes to a stream that does not follow the captured one", launch->what);
-    else
-        do_launch(launch, stream, &rc, err);
-    return rc;
+    return give(&(struct late){LATE_LAUNCH, stream, .launch = launch}, err);
 }
 
 static int record(struct CUevent_st *event, struct CUstream_st *stream, struct err *err)
 {
-    (void)err;
     event->captured = stream->captured;
-    if (stream->captured)
-        keep(RECORD, NULL, stream, event);
-    else
-        order_record(event->number, stream->number);
+    if (!stream->captured)
+        return give(&(struct late){LATE_RECORD, stream, .event = event}, err);
+    keep(RECORD, NULL, stream, event);
     return 0;
 }
 
 static int follow(struct CUstream_st *stream, struct CUevent_st *event, struct err *err)
 {
-    (void)err;
     if (event->captured)
         stream->captured = true;
-    if (stream->captured)
-        keep(FOLLOW, NULL, stream, event);
-    else
-        order_follow(stream->number, event->number);
+    if (!stream->captured)
+        return give(&(struct late){LATE_FOLLOW, stream, .event = event}, err);
+    keep(FOLLOW, NULL, stream, event);
     return 0;
+}
+
+static void check_waiting(void)
+{
+    if (host.graph)
+        fail_msg("the host waits while a stream is captured");
 }
 
 static int wait(struct CUstream_st *stream, struct err *err)
 {
     (void)err;
-    if (host.graph)
-        fail_msg("the host waits while a stream is captured");
+    check_waiting();
+    host.waits++;
+    catch_up(late_end());
     order_wait(stream->number);
+    return 0;
+}
+
+static int await(struct CUevent_st *event, struct err *err)
+{
+    (void)err;
+    check_waiting();
+    catch_up(late_end_of(event));
+    order_await(event->number);
     return 0;
 }
 
@@ -366,25 +463,14 @@ static int capture_end(struct CUstream_st *stream, struct CUgraphExec_st **out, 
 
 static int replay(struct CUgraphExec_st *graph, struct CUstream_st *stream, struct err *err)
 {
-    int rc = 0;
-
-    (void)stream;
     host.replays++;
-    for (int i = 0; i < graph->n && !rc; i++) {
-        const struct entry *entry = &graph->entry[i];
-
-        if (entry->kind == LAUNCH)
-            do_launch(&entry->launch, entry->stream, &rc, err);
-        else if (entry->kind == RECORD)
-            order_record(entry->event->number, entry->stream->number);
-        else
-            order_follow(entry->stream->number, entry->event->number);
-    }
-    return rc;
+    return give(&(struct late){LATE_REPLAY, stream, .graph = graph}, err);
 }
 
 static void graph_close(struct CUgraphExec_st *graph)
 {
+    if (late_has(graph))
+        fail_msg("a graph is closed that is not done");
     for (int i = 0; i < graph->n; i++)
         if (graph->entry[i].kind == LAUNCH)
             free((void *)(uintptr_t)graph->entry[i].launch.work);
@@ -397,6 +483,7 @@ const struct runtime runtime_cuda = {
     .choose = choose,
     .memory_open = memory_open,
     .memory_close = memory_close,
+    .memory_left = memory_left,
     .host_open = host_open,
     .host_close = host_close,
     .upload = upload,
@@ -410,6 +497,7 @@ const struct runtime runtime_cuda = {
     .record = record,
     .follow = follow,
     .wait = wait,
+    .await = await,
     .capture_begin = capture_begin,
     .capture_end = capture_end,
     .replay = replay,
@@ -419,7 +507,7 @@ const struct runtime runtime_cuda = {
 
 void host_device_reset(void)
 {
-    host.n_launches = host.captures = host.replays = 0;
+    host.n_launches = host.captures = host.replays = host.waits = host.calls = 0;
 }
 
 int host_device_launches(const struct host_launch **out)
@@ -438,6 +526,22 @@ int host_device_replays(void)
     return host.replays;
 }
 
+int host_device_waits(void)
+{
+    return host.waits;
+}
+
+int host_device_calls(void)
+{
+    return host.calls;
+}
+
+void host_device_lazy(bool lazy)
+{
+    catch_up(late_end());
+    late_begin(lazy);
+}
+
 int host_device_open_things(void)
 {
     return host.open_things;
@@ -446,6 +550,11 @@ int host_device_open_things(void)
 void host_device_fail_after(int n)
 {
     host.fail_after = n;
+}
+
+void host_device_left(size_t bytes)
+{
+    host.left = bytes;
 }
 
 static int open_with(enum compute compute, struct backend **out,

@@ -27,6 +27,15 @@ int host_device_launches(const struct host_launch **out);
 int host_device_captures(void);
 int host_device_replays(void);
 
+/* How often since then the host waited for a stream, and gave one something by itself that no graph
+ * has: a copy, a launch. */
+int host_device_waits(void);
+int host_device_calls(void);
+
+/* From now on nothing is done before the host waits for it (or, `false`, all at once again, as it
+ * is at first), so that what the host changes too early makes other numbers. */
+void host_device_lazy(bool lazy);
+
 /* As if nobody had written this memory yet; floats there are NaN. */
 void host_device_poison(const void *at, size_t bytes);
 
@@ -34,5 +43,7 @@ void host_device_poison(const void *at, size_t bytes);
 int host_device_open_things(void);
 /* After n further ones a `memory_open` fails, once, as on a device that is full. */
 void host_device_fail_after(int n);
+/* What the device says of its free memory from now on; without this 16 GiB. */
+void host_device_left(size_t bytes);
 
 #endif

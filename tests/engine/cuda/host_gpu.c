@@ -24,6 +24,18 @@ static int open_backend(struct backend **out, const struct backend_options *opti
     return host_device(options->compute)->open(out, options, err);
 }
 
+static bool parts;
+
+static void in_parts(bool wanted)
+{
+    parts = wanted;
+}
+
+static int update(struct backend *backend, const struct update *update, struct err *err)
+{
+    return (parts ? update_at_once : backend->class->update)(backend, update, err);
+}
+
 SHOWN const struct cuda_module *rwpd_cuda_module(void);
 SHOWN const struct host_gpu *host_gpu(void);
 
@@ -35,6 +47,7 @@ const struct cuda_module *rwpd_cuda_module(void)
 
     class = *host_device(COMPUTE_F32);
     class.open = open_backend;
+    class.update = update;
     return &module;
 }
 
@@ -44,7 +57,13 @@ const struct host_gpu *host_gpu(void)
                                               .launches = host_device_launches,
                                               .captures = host_device_captures,
                                               .replays = host_device_replays,
-                                              .open_things = host_device_open_things};
+                                              .waits = host_device_waits,
+                                              .calls = host_device_calls,
+                                              .open_things = host_device_open_things,
+                                              .fail_after = host_device_fail_after,
+                                              .left = host_device_left,
+                                              .lazy = host_device_lazy,
+                                              .in_parts = in_parts};
 
     return &functions;
 }

@@ -9,7 +9,14 @@ struct host_gpu {
     int (*launches)(const struct host_launch **out);
     int (*captures)(void);
     int (*replays)(void);
+    int (*waits)(void);
+    int (*calls)(void);
     int (*open_things)(void);
+    void (*fail_after)(int n);
+    void (*left)(size_t bytes);
+    void (*lazy)(bool lazy);
+    /* Whether updates are done in parts, wave by wave, as for evaluation and telemetry. */
+    void (*in_parts)(bool in_parts);
 };
 
 #endif

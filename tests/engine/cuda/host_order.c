@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-enum { STREAMS = 8, EVENTS = 16, ACCESSES_MAX = 1 << 18 };
+enum { STREAMS = 8, EVENTS = 64, ACCESSES_MAX = 1 << 18, HOST_READS_MAX = 1 << 12 };
 
 struct clock {
     int64_t seen[STREAMS];
@@ -22,11 +22,30 @@ struct access {
     int64_t time;
 };
 
+struct host_read {
+    const unsigned char *from;
+    size_t bytes;
+    uint64_t sum; /* of what was to be read */
+    int stream;
+    int64_t time;
+};
+
 static struct {
     struct clock stream[STREAMS], event[EVENTS], host;
     struct access *access;
-    int n;
+    int n, n_reads;
+    struct host_read read[HOST_READS_MAX];
 } order;
+
+/* FNV-1a */
+static uint64_t sum_of(const unsigned char *bytes, size_t n)
+{
+    uint64_t sum = UINT64_C(0xcbf29ce484222325);
+
+    for (size_t i = 0; i < n; i++)
+        sum = (sum ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return sum;
+}
 
 void order_reset(void)
 {
@@ -75,6 +94,40 @@ void order_access(const char *what, int stream, const struct use *uses, int n)
     }
 }
 
+void order_host_read(int stream, const void *from, size_t bytes)
+{
+    assert_true(order.n_reads < HOST_READS_MAX);
+    order.read[order.n_reads++] = (struct host_read){from, bytes, sum_of(from, bytes), stream,
+                                                     order.stream[stream].seen[stream]};
+}
+
+void order_host_forget(const void *at, size_t bytes)
+{
+    const unsigned char *begin = at, *end = begin + bytes;
+
+    for (int i = 0; i < order.n_reads; i++)
+        if (order.read[i].from < end && begin < order.read[i].from + order.read[i].bytes)
+            fail_msg("host memory is closed while stream %d may still read it",
+                     order.read[i].stream);
+}
+
+/* Host memory that was read must not have changed before that was known. */
+static void drop_host_reads(void)
+{
+    int n = 0;
+
+    for (int i = 0; i < order.n_reads; i++) {
+        const struct host_read *r = &order.read[i];
+
+        if (r->time > order.host.seen[r->stream])
+            order.read[n++] = *r;
+        else if (sum_of(r->from, r->bytes) != r->sum)
+            fail_msg("%zu bytes of host memory were changed while stream %d may still read them",
+                     r->bytes, r->stream);
+    }
+    order.n_reads = n;
+}
+
 void order_record(int event, int stream)
 {
     join(&order.stream[stream], &order.host);
@@ -95,11 +148,18 @@ static void drop_done(void)
         if (order.access[i].time > order.host.seen[order.access[i].stream])
             order.access[n++] = order.access[i];
     order.n = n;
+    drop_host_reads();
 }
 
 void order_wait(int stream)
 {
     join(&order.host, &order.stream[stream]);
+    drop_done();
+}
+
+void order_await(int event)
+{
+    join(&order.host, &order.event[event]);
     drop_done();
 }
 

@@ -152,23 +152,28 @@ static int last_update(const struct host_launch **out)
     return end - begin;
 }
 
+/* Updates of one size: the second finds its first weights cast, the third is captured, two more are
+ * replayed. */
 static void run_with(int method)
 {
     struct engine_job job = job_of(method, DEVICE_CUDA);
     struct record *record = record_new();
 
+    job.batch_size = 10;
     gpu->reset();
     record_run_well(record, &job, NULL);
+    assert_true(gpu->captures() >= 1);
+    assert_true(gpu->replays() > gpu->captures());
     record_free(record);
 }
 
-/* SGD: weights, forward, back, gradient, step, all on one stream; in the third update of a size
- * nothing is given to the device but a graph. */
+/* SGD: the turn, forward, back, gradient, losses, step, all on one stream; the step before has cast
+ * the weights. */
 static void order_of_sgd(void **state)
 {
-    static const char *const order[] = {"materialise",   "conv",        "batch_norm_statistics",
+    static const char *const order[] = {"advance",       "conv",        "batch_norm_statistics",
                                         "cross_entropy", "conv_grad_w", "gradient_unpack",
-                                        "weight_step"};
+                                        "record",        "weight_step"};
     const struct host_launch *launches;
     int n, at = 0;
 
@@ -180,14 +185,12 @@ static void order_of_sgd(void **state)
         at += !strcmp(launches[i].what, order[at]);
     }
     assert_int_equal(at, ARRAY_LENGTH(order));
-    assert_int_equal(count(launches, n, "materialise", 0), 1);
+    assert_int_equal(count(launches, n, "materialise", -1), 0);
     assert_int_equal(count(launches, n, "gradient_unpack", 0), 1);
-    assert_true(gpu->captures() >= 1);
-    assert_true(gpu->replays() > gpu->captures());
 }
 
-/* m-ARWP: the clean and the perturbed pass on a stream each, as much on one as on the other, then
- * one step. */
+/* m-ARWP: the clean and the perturbed pass on a stream each, as much on one as on the other, but
+ * for the turn and the step on the first. Both find their weights cast. */
 static void order_of_m_arwp(void **state)
 {
     const struct host_launch *launches;
@@ -200,17 +203,18 @@ static void order_of_m_arwp(void **state)
         assert_in_range(launches[i].stream, 0, 1);
         on[launches[i].stream]++;
     }
-    assert_int_equal(on[0], on[1] + 1);
+    assert_int_equal(on[0], on[1] + 2);
+    assert_int_equal(count(launches, n, "materialise", -1), 0);
     for (int stream = 0; stream < 2; stream++) {
-        assert_int_equal(count(launches, n, "materialise", stream), 1);
         assert_int_equal(count(launches, n, "gradient_unpack", stream), 1);
+        assert_int_equal(count(launches, n, "record", stream), 1);
     }
-    assert_int_equal(count(launches, n, "weight_step", -1), 1);
-    assert_true(gpu->captures() >= 1);
-    assert_true(gpu->replays() > gpu->captures());
+    assert_int_equal(count(launches, n, "advance", 0), 1);
+    assert_int_equal(count(launches, n, "weight_step", 0), 1);
 }
 
-/* SAM's second pass needs the first one's gradient: one stream, two passes. */
+/* SAM's second pass needs the first one's gradient: one stream, two passes, and weights of its
+ * own. */
 static void order_of_sam(void **state)
 {
     const struct host_launch *launches;
@@ -219,8 +223,9 @@ static void order_of_sam(void **state)
     (void)state;
     run_with(METHOD_SAM);
     n = last_update(&launches);
-    assert_int_equal(count(launches, n, "materialise", 0), 2);
+    assert_int_equal(count(launches, n, "materialise", 0), 1);
     assert_int_equal(count(launches, n, "gradient_unpack", 0), 2);
+    assert_int_equal(count(launches, n, "inputs", -1), 0); /* the same batch */
     for (int i = 0; i < n; i++)
         assert_int_equal(launches[i].stream, 0);
 }
@@ -236,7 +241,7 @@ static void same_bits_and_resumed(void **state)
     second->ask_at = 2;
     second->ask = ENGINE_STOP;
     record_run_well(second, &job, NULL);
-    assert_int_equal(second->n_updates, 2);
+    assert_in_range(second->n_updates, 2, 4); /* the device was ahead of what was told */
     record_run_well(rest, &job, &second->checkpoint);
     assert_checkpoints_equal(&first->checkpoint, &rest->checkpoint);
     record_free(first);

@@ -309,27 +309,35 @@ static void gaps_stay(void **state)
 
 /* ---- clock --------------------------------------------------------------------------------- */
 
-static void clock_goes_through_its_table(void **state)
+/* A ring of three rows; the clock was set to update 7. */
+static void clock_goes_round_its_table(void **state)
 {
-    static const int64_t now[] = {0, 1, 2, 2, 2}, next[] = {1, 2, 2, 2, 2};
-    struct turn turns[3] = {{.update = 70, .lr = 1}, {.update = 71, .lr = 2}, {.update = 72}};
-    struct turn_clock clock = {.next = turns[0]};
-    float losses[2], ring[4] = {0};
-    struct record record = {
-        .clock = &clock, .n = 2, .value = {&losses[0], &losses[1]}, .ring = ring, .ring_rows = 2};
+    struct turn_row rows[3];
+    struct turn_clock clock = {.advanced = 7};
+    float losses[2], ring[9] = {0};
+    struct record record = {.clock = &clock,
+                            .first = 1,
+                            .n = 2,
+                            .value = {&losses[0], &losses[1]},
+                            .ring = ring,
+                            .rows = 3,
+                            .row_values = 3};
 
     (void)state;
-    for (int i = 0; i < 5; i++) {
-        launched(launch_advance(NULL, turns, 3, &clock));
-        assert_int_equal(clock.index, now[i]);
-        assert_int_equal(clock.now.update, 70 + now[i]);
-        assert_int_equal(clock.next.update, 70 + next[i]);
+    for (uint64_t i = 7; i < 12; i++) {
+        rows[i % 3] = (struct turn_row){{.update = i, .lr = (float)i}, {.update = i + 1}};
+        launched(launch_advance(NULL, rows, 3, &clock));
+        assert_int_equal(clock.index, i);
+        assert_int_equal(clock.now.update, i);
+        assert_int_equal(clock.next.update, i + 1);
+        assert_true(clock.now.lr == (float)i);
         losses[0] = (float)i;
-        losses[1] = (float)(10 + i);
-        if (i < 3)
-            launched(launch_record(NULL, &record));
+        losses[1] = (float)(100 + i);
+        launched(launch_record(NULL, &record));
+        assert_true(ring[i % 3 * 3] == 0);
+        assert_true(ring[i % 3 * 3 + 1] == (float)i && ring[i % 3 * 3 + 2] == (float)(100 + i));
     }
-    assert_true(ring[0] == 2 && ring[1] == 12 && ring[2] == 1 && ring[3] == 11);
+    assert_true(ring[9 % 3 * 3 + 1] == 9);
 }
 
 int main(void)
@@ -339,7 +347,7 @@ int main(void)
         cmocka_unit_test(unpacked_gradients),
         cmocka_unit_test(every_step),
         cmocka_unit_test(gaps_stay),
-        cmocka_unit_test(clock_goes_through_its_table),
+        cmocka_unit_test(clock_goes_round_its_table),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -229,10 +229,11 @@ HD void rule_adam(const struct rule_numbers *r, float d, float *w, float *m, flo
     *w = kept - r->rate * *m / (sqrtf(*v) * r->scale + r->eps);
 }
 
-/* The factor of the noise: z is multiplied by it. `extra`: 1e-16 for tensors of one dimension. */
+/* The factor of the noise: z is multiplied by it. `extra`: 1e-16 for tensors of one dimension.
+ * Rounded in one way wherever it is computed. */
 HD float noise_scale(float sigma, float squares, float extra, float eta, float fisher)
 {
-    return sigma * (sqrtf(squares) + extra) / sqrtf(1 + eta * fisher);
+    return product(sigma, sqrtf(squares) + extra) / sqrtf(twice_rounded(eta, fisher, 1));
 }
 
 #endif

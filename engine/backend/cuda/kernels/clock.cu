@@ -2,22 +2,21 @@
 #include "backend/cuda/kernels/device.h"
 #include "backend/cuda/kernels/update.h"
 
-static __global__ void advance_kernel(const struct turn *turns, int64_t n, struct turn_clock *clock)
+static __global__ void advance_kernel(const struct turn_row *table, int64_t rows,
+                                      struct turn_clock *clock)
 {
     int64_t index = clock->advanced;
 
     clock->advanced = index + 1;
-    if (index >= n)
-        return;
     clock->index = index;
-    clock->now = turns[index];
-    clock->next = turns[index + 1 < n ? index + 1 : index];
+    clock->now = table[index % rows].now;
+    clock->next = table[index % rows].next;
 }
 
-int launch_advance(struct CUstream_st *stream, const struct turn *turns, int64_t n,
+int launch_advance(struct CUstream_st *stream, const struct turn_row *table, int64_t rows,
                    struct turn_clock *clock)
 {
-    return LAUNCH(advance_kernel, 1, 1, 0, stream, turns, n, clock);
+    return LAUNCH(advance_kernel, 1, 1, 0, stream, table, rows, clock);
 }
 
 static __global__ void record_kernel(struct record r)
@@ -25,7 +24,7 @@ static __global__ void record_kernel(struct record r)
     int i = (int)threadIdx.x;
 
     if (i < r.n)
-        r.ring[r.clock->index % r.ring_rows * r.n + i] = *r.value[i];
+        r.ring[r.clock->index % r.rows * r.row_values + r.first + i] = *r.value[i];
 }
 
 int launch_record(struct CUstream_st *stream, const struct record *r)

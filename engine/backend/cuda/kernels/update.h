@@ -8,7 +8,7 @@
  * serves `backend.materialise` and gradients in the engine's order too.
  *
  * What changes from update to update stands in device memory (`struct turn`), so that a captured
- * update needs no changes of its graph: the host writes the turns of many updates ahead as a table,
+ * update needs no changes of its graph: the host writes the turns of some updates ahead to a ring,
  * and `launch_advance` takes the next one. */
 #ifndef ENGINE_BACKEND_CUDA_UPDATE_H
 #define ENGINE_BACKEND_CUDA_UPDATE_H
@@ -38,28 +38,35 @@ struct turn {
     } batch[UPDATE_BATCHES_MAX];
 };
 
-/* Device memory. The host writes all of it (next = turns[0], index = 0) before the first update. */
-struct turn_clock {
-    struct turn now, next; /* of the update under way, and of the one after it */
-    int64_t index;         /* of `now` in the table; the first advance makes it 0 */
-    int64_t advanced;      /* how often the clock was advanced */
+/* What the host writes of an update before it gives it to the device. Of `next`, the update after
+ * it, there is what noise is drawn with. */
+struct turn_row {
+    struct turn now, next;
 };
 
-/* The beginning of an update: now = turns[advanced], next the one after it (the last one again at
- * the table's end). The table has n turns; past its end nothing but `advanced` moves. */
-int launch_advance(struct CUstream_st *stream, const struct turn *turns, int64_t n,
+/* Device memory. The host writes `advanced`: the number of the first update. */
+struct turn_clock {
+    struct turn now, next;
+    int64_t index;    /* of the update under way */
+    int64_t advanced; /* of the one that the next advance begins */
+};
+
+/* The beginning of update `advanced`: its turns are those of row `advanced` mod `rows` of a ring in
+ * host memory, which the device reads where it is. The host writes a row again when the update that
+ * it was for is done. */
+int launch_advance(struct CUstream_st *stream, const struct turn_row *table, int64_t rows,
                    struct turn_clock *clock);
 
 #define RECORD_VALUES_MAX 32
 
-/* Keeps an update's scalars (losses, counts): ring[(clock->index mod ring_rows)·n + i] = *value[i].
- * The host reads the ring when it likes. */
+/* Keeps scalars (losses, counts) of the update under way in its row of a ring in host memory, at
+ * `first`: ring[(clock->index mod rows)·row_values + first + i] = *value[i]. */
 struct record {
     const struct turn_clock *clock;
-    int n;
+    int first, n;
     const float *value[RECORD_VALUES_MAX];
     float *ring;
-    int64_t ring_rows;
+    int64_t rows, row_values;
 };
 int launch_record(struct CUstream_st *stream, const struct record *r);
 

@@ -205,9 +205,16 @@ static __device__ inline void put_four(const struct filter *f, const struct weig
     }
 }
 
+/* Noise is made with the change of the weights or by a pass of its own, to the same bits: what it
+ * follows from is rounded in one way, whatever stands around it. */
 static __device__ inline float squares_of(const float x[FOUR])
 {
-    return x[0] * x[0] + x[1] * x[1] + x[2] * x[2] + x[3] * x[3];
+    float sum = product(x[0], x[0]);
+
+#pragma unroll
+    for (int i = 1; i < FOUR; i++)
+        sum = twice_rounded(x[i], x[i], sum);
+    return sum;
 }
 
 /* Σw² over the filter, in all threads. */
@@ -251,7 +258,7 @@ static __device__ inline void noise_four(const struct filter *f, const struct no
 
         if (each && e < f->end)
             scale = noise_scale(n->sigma, squares, extra, n->eta, n->fisher[f->fisher + e]);
-        z[i] *= scale;
+        z[i] = product(z[i], scale);
     }
 }
 

@@ -1,0 +1,22 @@
+/* An update on a backend that does one thing after the other. */
+#include "backend/backend.h"
+
+int update_at_once(struct backend *backend, const struct update *update, struct err *err)
+{
+    int rc = 0;
+
+    for (int first = 0, end; first < update->n_passes && !rc; first = end) {
+        end = update_wave_end(update, first);
+        rc = backend->class->execute(backend, update->passes + first, end - first, err);
+    }
+    return rc ? rc : backend->class->step(backend, update->step, err);
+}
+
+int settle_at_once(struct backend *backend, int in_flight, int *left, struct err *err)
+{
+    (void)backend;
+    (void)in_flight;
+    (void)err;
+    *left = 0;
+    return 0;
+}
