@@ -48,23 +48,13 @@ NOISY = ("rwp", "arwp", "m-rwp", "m-arwp")
 SIGMA, RHO, ETA, BETA, SHARE = 0.015, 0.05, 0.1, 0.99, 0.5
 
 
-def native(network):
-    """With PyTorch's own dropout, whose masks cost what they cost."""
-    for name, child in network.named_children():
-        if isinstance(child, models.Dropout):
-            setattr(network, name, torch.nn.Dropout(child.rate))
-        else:
-            native(child)
-    return network
-
-
 class Theirs:
     """Updates in PyTorch."""
 
     def __init__(self, shape, method, channels_last):
         model, batch, channels, size = shape
         torch.manual_seed(1)
-        self.model = native(models.build(model, channels, 10, size))
+        self.model = models.with_native_dropout(models.build(model, channels, 10, size))
         self.images = [torch.randn(batch, channels, size, size) for _ in range(2)]
         self.labels = [torch.randint(0, 10, (batch,)) for _ in range(2)]
         if channels_last:

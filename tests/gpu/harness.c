@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "backend/cuda/module.h"
 #include "base/clock.h"
@@ -15,7 +14,6 @@
 
 static struct {
     FILE *report;
-    bool first;
     int passed, failed, device;
     jmp_buf end;
     char message[600];
@@ -35,7 +33,7 @@ void harness_fail(const char *file, int line, const char *format, ...)
     longjmp(harness.end, 1);
 }
 
-static int open_with(enum compute compute, struct backend **out,
+static int open_with(enum compute compute, bool timed, struct backend **out,
                      const struct backend_options *options, struct err *err)
 {
     const struct cuda_module *module = cuda_module(err);
@@ -45,35 +43,44 @@ static int open_with(enum compute compute, struct backend **out,
         return ERR_DEVICE;
     with.device = harness.device;
     with.compute = compute;
-    with.deterministic = true;
+    with.deterministic = !timed;
     return module->class->open(out, &with, err);
 }
 
-static int open_f32(struct backend **out, const struct backend_options *options, struct err *err)
-{
-    return open_with(COMPUTE_F32, out, options, err);
-}
+/* `open` of a class is told neither. */
+#define OPENER(name, compute, timed)                                                               \
+    static int name(struct backend **out, const struct backend_options *options, struct err *err)  \
+    {                                                                                              \
+        return open_with(compute, timed, out, options, err);                                       \
+    }
+OPENER(open_f32, COMPUTE_F32, false)
+OPENER(open_tf32, COMPUTE_TF32, false)
+OPENER(open_bf16, COMPUTE_BF16, false)
+OPENER(open_f32_timed, COMPUTE_F32, true)
+OPENER(open_tf32_timed, COMPUTE_TF32, true)
+OPENER(open_bf16_timed, COMPUTE_BF16, true)
 
-static int open_tf32(struct backend **out, const struct backend_options *options, struct err *err)
+static const struct backend_class *class_of(enum compute compute, bool timed)
 {
-    return open_with(COMPUTE_TF32, out, options, err);
-}
+    static int (*const open[2][3])(struct backend **, const struct backend_options *,
+                                   struct err *) = {
+        {open_f32, open_tf32, open_bf16}, {open_f32_timed, open_tf32_timed, open_bf16_timed}};
+    static struct backend_class classes[2][3];
+    struct backend_class *class = &classes[timed][compute];
 
-static int open_bf16(struct backend **out, const struct backend_options *options, struct err *err)
-{
-    return open_with(COMPUTE_BF16, out, options, err);
+    *class = *cuda_module(NULL)->class;
+    class->open = open[timed][compute];
+    return class;
 }
 
 const struct backend_class *gpu_backend(enum compute compute)
 {
-    static struct backend_class classes[3];
-    struct backend_class *class = &classes[compute];
+    return class_of(compute, false);
+}
 
-    *class = *cuda_module(NULL)->class;
-    class->open = compute == COMPUTE_F32    ? open_f32
-                  : compute == COMPUTE_TF32 ? open_tf32
-                                            : open_bf16;
-    return class;
+const struct backend_class *gpu_backend_timed(enum compute compute)
+{
+    return class_of(compute, true);
 }
 
 const char *compute_name(enum compute compute)
@@ -103,22 +110,22 @@ static void put_number(double x)
     fprintf(harness.report, isfinite(x) ? "%s" : "\"%s\"", text);
 }
 
-static void begin_item(void)
-{
-    fputs(harness.first ? "\n  " : ",\n  ", harness.report);
-    harness.first = false;
-}
-
-/* A device's own description, to take the place of tests/engine/cuda/h200.json and its like. */
+/* A device's own description, to take the place of tests/engine/cuda/h200.json and its like; a line
+ * of its own, whatever cuDNN puts between its members. */
 static void put_properties(int device)
 {
     const struct cuda_module *module = cuda_module(NULL);
     char *json;
 
+    if (!module->library_version)
+        return;
+    fprintf(harness.report, "{\"cudnn\": %zu}\n", module->library_version());
     if (!module->properties || module->properties(device, &json, NULL))
         return;
-    fprintf(harness.report, " \"cudnn\": %zu, \"properties\": %s,\n", module->library_version(),
-            json);
+    for (char *at = json; *at; at++)
+        if (*at == '\n' || *at == '\r')
+            *at = ' ';
+    fprintf(harness.report, "{\"properties\": %s}\n", json);
     free(json);
 }
 
@@ -126,8 +133,6 @@ int harness_open(const char *report, int device, struct err *err)
 {
     const struct cuda_device *devices;
     int n = cuda_devices(&devices, err);
-    time_t now = time(NULL);
-    char date[40];
 
     if (n == 0)
         return ERR_DEVICE;
@@ -137,24 +142,21 @@ int harness_open(const char *report, int device, struct err *err)
     harness.report = fopen(report, "we");
     if (!harness.report)
         return err_errno(err, "%s", report);
-    harness.first = true;
-    strftime(date, sizeof date, "%FT%TZ", gmtime(&now));
     fputs("{\"device\": ", harness.report);
     put_text(devices[device].name);
     fprintf(harness.report,
             ", \"uuid\": \"%s\", \"memory_bytes\": %lld, \"multiprocessors\": %d, "
-            "\"capability\": %d,\n \"date\": \"%s\", \"rwpd\": \"%s\",\n",
+            "\"capability\": %d, \"rwpd\": \"%s\"}\n",
             devices[device].uuid, (long long)devices[device].memory_bytes,
-            devices[device].multiprocessors, devices[device].capability, date, RWPD_VERSION);
+            devices[device].multiprocessors, devices[device].capability, RWPD_VERSION);
     put_properties(device);
-    fputs(" \"cases\": [", harness.report);
+    fflush(harness.report);
     return 0;
 }
 
 int harness_close(void)
 {
-    fprintf(harness.report, "\n ],\n \"passed\": %d, \"failed\": %d}\n", harness.passed,
-            harness.failed);
+    fprintf(harness.report, "{\"passed\": %d, \"failed\": %d}\n", harness.passed, harness.failed);
     if (fclose(harness.report))
         harness.failed++;
     printf("%d passed, %d failed\n", harness.passed, harness.failed);
@@ -182,7 +184,6 @@ void harness_case(const char *group, const char *name, void (*run)(void *context
     }
     harness.passed += ok;
     harness.failed += !ok;
-    begin_item();
     fprintf(harness.report, "{\"group\": \"%s\", \"name\": ", group);
     put_text(name);
     fprintf(harness.report, ", \"ok\": %s, \"seconds\": %.3f", ok ? "true" : "false",
@@ -197,14 +198,6 @@ void harness_case(const char *group, const char *name, void (*run)(void *context
         put_text(harness.message);
         printf("FAIL %s: %s: %s\n", group, name, harness.message);
     }
-    fputc('}', harness.report);
+    fputs("}\n", harness.report);
     fflush(harness.report);
-}
-
-void harness_measured(const char *json)
-{
-    begin_item();
-    fprintf(harness.report, "{\"group\": \"speed\", %s}", json);
-    fflush(harness.report);
-    puts(json);
 }

@@ -288,6 +288,14 @@ def draw_lines():
                    fnv1a(values.astype("<f4").tobytes()), *picked)
 
 
+def describe_model(network):
+    """Parameters, tensors, running statistics, and a hash of their names and shapes."""
+    params = list(network.named_parameters())
+    buffers = [(name, b) for name, b in network.named_buffers() if b.dim() > 0]
+    text = "".join(f"{name} {' '.join(map(str, t.shape))}\n" for name, t in params + buffers)
+    return (sum(p.numel() for _, p in params), len(params), len(buffers), fnv1a(text.encode()))
+
+
 def catalogue_lines():
     """Names and shapes of every model as it is by default."""
     small = [(kind, 3, classes, 32) for kind in
@@ -298,11 +306,7 @@ def catalogue_lines():
              ("resnet18", "resnet34", "resnet50", "resnet101", "vit_s32", "vit_s16", "vit_b16")]
     for kind, channels, classes, size in small + large:
         network = model.build({"kind": kind}, channels, classes, size)
-        params = list(network.named_parameters())
-        buffers = [(name, b) for name, b in network.named_buffers() if b.dim() > 0]
-        text = "".join(f"{name} {' '.join(map(str, t.shape))}\n" for name, t in params + buffers)
-        yield line("model", kind, channels, classes, size, sum(p.numel() for _, p in params),
-                   len(params), len(buffers), fnv1a(text.encode()))
+        yield line("model", kind, channels, classes, size, *describe_model(network))
 
 
 def hessian_lines():

@@ -32,6 +32,16 @@ class Dropout(nn.Module):
         return x * torch.from_numpy(kept).to(x.dtype) / (1 - self.rate)
 
 
+def with_native_dropout(network):
+    """The same network with PyTorch's own dropout, whose masks cost what they cost."""
+    for name, child in network.named_children():
+        if isinstance(child, Dropout):
+            setattr(network, name, nn.Dropout(child.rate))
+        else:
+            with_native_dropout(child)
+    return network
+
+
 def set_draws(model, seed, update, term):
     """What the next passes of the model draw their dropout masks for."""
     dropouts = [m for m in model.modules() if isinstance(m, Dropout) and m.rate]
@@ -276,6 +286,8 @@ def attend(qkv, heads):
 
 
 class Attention(nn.Module):
+    attend = staticmethod(attend)  # a module may be given another way to compute it
+
     def __init__(self, width, heads, dropout):
         super().__init__()
         self.heads = heads
@@ -285,7 +297,7 @@ class Attention(nn.Module):
             self.to_out = nn.Sequential(nn.Linear(width, width), Dropout(dropout))
 
     def forward(self, x):
-        return self.to_out(attend(self.to_qkv(x), self.heads))
+        return self.to_out(self.attend(self.to_qkv(x), self.heads))
 
 
 class FeedForward(nn.Module):
@@ -349,6 +361,8 @@ class ViT(nn.Module):
 
 
 class TimmAttention(nn.Module):
+    attend = staticmethod(attend)
+
     def __init__(self, width, heads, dropout):
         super().__init__()
         self.heads = heads
@@ -357,7 +371,7 @@ class TimmAttention(nn.Module):
         self.proj_drop = Dropout(dropout)
 
     def forward(self, x):
-        return self.proj_drop(self.proj(attend(self.qkv(x), self.heads)))
+        return self.proj_drop(self.proj(self.attend(self.qkv(x), self.heads)))
 
 
 class TimmMlp(nn.Module):
