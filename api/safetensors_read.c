@@ -119,6 +119,37 @@ static bool is_left_out(const char *name)
     return false;
 }
 
+static int by_place(const void *a, const void *b)
+{
+    const struct tensor *x = *(const struct tensor *const *)a;
+    const struct tensor *y = *(const struct tensor *const *)b;
+    const char *left = x->data, *right = y->data;
+
+    if (left != right)
+        return left < right ? -1 : 1;
+    return (tensor_bytes(x) > 0) - (tensor_bytes(y) > 0);
+}
+
+/* Each tensor is stored by itself: bytes that belong to many would come to more than the file. */
+static int check_apart(const struct checkpoint *in, struct err *err)
+{
+    size_t n = (size_t)in->n_tensors;
+    const struct tensor **placed = malloc(n * sizeof *placed);
+    int rc = placed ? 0 : err_no_memory(err);
+
+    for (size_t i = 0; i < n && !rc; i++)
+        placed[i] = &in->tensors[i];
+    if (!rc)
+        qsort(placed, n, sizeof *placed, by_place);
+    for (size_t i = 1; i < n && !rc; i++)
+        if ((const char *)placed[i - 1]->data + tensor_bytes(placed[i - 1]) >
+            (const char *)placed[i]->data)
+            rc = err_set(err, ERR_INVALID, "the data of %s and of %s overlap", placed[i - 1]->name,
+                         placed[i]->name);
+    free(placed);
+    return rc;
+}
+
 static int read_tensors(const struct source *source, const cJSON *header, struct checkpoint *out)
 {
     const cJSON *item;
@@ -141,7 +172,7 @@ static int read_tensors(const struct source *source, const cJSON *header, struct
     }
     if (out->n_tensors == 0)
         return err_set(source->err, ERR_INVALID, "there are no tensors in the file");
-    return 0;
+    return check_apart(out, source->err);
 }
 
 static int find_header(const unsigned char *file, size_t n, uint64_t *length, struct err *err)

@@ -1,7 +1,9 @@
 /* Takes a run's state over from a checkpoint, which came from outside: all of it is checked
  * before anything changes. */
+#include <math.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "job/weights.h"
 #include "run/state.h"
 
@@ -150,6 +152,49 @@ static void complain(void *context, const char *pointer, const char *message)
         err_set(complaint->err, ERR_INVALID, "%s", message);
 }
 
+static double value_at(const struct tensor *tensor, size_t i)
+{
+    return tensor->type == TENSOR_F32 ? (double)((const float *)tensor->data)[i]
+                                      : ((const double *)tensor->data)[i];
+}
+
+/* A first loss that is NaN would not say where that came from. */
+static int check_values(const struct engine_run *run, const struct tensor *tensor, bool variance,
+                        struct err *err)
+{
+    size_t n = tensor_elements(tensor);
+
+    for (size_t i = 0; i < n; i++) {
+        double value = value_at(tensor, i);
+        bool held = run->class->real == REAL_F64 || isfinite((float)value);
+        char said[TEXT_NUMBER_BYTES];
+
+        if (held && isfinite(value) && (!variance || value >= 0))
+            continue;
+        text_number(value, said);
+        return err_set(err, ERR_INVALID, "%s has the value %s%s: no %s to begin with", tensor->name,
+                       said,
+                       isfinite(value) && !held ? ", which is infinite in single precision" : "",
+                       held && isfinite(value) ? "variance" : "weights");
+    }
+    return 0;
+}
+
+static int check_all(const struct engine_run *run, const struct checkpoint *in,
+                     const struct graph_tensor *wanted, int n, struct err *err)
+{
+    static const char variance[] = "running_var";
+    int rc = 0;
+
+    for (int i = 0; i < n && !rc; i++) {
+        const char *dot = strrchr(wanted[i].name, '.');
+
+        rc = check_values(run, weights_find(in->tensors, in->n_tensors, &wanted[i]),
+                          dot && strcmp(dot + 1, variance) == 0, err);
+    }
+    return rc;
+}
+
 /* Rounded to the backend's type, as a cast does it. */
 static void take_over(const struct engine_run *run, const struct tensor *tensor,
                       unsigned char *room)
@@ -157,8 +202,7 @@ static void take_over(const struct engine_run *run, const struct tensor *tensor,
     size_t n = tensor_elements(tensor);
 
     for (size_t i = 0; i < n; i++) {
-        double value = tensor->type == TENSOR_F32 ? (double)((const float *)tensor->data)[i]
-                                                  : ((const double *)tensor->data)[i];
+        double value = value_at(tensor, i);
 
         if (run->class->real == REAL_F32)
             ((float *)(void *)room)[i] = (float)value;
@@ -182,10 +226,16 @@ int engine_run_begin_from(struct engine_run *run, const struct checkpoint *check
                           struct err *err)
 {
     struct complaint complaint = {.err = err};
+    int rc;
 
     if (weights_compare(run->graph, checkpoint->tensors, checkpoint->n_tensors, complain,
                         &complaint))
         return ERR_INVALID;
+    rc = check_all(run, checkpoint, run->graph->params, run->graph->n_params, err);
+    if (!rc)
+        rc = check_all(run, checkpoint, run->graph->states, run->graph->n_states, err);
+    if (rc)
+        return rc;
     take_all(run, checkpoint, run->graph->params, run->params, run->snapshot.weights);
     take_all(run, checkpoint, run->graph->states, run->states_layout, run->snapshot.states);
     return snapshot_load(run, err);

@@ -100,7 +100,10 @@ class Uploads(support.Case):
                header({"a": {**one, "data_offsets": [4, 12]}}, bytes(8)),
                header({"a" * 500: one}, bytes(8)),
                header(b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},'
-                      b'"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', bytes(8))]
+                      b'"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', bytes(8)),
+               # A few bytes that are many tensors' would be stored many times.
+               header({"a": one, "b": one}, bytes(8)),
+               header({"a": {**one, "data_offsets": [4, 12]}, "b": one}, bytes(12))]
         for body in bad:
             answer = daemon.request("POST", "/v1/uploads", body, headers=BINARY)
             self.assertEqual(answer.status, 422, body[:80])

@@ -1,5 +1,6 @@
 /* A run that was stopped anywhere and resumed ends with the same bits and has told the same
  * history; a checkpoint that is not this job's is refused. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -463,6 +464,55 @@ static void all_that_does_not_fit_is_named(void **state)
     record_free(record);
 }
 
+static struct tensor *tensor_named(const struct checkpoint *checkpoint, const char *name)
+{
+    for (int i = 0; i < checkpoint->n_tensors; i++)
+        if (strcmp(checkpoint->tensors[i].name, name) == 0)
+            return &checkpoint->tensors[i];
+    fail_msg("there is no %s", name);
+    return NULL;
+}
+
+static void values_to_begin_with_are_finite(void **state)
+{
+    static const struct {
+        const char *tensor;
+        double value;
+        const char *said;
+    } wrong[] = {
+        {"conv1.weight", NAN, "conv1.weight has the value NaN: no weights to begin with"},
+        {"fc.bias", -INFINITY, "fc.bias has the value -Infinity: no weights to begin with"},
+        {"fc.bias", 1e300,
+         "fc.bias has the value 1e+300, which is infinite in single precision: "
+         "no weights to begin with"},
+        {"bn1.running_var", -1, "bn1.running_var has the value -1: no variance to begin with"},
+    };
+    struct engine_job from = tiny_job(METHOD_SGD, DEVICE_REFERENCE);
+    struct engine_job job = tiny_job(METHOD_SGD, DEVICE_CPU);
+    struct record *source = record_new(), *record = record_new();
+    struct engine_sink sink = record_sink(record);
+    struct engine_run *run;
+
+    (void)state;
+    record_run_well(source, &from, NULL);
+    for (size_t i = 0; i < ARRAY_LENGTH(wrong); i++) {
+        struct tensor *tensor = tensor_named(&source->checkpoint, wrong[i].tensor);
+        double *value = (double *)(uintptr_t)tensor->data + tensor_elements(tensor) - 1;
+        double right = *value;
+        struct err err;
+
+        *value = wrong[i].value;
+        assert_int_equal(engine_run_open(&run, &job, 1, &sink, &err), 0);
+        assert_int_equal(engine_run_begin_from(run, &source->checkpoint, &err), ERR_INVALID);
+        assert_string_equal(err.message, wrong[i].said);
+        *value = right;
+        assert_int_equal(engine_run_begin_from(run, &source->checkpoint, &err), 0);
+        engine_run_close(run);
+    }
+    record_free(source);
+    record_free(record);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -478,6 +528,7 @@ int main(void)
         cmocka_unit_test(foreign_checkpoints_are_refused),
         cmocka_unit_test(a_run_begins_with_anothers_weights),
         cmocka_unit_test(all_that_does_not_fit_is_named),
+        cmocka_unit_test(values_to_begin_with_are_finite),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

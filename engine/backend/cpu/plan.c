@@ -161,37 +161,50 @@ static void insert_by_offset(const struct program *p, int *placed, int n, int sl
     placed[i] = slot;
 }
 
-/* The largest slot that has no place yet, or -1; the first of several. */
-static int next_to_place(const struct program *p, const bool *done)
+struct size {
+    size_t bytes;
+    int slot;
+};
+
+static int by_size(const void *a, const void *b)
 {
-    int best = -1;
+    const struct size *left = a, *right = b;
+
+    if (left->bytes != right->bytes)
+        return left->bytes > right->bytes ? -1 : 1;
+    return left->slot - right->slot;
+}
+
+/* The largest first, of several the first. */
+static int sort_slots(const struct program *p, struct size *sizes)
+{
+    int n = 0;
 
     for (int i = 0; i < p->n_slots; i++)
-        if (!done[i] && owns_memory(p, i) && (best < 0 || p->slots[i].bytes > p->slots[best].bytes))
-            best = i;
-    return best;
+        if (owns_memory(p, i))
+            sizes[n++] = (struct size){p->slots[i].bytes, i};
+    qsort(sizes, (size_t)n, sizeof *sizes, by_size);
+    return n;
 }
 
 static int place_slots(struct program *p, struct err *err)
 {
     int *placed = malloc(((size_t)p->n_slots + 1) * sizeof *placed);
-    bool *done = calloc((size_t)p->n_slots + 1, sizeof *done);
-    int rc = 0, n = 0, slot;
+    struct size *sizes = malloc(((size_t)p->n_slots + 1) * sizeof *sizes);
+    int rc = placed && sizes ? 0 : err_no_memory(err);
+    int n = rc ? 0 : sort_slots(p, sizes);
 
-    if (!placed || !done)
-        rc = err_no_memory(err);
-    while (!rc && (slot = next_to_place(p, done)) >= 0) {
-        struct slot *s = &p->slots[slot];
+    for (int i = 0; i < n; i++) {
+        struct slot *s = &p->slots[sizes[i].slot];
         size_t end;
 
-        s->offset = free_offset(p, s, placed, n);
-        insert_by_offset(p, placed, n++, slot);
-        done[slot] = true;
+        s->offset = free_offset(p, s, placed, i);
+        insert_by_offset(p, placed, i, sizes[i].slot);
         end = s->offset + aligned_bytes(s);
         p->arena_bytes = end > p->arena_bytes ? end : p->arena_bytes;
     }
     free(placed);
-    free(done);
+    free(sizes);
     return rc;
 }
 

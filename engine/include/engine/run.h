@@ -85,7 +85,8 @@ int engine_run_restore(struct engine_run *run, const struct checkpoint *checkpoi
 
 /* Replaces the initial weights and running statistics, of whatever precision they are; before
  * `engine_run_train`, in place of a restore. What `engine_job_check_weights` has something to say
- * of is ERR_INVALID and the run is unchanged. */
+ * of, values that are not finite and negative variances are ERR_INVALID and the run is unchanged.
+ */
 int engine_run_begin_from(struct engine_run *run, const struct checkpoint *checkpoint,
                           struct err *err);
 
