@@ -8,6 +8,7 @@
 #ifndef ENGINE_BACKEND_BACKEND_H
 #define ENGINE_BACKEND_BACKEND_H
 
+#include "communicator/communicator.h"
 #include "graph/graph.h"
 #include "graph/layout.h"
 
@@ -180,6 +181,12 @@ struct update {
     const struct pass *passes; /* without directions and products */
     const int *wave;           /* of each pass, from 0 on, never falling */
     int n_passes;
+    /* What the ranks of a run exchange after their passes of a wave; waves never fall. A rank may
+     * have no passes in one. */
+    struct communicator *communicator;
+    int rank;
+    const struct exchange *exchanges;
+    int n_exchanges;
     const struct step *step;
     /* Sigma of the update that comes next, whose noise is drawn for `perturbation.update` + 1:
      * where it is so, weights for its first passes may have been made with the change. */
@@ -194,6 +201,17 @@ static inline int update_wave_end(const struct update *update, int first)
     while (end < update->n_passes && update->wave[end] == update->wave[first])
         end++;
     return end;
+}
+
+/* Makes the exchanges from *next on that come before the passes of `wave`. */
+static inline int update_exchange(const struct update *update, int *next, int wave, struct err *err)
+{
+    int rc = 0;
+
+    for (; *next < update->n_exchanges && update->exchanges[*next].wave < wave && !rc; ++*next)
+        rc = update->communicator->class->exchange(update->communicator, update->rank,
+                                                   &update->exchanges[*next], err);
+    return rc;
 }
 
 struct program_options {
@@ -240,6 +258,7 @@ struct backend_class {
     enum real_type real;
     bool keeps_primal; /* passes with primal_kept cost less; others compute it anew, so that there
                           is nothing to be had from a program a batch */
+    const struct communicator_class *communicator; /* of several backends; NULL: there is none */
 
     int (*open)(struct backend **out, const struct backend_options *options, struct err *err);
     void (*close)(struct backend *backend);
@@ -252,6 +271,8 @@ struct backend_class {
                         struct err *err);
     int (*vector_read)(const struct vector *vector, size_t offset, size_t n, void *to,
                        struct err *err);
+    /* Its elements; NULL in the place of the function: they are not in the host's memory. */
+    void *(*vector_data)(struct vector *vector);
 
     /* The program keeps what it needs of `graph`; `params` and `states` are the layouts of the
      * vectors that its passes are given, and outlive it. */

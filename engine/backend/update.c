@@ -1,14 +1,20 @@
 /* An update on a backend that does one thing after the other. */
+#include <limits.h>
+
 #include "backend/backend.h"
 
 int update_at_once(struct backend *backend, const struct update *update, struct err *err)
 {
-    int rc = 0;
+    int next = 0, rc = 0;
 
     for (int first = 0, end; first < update->n_passes && !rc; first = end) {
         end = update_wave_end(update, first);
-        rc = backend->class->execute(backend, update->passes + first, end - first, err);
+        rc = update_exchange(update, &next, update->wave[first], err);
+        if (!rc)
+            rc = backend->class->execute(backend, update->passes + first, end - first, err);
     }
+    if (!rc)
+        rc = update_exchange(update, &next, INT_MAX, err);
     return rc ? rc : backend->class->step(backend, update->step, err);
 }
 

@@ -98,10 +98,33 @@ static void check_init_from(struct check *check)
         report(check, "/init_from/update", "says nothing without a job");
 }
 
+/* Whether the place of the job has as many ranks; that there is one was said elsewhere. */
+static void check_ranks(struct check *check)
+{
+    const struct cuda_device *devices;
+    int64_t ranks = check->job->world_size;
+    struct job_place place;
+    struct err err;
+    int n;
+
+    if (ranks == 1 || !job_place(&place, check->job) || place.class->vector_data)
+        return;
+    n = cuda_devices(&devices, NULL);
+    if (place.device + ranks > n)
+        report(check, "/world_size", "there %s %d GPU%s here from %s on",
+               n - place.device == 1 ? "is" : "are", n - place.device,
+               n - place.device == 1 ? "" : "s", place.name);
+    else if (!place.class->communicator)
+        report(check, "/world_size", "the device %s computes alone", place.name);
+    else if (place.class->communicator->find && place.class->communicator->find(&err))
+        report(check, "/world_size", "%s", err.message);
+}
+
 /* What does not depend on the dataset. */
 static void check_plain(struct check *check)
 {
     check_device(check);
+    check_ranks(check);
     check_optimizer(check);
     check_either(check);
     check_init_from(check);
@@ -147,36 +170,72 @@ static void check_length(struct check *check, int64_t samples)
         check_warmup(check, per_epoch, job_updates(job, samples));
 }
 
-/* The samples of the smallest pass. */
-static int64_t smallest_pass(const struct engine_job *job, int64_t samples)
+/* The samples of the smallest pass over a batch of n, on so many ranks. A piece without samples is
+ * no pass; *idle: there is such a piece. */
+static int64_t smallest_piece(const struct engine_job *job, int ranks, int64_t n, bool *idle)
 {
-    int64_t tail = samples % job->batch_size ? samples % job->batch_size : job->batch_size;
+    int64_t smallest = n;
+    struct recipe recipe;
 
-    return job->method.samples > 1 ? tail / job->method.samples : tail;
+    *idle = false;
+    recipe_of(&recipe, &job->method);
+    for (int i = 0; i < recipe.n_terms * ranks; i++) {
+        struct recipe_rank rank = {i % ranks, ranks};
+        struct recipe_piece piece;
+
+        if (!recipe_piece(&piece, &recipe, i / ranks, rank, n))
+            continue;
+        *idle = *idle || piece.samples == 0;
+        if (piece.samples > 0 && piece.samples < smallest)
+            smallest = piece.samples;
+    }
+    return smallest;
+}
+
+/* The samples of the smallest pass. */
+static int64_t smallest_pass(const struct engine_job *job, int ranks, int64_t samples)
+{
+    int64_t tail = samples % job->batch_size, full, last;
+    bool idle;
+
+    full = smallest_piece(job, ranks, job->batch_size, &idle);
+    last = tail > 0 ? smallest_piece(job, ranks, tail, &idle) : full;
+    return last < full ? last : full;
 }
 
 static bool check_parts(struct check *check, int64_t samples)
 {
     const struct engine_job *job = check->job;
+    int64_t tail = samples % job->batch_size ? samples % job->batch_size : job->batch_size;
+    bool idle;
 
-    if (smallest_pass(job, samples) > 0)
+    smallest_piece(job, (int)job->world_size, job->batch_size, &idle);
+    if (tail < job->method.samples)
+        report(check, "/method/samples", "the last batch of a pass has fewer samples than parts");
+    else if (idle)
+        report(check, "/world_size", "a batch has not enough samples for all ranks");
+    else
         return true;
-    report(check, "/method/samples", "the last batch of a pass has fewer samples than parts");
     return false;
 }
 
-/* Whether batch norm has something to average in a last batch of one sample. */
-static bool check_single(struct check *check, const struct dataset_info *info)
+/* Whether batch norm has something to average in a pass of one sample. */
+static bool check_single(struct check *check, const struct dataset_info *info, int64_t samples)
 {
+    const struct engine_job *job = check->job;
     struct model_input input = job_model_input(info, 1);
     struct graph *graph;
     struct err err;
 
-    if (model_forward_graph(&graph, &check->job->model, &input, true, &err)) {
-        report(check, "/batch_size",
+    if (model_forward_graph(&graph, &job->model, &input, true, &err)) {
+        bool alone = smallest_pass(job, 1, samples) > 1; /* it would do on one rank */
+
+        report(check, alone ? "/world_size" : "/batch_size",
                "the last batch of a pass has one sample%s, which the last stage sees at 1×1: "
                "batch norm cannot normalise a single value",
-               check->job->method.samples > 1 ? " a part" : "");
+               alone                     ? " on a rank"
+               : job->method.samples > 1 ? " a part"
+                                         : "");
         return false;
     }
     graph_free(graph);
@@ -194,22 +253,25 @@ static bool check_model(struct check *check, const struct dataset_info *info, in
         report(check, problem.pointer, "%s", problem.message);
         return false;
     }
-    return smallest_pass(job, samples) > 1 || check_single(check, info);
+    return smallest_pass(job, (int)job->world_size, samples) > 1 ||
+           check_single(check, info, samples);
 }
 
 /* What training holds at the very least: weights, the optimizer's state and a gradient a term, and
  * for each term that runs at the same time the results of convolutions, linear layers and other
- * products, which its way back needs. */
-static double least_memory(const struct engine_job *job, const struct graph *graph, double real)
+ * products, which its way back needs. `shared`: all ranks hold theirs in one memory. */
+static double least_memory(const struct engine_job *job, const struct graph *graph, double real,
+                           bool shared)
 {
+    double ranks = (double)job->world_size;
     struct recipe recipe;
     int adam = job->optimizer.kind != OPTIMIZER_SGD, gradients = 0;
 
     recipe_of(&recipe, &job->method);
     for (int t = 0; t < recipe.n_terms; t++)
         gradients += !recipe.term[t].forward_only;
-    return real * ((double)model_parameters(graph) * (2 + adam + gradients) +
-                   model_product_elements(graph) * recipe_width(&recipe));
+    return real * ((double)model_parameters(graph) * (2 + adam + gradients) * (shared ? ranks : 1) +
+                   model_product_elements(graph) * recipe_width(&recipe) / (shared ? 1 : ranks));
 }
 
 /* The samples of the largest pass. */
@@ -242,7 +304,8 @@ static void check_memory(struct check *check, const struct dataset_info *info, i
         report(check, "/model", "%s", err.message);
         return;
     }
-    needed = least_memory(job, graph, (double)real_bytes(place.class->real));
+    needed =
+        least_memory(job, graph, (double)real_bytes(place.class->real), place.class->vector_data);
     present = (double)place.memory_bytes;
     graph_free(graph);
     if (needed > present)

@@ -397,6 +397,16 @@ static const struct spec_field job_fields[] = {
      .min = 0,
      .max = 256,
      .doc = "CPU threads; 0: the job's share of the cores."},
+    {.name = "world_size",
+     .type = SPEC_INT,
+     .offset = offsetof(struct engine_job, world_size),
+     .min = 1,
+     .max = JOB_WORLD_SIZE_MAX,
+     .number = 1,
+     .doc = "Ranks that each update is spread over: so many GPUs, from the device's on, or on "
+            "other devices equal groups of the threads. Gradients that need nothing of each other "
+            "go to different ranks first, then batches are split. Batch norm normalises what a "
+            "rank has of a batch by itself."},
     {.name = "priority",
      .type = SPEC_INT,
      .offset = offsetof(struct engine_job, priority),

@@ -114,6 +114,73 @@ int64_t recipe_part(const struct recipe_term *term, int64_t n, int64_t *begin)
     return n * (term->part + 1) / term->parts - *begin;
 }
 
+/* Terms of a term's wave, and how many of them come before it. */
+static int wave_terms(const struct recipe *recipe, int term, int *before)
+{
+    int wave = recipe_wave(recipe, term), n = 0;
+
+    for (int t = 0; t < recipe->n_terms; t++) {
+        if (t == term)
+            *before = n;
+        n += recipe_wave(recipe, t) == wave;
+    }
+    return n;
+}
+
+/* In units of 1/ranks of a term, the line of n terms has n·ranks of them and a rank's stretch n. */
+bool recipe_piece(struct recipe_piece *out, const struct recipe *recipe, int term,
+                  struct recipe_rank rank, int64_t n)
+{
+    int before = 0, terms = wave_terms(recipe, term, &before);
+    int first = before * rank.ranks; /* unit of the line */
+    int from = rank.rank * terms - first, to = from + terms;
+    int64_t begin, samples = recipe_part(&recipe->term[term], n, &begin), at;
+
+    from = from > 0 ? from : 0;
+    to = to < rank.ranks ? to : rank.ranks;
+    if (from >= to)
+        return false;
+    at = samples * from / rank.ranks;
+    *out = (struct recipe_piece){.number = rank.rank - first / terms,
+                                 .begin = begin + at,
+                                 .samples = samples * to / rank.ranks - at};
+    return true;
+}
+
+int recipe_owner(const struct recipe *recipe, int term, int ranks, int64_t n)
+{
+    struct recipe_piece piece;
+    int rank = 0;
+
+    while (rank + 1 < ranks &&
+           !(recipe_piece(&piece, recipe, term, (struct recipe_rank){rank, ranks}, n) &&
+             piece.samples > 0))
+        rank++;
+    return rank;
+}
+
+int recipe_rank_width(const struct recipe *recipe, struct recipe_rank rank)
+{
+    int width[RECIPE_TERMS_MAX] = {0}, widest = 1;
+
+    for (int t = 0; t < recipe->n_terms; t++) {
+        struct recipe_piece piece;
+        int wave = recipe_wave(recipe, t);
+
+        width[wave] += recipe_piece(&piece, recipe, t, rank, 1);
+        if (width[wave] > widest)
+            widest = width[wave];
+    }
+    return widest;
+}
+
+uint32_t recipe_draws(int term, int piece)
+{
+    _Static_assert(RECIPE_TERMS_MAX <= 16 && 16 * RECIPE_RANKS_MAX <= 256, "8 bits");
+
+    return (uint32_t)(term + 16 * piece);
+}
+
 int recipe_gradients(const struct recipe *recipe)
 {
     int n = 0;

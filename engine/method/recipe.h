@@ -36,6 +36,39 @@ void recipe_of(struct recipe *out, const struct job_method *method);
 /* The samples of a batch of n that a term reads: `recipe_part` of them from *begin on. */
 int64_t recipe_part(const struct recipe_term *term, int64_t n, int64_t *begin);
 
+/* ---- Ranks: an update spread over several devices ----
+ *
+ * The terms of a wave, one after the other, are a line that is cut into as many equal stretches as
+ * there are ranks; a rank computes what lies in its own. So two terms on two ranks are a term each,
+ * and one term is cut like a batch in data parallelism. What a rank has of a term is a piece of it;
+ * the term's gradient is the mean of its pieces', each weighed by its samples. All pieces of a term
+ * have its noise. */
+#define RECIPE_RANKS_MAX 8
+
+struct recipe_rank {
+    int rank, ranks; /* 0 … ranks − 1, of so many */
+};
+
+struct recipe_piece {
+    int number;             /* of the piece in its term, from 0 */
+    int64_t begin, samples; /* of the batch; the last batch of a pass may leave a rank none */
+};
+
+/* A rank's piece of a term, of a batch of n. False: it has none, however large the batch is. */
+bool recipe_piece(struct recipe_piece *out, const struct recipe *recipe, int term,
+                  struct recipe_rank rank, int64_t n);
+
+/* The first rank that has samples of this term of a batch of n ≥ 1: where the term moves the
+ * running statistics, its piece does. */
+int recipe_owner(const struct recipe *recipe, int term, int ranks, int64_t n);
+
+/* Most terms in one wave that a rank has a piece of; at least 1. */
+int recipe_rank_width(const struct recipe *recipe, struct recipe_rank rank);
+
+/* What the masks of a piece are drawn for (struct pass_draws): no two pieces of an update have the
+ * same. The first piece's are the term's. */
+uint32_t recipe_draws(int term, int piece);
+
 /* Gradients of a whole batch that an update takes. */
 int recipe_gradients(const struct recipe *recipe);
 

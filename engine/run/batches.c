@@ -35,7 +35,7 @@ static size_t data_bytes(const struct engine_run *run, enum split split)
 static int find_left(struct engine_run *run, size_t *out, struct err *err)
 {
     size_t all = (size_t)run->place.memory_bytes, held = run->backend->held;
-    size_t later = recipe_width(&run->recipe) > 1 ? held : 0, left;
+    size_t later = recipe_rank_width(&run->recipe, run->rank) > 1 ? held : 0, left;
     int rc = 0;
 
     left = all > held ? all - held : 0;
@@ -71,6 +71,13 @@ static int open_data(struct engine_run *run, enum split split, struct err *err)
     return run->class->data_open(run->backend, &samples, &run->data[split], err);
 }
 
+/* The other ranks have what the first one has to train with. */
+static int open_other(struct engine_run *run, const void *context, struct err *err)
+{
+    (void)context;
+    return run->rank.rank > 0 ? open_data(run, SPLIT_TRAIN, err) : 0;
+}
+
 static int open_all_data(struct engine_run *run, struct err *err)
 {
     size_t wanted = 0, left = 0;
@@ -86,18 +93,33 @@ static int open_all_data(struct engine_run *run, struct err *err)
     for (int s = 0; s < SPLITS && !rc; s++)
         if (is_made_there(run, (enum split)s))
             rc = open_data(run, (enum split)s, err);
-    return rc;
+    return rc || !run->data[SPLIT_TRAIN] ? rc : run_each(run, open_other, NULL, err);
+}
+
+/* The order of a pass over the data. */
+struct given_order {
+    uint64_t pass;
+    const int64_t *samples;
+};
+
+static int take_order(struct engine_run *run, const void *context, struct err *err)
+{
+    const struct given_order *order = context;
+
+    return run->class->data_order(run->data[SPLIT_TRAIN], order->pass, order->samples, err);
 }
 
 /* An update's batches may lie in two passes over the data, one after the other. */
 static int give_order(struct engine_run *run, uint64_t pass, struct err *err)
 {
     uint64_t *given = &run->order_given[pass % 2];
-    int rc = 0;
+    struct given_order order = {.pass = pass};
+    int rc;
 
-    if (*given != pass + 1)
-        rc = run->class->data_order(run->data[SPLIT_TRAIN], pass, sampler_order(run->sampler, pass),
-                                    err);
+    if (*given == pass + 1)
+        return 0;
+    order.samples = sampler_order(run->sampler, pass);
+    rc = run_each(run, take_order, &order, err);
     *given = rc ? 0 : pass + 1;
     return rc;
 }
@@ -229,9 +251,6 @@ int run_batches_open(struct engine_run *run, struct err *err)
 void run_batches_close(struct engine_run *run)
 {
     loader_close(run->loader);
-    for (int s = 0; s < SPLITS; s++)
-        if (run->data[s])
-            run->class->data_close(run->data[s]);
     for (int b = 0; b < RECIPE_TERMS_MAX; b++)
         for (int room = 0; room < RUN_ROOMS; room++)
             if (run->batch[b].room[room] && is_read_there(run))

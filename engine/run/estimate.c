@@ -79,6 +79,7 @@ static void add_work(uint64_t *hash, const struct engine_job *job, int threads)
                                job->device,
                                job->precision,
                                threads,
+                               job->world_size,
                                job->telemetry.every_updates};
 
     add_numbers(hash, numbers, ARRAY_LENGTH(numbers));

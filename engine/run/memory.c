@@ -21,7 +21,7 @@ static size_t telemetry_bytes(const struct engine_run *run)
 
 int64_t engine_run_memory(const struct engine_run *run)
 {
-    return (int64_t)(run->backend->peak + run_batches_bytes(run) + snapshot_bytes(run) +
+    return (int64_t)(run_device_bytes(run) + run_batches_bytes(run) + snapshot_bytes(run) +
                      telemetry_bytes(run) + sampler_bytes(run->dataset->split[SPLIT_TRAIN].n)) +
            dataset_bytes(&run->job.dataset, &run->info);
 }
@@ -50,17 +50,24 @@ static int count_telemetry(struct engine_run *run, struct err *err)
                                    run->perturbed, err);
 }
 
-int run_count(struct engine_run *run, struct err *err)
+static int count_rank(struct engine_run *run, const void *context, struct err *err)
 {
+    bool first = run->rank.rank == 0;
     int rc = 0;
 
-    for (int b = 0; b < run->recipe.n_batches; b++)
-        run->batch[b].n = run->job.batch_size;
+    (void)context;
     for (int wave = 0; wave < recipe_waves(&run->recipe) && !rc; wave++)
         rc = run_execute_wave(run, wave, 0, err);
-    if (!rc)
+    if (!rc && first)
         rc = count_telemetry(run, err);
     if (!rc)
         rc = run_change_weights(run, 0, err);
-    return rc ? rc : count_evaluation(run, err);
+    return rc || !first ? rc : count_evaluation(run, err);
+}
+
+int run_count(struct engine_run *run, struct err *err)
+{
+    for (int b = 0; b < run->recipe.n_batches; b++)
+        run->batch[b].n = run->job.batch_size;
+    return run_each(run, count_rank, NULL, err);
 }

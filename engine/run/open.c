@@ -114,22 +114,34 @@ static int open_rest(struct engine_run *run, struct err *err)
     return rc ? rc : run_initialise(run, err);
 }
 
+/* What each rank has of its own. */
+static int open_device(struct engine_run *run, const void *context, struct err *err)
+{
+    struct backend_options options =
+        job_backend_options(&run->job, &run->place, run_rank_threads(run));
+    int rc;
+
+    (void)context;
+    options.counts_only = run->purpose == RUN_COUNT;
+    options.device += run->rank.rank;
+    rc = run->class->open(&run->backend, &options, err);
+    if (!rc)
+        rc = run_vectors_open(run, err);
+    if (!rc && run->rank.rank == 0)
+        rc = telemetry_open(run, err);
+    return rc ? rc : run_programs_open(run, err);
+}
+
 static int open_all(struct engine_run *run, struct err *err)
 {
-    struct backend_options options = job_backend_options(&run->job, &run->place, run->threads);
     int rc = open_data(run, err);
 
-    options.counts_only = run->purpose == RUN_COUNT;
     if (!rc)
         rc = open_model(run, err);
     if (!rc)
-        rc = run->class->open(&run->backend, &options, err);
+        rc = run_ranks_open(run, err);
     if (!rc)
-        rc = run_vectors_open(run, err);
-    if (!rc)
-        rc = telemetry_open(run, err);
-    if (!rc)
-        rc = run_programs_open(run, err);
+        rc = run_each(run, open_device, NULL, err);
     if (!rc)
         rc = run_batches_open(run, err);
     return rc || run->purpose != RUN_TRAIN ? rc : open_rest(run, err);
@@ -149,6 +161,7 @@ int run_open(struct engine_run **out, const struct engine_job *job, int threads,
     run->job = *job;
     run->sink = *sink;
     run->threads = threads;
+    run->rank.ranks = job->world_size > 1 ? (int)job->world_size : 1;
     if (!job_place(&run->place, job)) {
         free(run);
         return err_set(err, ERR_DEVICE, "the job's device is gone");
@@ -185,16 +198,28 @@ void run_vectors_close(struct engine_run *run)
             run->class->vector_close(run->gradient[t]);
 }
 
+void run_device_close(struct engine_run *run)
+{
+    run_programs_close(run);
+    for (int s = 0; s < SPLITS; s++)
+        if (run->data[s])
+            run->class->data_close(run->data[s]);
+    run_vectors_close(run);
+    if (run->backend)
+        run->class->close(run->backend);
+}
+
+/* The communicator outlives what was captured with it. */
 void engine_run_close(struct engine_run *run)
 {
     if (!run)
         return;
-    run_programs_close(run);
+    run_ranks_close(run);
     telemetry_close(run);
     run_batches_close(run);
-    run_vectors_close(run);
-    if (run->backend)
-        run->class->close(run->backend);
+    run_device_close(run);
+    if (run->communicator)
+        run->communicator->class->close(run->communicator);
     snapshot_close(run);
     layout_close(run->params);
     layout_close(run->states_layout);

@@ -1,11 +1,12 @@
-/* Compiles the job's model for each batch size that occurs, for training once for each term that
- * runs at the same time: place i of a wave has programs of its own. */
+/* Compiles the job's model for each batch size that occurs on a rank, for training once for each
+ * term that runs at the same time there: place i of a wave has programs of its own. */
 #include "run/state.h"
 
 static int program_open(struct engine_run *run, const struct model_input *input, bool training,
                         struct program **out, struct err *err)
 {
-    struct program_options options = {.side_by_side = training ? recipe_width(&run->recipe) : 1};
+    struct program_options options = {
+        .side_by_side = training ? recipe_rank_width(&run->recipe, run->rank) : 1};
     struct graph *graph;
     int rc = model_graph(&graph, &run->job.model, input, training, err);
 
@@ -37,20 +38,19 @@ static int set_add(struct engine_run *run, struct program_set *set, int64_t samp
     return rc;
 }
 
-/* The sizes that a term's passes have. */
-static int set_add_term(struct engine_run *run, struct program_set *set,
-                        const struct recipe_term *term, struct err *err)
+/* The sizes that a term's passes have. False in *place: this rank has nothing of it. */
+static int set_add_term(struct engine_run *run, struct program_set *set, int term, bool *place,
+                        struct err *err)
 {
-    int64_t full = run->job.batch_size, tail = run->dataset->split[SPLIT_TRAIN].n % full, begin;
+    int64_t full = run->job.batch_size, tail = run->dataset->split[SPLIT_TRAIN].n % full;
+    struct recipe_piece piece = {0};
     int rc = 0;
 
-    for (int part = 0; part < term->parts && !rc; part++) {
-        struct recipe_term each = {.part = part, .parts = term->parts};
-
-        rc = set_add(run, set, recipe_part(&each, full, &begin), true, err);
-        if (!rc)
-            rc = set_add(run, set, recipe_part(&each, tail, &begin), true, err);
-    }
+    *place = recipe_piece(&piece, &run->recipe, term, run->rank, full);
+    if (*place)
+        rc = set_add(run, set, piece.samples, true, err);
+    if (*place && !rc && recipe_piece(&piece, &run->recipe, term, run->rank, tail))
+        rc = set_add(run, set, piece.samples, true, err);
     return rc;
 }
 
@@ -61,9 +61,13 @@ int run_programs_open(struct engine_run *run, struct err *err)
 
     for (int t = 0; t < run->recipe.n_terms && !rc; t++) {
         int *place = &lane[recipe_wave(&run->recipe, t)];
+        bool taken;
 
-        rc = set_add_term(run, &run->training[(*place)++], &run->recipe.term[t], err);
+        rc = set_add_term(run, &run->training[*place], t, &taken, err);
+        *place += taken;
     }
+    if (run->rank.rank > 0)
+        return rc;
     if (!rc)
         rc = set_add(run, &run->evaluation, run->evaluation_batch, false, err);
     return rc ? rc : set_add(run, &run->evaluation, test % run->evaluation_batch, false, err);

@@ -23,6 +23,31 @@ void run_report_add(struct engine_run *run)
     run->pending.n++;
 }
 
+/* The sum of an output over the ranks' pieces of a term; a mean counts by its share of samples. */
+enum counted { BY_SHARE, ONCE };
+
+static double sum_of_pieces(const struct engine_run *run, const struct run_report *report, int term,
+                            int output, enum counted counted)
+{
+    int64_t n = report->samples[run->recipe.term[term].batch], begin;
+    double sum = 0, samples = (double)recipe_part(&run->recipe.term[term], n, &begin);
+
+    for (int r = 0; r < run->rank.ranks; r++) {
+        struct recipe_piece piece = {0};
+
+        recipe_piece(&piece, &run->recipe, term, (struct recipe_rank){r, run->rank.ranks}, n);
+        if (piece.samples > 0)
+            sum += run_real(run, &report->result[r][term][output]) *
+                   (counted == BY_SHARE ? (double)piece.samples / samples : 1);
+    }
+    return sum;
+}
+
+static double term_loss(const struct engine_run *run, const struct run_report *report, int term)
+{
+    return sum_of_pieces(run, report, term, MODEL_OUTPUT_LOSS, BY_SHARE);
+}
+
 /* The mean loss over the batch of a term: over it and the parts that follow it. */
 static double loss_of(const struct engine_run *run, const struct run_report *report, int term)
 {
@@ -32,8 +57,7 @@ static double loss_of(const struct engine_run *run, const struct run_report *rep
     for (int part = 0; part < t->parts; part++) {
         int64_t begin, samples = recipe_part(&t[part], report->samples[t->batch], &begin);
 
-        loss +=
-            run_real(run, &report->result[term + part][MODEL_OUTPUT_LOSS]) * ((double)samples / n);
+        loss += term_loss(run, report, term + part) * ((double)samples / n);
     }
     return loss;
 }
@@ -46,7 +70,7 @@ static void add_to_epoch(struct engine_run *run, const struct run_report *report
 
     run->progress.loss += report->update.loss * n;
     for (int part = 0; part < run->recipe.term[term].parts; part++)
-        run->progress.right += run_real(run, &report->result[term + part][MODEL_OUTPUT_TOP1]);
+        run->progress.right += sum_of_pieces(run, report, term + part, MODEL_OUTPUT_TOP1, ONCE);
     run->progress.samples += n;
 }
 
@@ -56,7 +80,7 @@ static int check_finite(const struct engine_run *run, const struct run_report *r
     int first = run->recipe.loss_term;
 
     for (int t = 0; t < run->recipe.n_terms; t++) {
-        double loss = run_real(run, &report->result[t][MODEL_OUTPUT_LOSS]);
+        double loss = term_loss(run, report, t);
         char said[TEXT_NUMBER_BYTES];
 
         if (isfinite(loss))
@@ -116,6 +140,22 @@ static int finish(struct engine_run *run, struct err *err)
     return tell(run, report, err);
 }
 
+static int settle(struct engine_run *run, const void *in_flight, struct err *err)
+{
+    return run->class->settle(run->backend, *(const int *)in_flight, &run->pending.left, err);
+}
+
+/* Updates that some rank has not finished. */
+static int left(struct engine_run *run)
+{
+    int most = 0;
+
+    for (int r = 0; r < run->rank.ranks; r++)
+        if (run_rank(run, r)->pending.left > most)
+            most = run_rank(run, r)->pending.left;
+    return most;
+}
+
 /* How far a device may be behind: as far as keeps it busy, but not so far that a run which is to
  * end takes long to. One is always there for it to go on with. */
 static int farthest(const struct run_pending *pending)
@@ -133,10 +173,10 @@ int run_settle(struct engine_run *run, int in_flight, struct err *err)
     if (in_flight > farthest(pending))
         in_flight = farthest(pending);
     do { /* one after the other, so that each is told of when it is done */
-        int most = pending->n > in_flight ? pending->n - 1 : in_flight, left;
+        int most = pending->n > in_flight ? pending->n - 1 : in_flight;
 
-        rc = run->class->settle(run->backend, most, &left, err);
-        while (!rc && pending->n > left)
+        rc = run_each(run, settle, &most, err);
+        while (!rc && pending->n > left(run))
             rc = finish(run, err);
     } while (!rc && pending->n > in_flight);
     if (rc)

@@ -56,11 +56,12 @@ struct run_progress {
 
 /* An update that was begun. */
 struct run_report {
-    struct engine_update update;                    /* but for losses and seconds */
-    double begun;                                   /* clock */
-    bool measured;                                  /* telemetry goes with it */
-    int64_t samples[RECIPE_TERMS_MAX];              /* of each of its batches */
-    double result[RECIPE_TERMS_MAX][MODEL_OUTPUTS]; /* raw room for outputs of either type */
+    struct engine_update update;       /* but for losses and seconds */
+    double begun;                      /* clock */
+    bool measured;                     /* telemetry goes with it */
+    int64_t samples[RECIPE_TERMS_MAX]; /* of each of its batches */
+    /* Raw room for outputs of either type. */
+    double result[RECIPE_RANKS_MAX][RECIPE_TERMS_MAX][MODEL_OUTPUTS];
 };
 
 /* A ring of them, the oldest first. */
@@ -69,6 +70,7 @@ struct run_pending {
     int first, n;
     double told;    /* clock, when the last one was done */
     double seconds; /* that it took; 0: there was none */
+    int left;       /* unfinished updates of this rank's backend, as it said last */
 };
 
 /* Host memory for a checkpoint, laid out like the vectors it mirrors. */
@@ -113,6 +115,10 @@ struct engine_run {
     struct vector *gradient[RECIPE_TERMS_MAX];     /* one a term that has one */
     struct program_set training[RECIPE_TERMS_MAX]; /* one a term of the widest wave */
     struct program_set evaluation;
+
+    struct recipe_rank rank;           /* this one's; the first is the run itself */
+    struct run_ranks *ranks;           /* NULL where there is but one */
+    struct communicator *communicator; /* likewise, and where memory is only counted */
 
     struct device_data *data[SPLITS]; /* NULL: the split's batches are loaded */
     uint64_t order_given[2]; /* to the device, of an even and an odd pass: its number + 1 */
@@ -159,7 +165,9 @@ int run_open(struct engine_run **out, const struct engine_job *job, int threads,
              const struct engine_sink *sink, const struct dataset_info *info,
              enum run_purpose purpose, struct err *err);
 
-/* The vectors of weights, gradients and the optimizer; closing takes half-open ones. */
+/* A rank's backend with all that it has; takes half-open ones. */
+void run_device_close(struct engine_run *run);
+/* The vectors of weights, gradients and the optimizer; likewise. */
 int run_vectors_open(struct engine_run *run, struct err *err);
 void run_vectors_close(struct engine_run *run);
 
@@ -179,6 +187,24 @@ void run_name_batch(const struct engine_run *run, const struct run_batch *batch,
 
 /* memory.c: one update and one evaluation of a run that counts. */
 int run_count(struct engine_run *run, struct err *err);
+
+/* ranks.c: starts the job's other ranks, which have no device yet. A run with one rank has none to
+ * start, and all of this is then the plain thing. Closing ends them and closes their devices. */
+int run_ranks_open(struct engine_run *run, struct err *err);
+void run_ranks_close(struct engine_run *run);
+/* Does the same on all ranks, each on its thread, after the update's number and batches are all
+ * theirs. Returns when all have done it: 0, or the failure that came first. A rank that fails ends
+ * the exchanges of the others; after that the run is only closed. */
+typedef int (*run_work)(struct engine_run *run, const void *context, struct err *err);
+int run_each(struct engine_run *run, run_work work, const void *context, struct err *err);
+struct engine_run *run_rank(struct engine_run *run, int rank);
+/* The first rank's weights, optimizer and statistics for all. */
+int run_share_state(struct engine_run *run, struct err *err);
+/* Of the job's threads, a rank's. */
+int run_rank_threads(const struct engine_run *run);
+/* Most bytes that backends have held: of all ranks together where they share the host's memory,
+ * else of the device that has held most. */
+size_t run_device_bytes(const struct engine_run *run);
 
 /* programs.c */
 int run_programs_open(struct engine_run *run, struct err *err);
@@ -208,9 +234,10 @@ int telemetry_measure(struct engine_run *run, double sigma, struct err *err);
 
 /* update.c: the perturbation of a term's pass in the update under way. */
 struct perturbation run_perturbation(const struct engine_run *run, int term, double sigma);
-/* A term's share of the samples of its batch: 1 unless it is a part. */
+/* A term's share of the samples of its batch: 1 unless it is a part. Whatever the rank. */
 double run_share(const struct engine_run *run, int term);
-/* update.c: the passes of a wave, and the change of the weights that follows from all of them. */
+/* update.c, for one rank: the passes of a wave with what the ranks exchange after it, and the
+ * change of the weights that follows from all of them. */
 int run_execute_wave(struct engine_run *run, int wave, double sigma, struct err *err);
 int run_change_weights(struct engine_run *run, double lr, struct err *err);
 /* update.c: gathers and begins an update, and tells of those that are done. One that ends an epoch

@@ -84,11 +84,13 @@ static int make_graph(const void *context, int64_t samples, struct graph **out, 
     return model_graph(out, &plan->job.model, &input, true, err);
 }
 
+/* Of the first rank: all have as much to do in a wave. */
 static int64_t term_samples(const struct engine_run *plan, int term)
 {
-    int64_t begin;
+    struct recipe_piece piece = {0};
 
-    return recipe_part(&plan->recipe.term[term], plan->job.batch_size, &begin);
+    recipe_piece(&piece, &plan->recipe, term, plan->rank, plan->job.batch_size);
+    return piece.samples;
 }
 
 /* The longest pass of an update; it is always the first of its wave. */
@@ -220,7 +222,7 @@ static int time_weights(const struct engine_run *plan, struct backend *backend, 
 static int time_by_operations(const struct engine_run *plan, struct engine_estimate *out,
                               struct err *err)
 {
-    struct backend_options options = {.threads = plan->threads};
+    struct backend_options options = {.threads = run_rank_threads(plan)};
     struct pass_seconds longest = {0};
     struct backend *backend;
     int64_t samples = 0;

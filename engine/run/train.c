@@ -90,11 +90,14 @@ static int finish_epoch(struct engine_run *run, const atomic_int *request, struc
 
 static void announce(const struct engine_run *run)
 {
-    char text[256];
+    char ranks[32] = "", text[256];
 
-    snprintf(text, sizeof text, "%lld parameters on %s in %s with %d thread%s, update %llu of %llu",
+    if (run->rank.ranks > 1)
+        snprintf(ranks, sizeof ranks, " in %d ranks", run->rank.ranks);
+    snprintf(text, sizeof text,
+             "%lld parameters on %s in %s with %d thread%s%s, update %llu of %llu",
              (long long)model_parameters(run->graph), run->place.name, run->place.precision,
-             run->threads, run->threads == 1 ? "" : "s", (unsigned long long)run->update,
+             run->threads, run->threads == 1 ? "" : "s", ranks, (unsigned long long)run->update,
              (unsigned long long)run->total);
     if (run->sink.message)
         run->sink.message(run->sink.context, text);
@@ -116,10 +119,14 @@ static int advance(struct engine_run *run, const atomic_int *request, struct err
 int engine_run_train(struct engine_run *run, const atomic_int *request,
                      enum engine_outcome *outcome, struct err *err)
 {
+    int rc = run_share_state(run, err);
+
+    if (rc)
+        return rc;
     announce(run);
     run->checkpoint_seconds = clock_seconds();
     for (;;) {
-        int wish = atomic_load(request), rc;
+        int wish = atomic_load(request);
 
         if (wish == ENGINE_ABANDON) {
             *outcome = ENGINE_ABANDONED;

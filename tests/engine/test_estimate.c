@@ -76,6 +76,8 @@ static void test_each_method(void **state)
             job.telemetry.every_updates = 2;
             job.optimizer.clip_norm = 1;
             check("with telemetry and clipping", &job);
+            job.world_size = 3;
+            check("on three ranks", &job);
         }
 }
 

@@ -127,11 +127,17 @@ static int cpu_vector_read(const struct vector *vector, size_t offset, size_t n,
     return rc;
 }
 
+static void *cpu_vector_data(struct vector *vector)
+{
+    return vector->data;
+}
+
 #define CPU_CLASS(open_function)                                                                   \
     {                                                                                              \
-        .name = "cpu", .real = REAL_F32, .keeps_primal = true, .open = open_function,              \
-        .close = cpu_close, .vector_open = cpu_vector_open, .vector_close = cpu_vector_close,      \
-        .vector_write = cpu_vector_write, .vector_read = cpu_vector_read,                          \
+        .name = "cpu", .real = REAL_F32, .keeps_primal = true, .communicator = &communicator_host, \
+        .open = open_function, .close = cpu_close, .vector_open = cpu_vector_open,                 \
+        .vector_close = cpu_vector_close, .vector_write = cpu_vector_write,                        \
+        .vector_read = cpu_vector_read, .vector_data = cpu_vector_data,                            \
         .program_open = cpu_program_open, .program_close = cpu_program_close,                      \
         .execute = cpu_execute, .step = cpu_step, .update = update_at_once,                        \
         .settle = settle_at_once, .materialise = cpu_materialise_vector,                           \

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backend/cuda/cuda.h"
+#include "backend/cuda/nccl.h"
 
 int cuda_enter(const struct cuda_backend *cuda, struct err *err)
 {
@@ -253,6 +254,7 @@ static int materialise(struct backend *backend, const struct layout *layout,
 const struct backend_class backend_cuda = {
     .name = "cuda",
     .real = REAL_F32,
+    .communicator = &communicator_nccl,
     .open = backend_open,
     .close = backend_close,
     .vector_open = vector_open,

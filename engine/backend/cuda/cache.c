@@ -87,7 +87,8 @@ void cache_write(const struct libraries *libraries, const char *name, const stru
     bool good = false;
     FILE *file;
 
-    snprintf(end, sizeof end, ".%ld", (long)getpid());
+    /* Ranks write the same plan at the same time. */
+    snprintf(end, sizeof end, ".%ld", (long)gettid());
     if (!path_of(libraries, name, end, path) || !path_of(libraries, name, ".json", whole) ||
         dnn_plan_json(plan, &json, NULL))
         return;

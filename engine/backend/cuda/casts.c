@@ -110,6 +110,8 @@ void cuda_casts_plan(struct round *round, double next_sigma)
     }
     if (!round->step)
         return;
+    for (int i = 0; i < round->update->n_exchanges; i++)
+        wrote(round->update->exchanges[i].vector);
     find_next(round);
     cuda_step_written(round->step);
     know_next(round, (float)next_sigma);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/cuda/nccl.h"
 #include "backend/cuda/pass.h"
 
 enum { CAPTURED_MAX = 32 };
@@ -34,8 +35,16 @@ struct step_key {
     uint32_t there, rule, nesterov, n_terms; /* what the noise is drawn with stands in its pass's */
 };
 
+struct exchange_key {
+    const struct communicator *communicator;
+    const float *vector;
+    double share;
+    int64_t n, from, wave;
+};
+
 struct key {
     struct pass_key pass[PASSES_MAX];
+    struct exchange_key exchange[EXCHANGES_MAX];
     struct step_key step;
     uint64_t n;
 };
@@ -123,14 +132,26 @@ static void make_step_key(struct step_key *key, const struct step *s, const stru
     key->like = next->like;
 }
 
+static void make_exchange_keys(struct exchange_key *key, const struct update *update)
+{
+    for (int i = 0; i < update->n_exchanges; i++) {
+        const struct exchange *e = &update->exchanges[i];
+
+        key[i] = (struct exchange_key){update->communicator, e->vector->data, e->share,
+                                       (int64_t)e->n,        e->from,         e->wave};
+    }
+}
+
 static void make_key(struct key *key, const struct round *round)
 {
     memset(key, 0, sizeof *key);
     key->n = (uint64_t)round->n;
     for (int i = 0; i < round->n; i++)
         make_pass_key(&key->pass[i], &round->given[i]);
-    if (round->step)
+    if (round->step) {
         make_step_key(&key->step, round->step, &round->next);
+        make_exchange_keys(key->exchange, round->update);
+    }
 }
 
 static struct captured *find(struct cuda_backend *cuda, const struct key *key)
@@ -189,6 +210,23 @@ static int capture(struct cuda_backend *cuda, const struct round *round, struct 
     return rc ? rc : end;
 }
 
+/* What was captured of a communicator is there until it is aborted. */
+static int replay(struct cuda_backend *cuda, const struct round *round,
+                  struct CUgraphExec_st *graph, struct err *err)
+{
+    const struct update *update = round->update;
+    int rc;
+
+    if (!update || !update->communicator)
+        return runtime_cuda.replay(graph, cuda->lanes[0].stream, err);
+    rc = nccl_enter(update->communicator, update->rank, err);
+    if (rc)
+        return rc;
+    rc = runtime_cuda.replay(graph, cuda->lanes[0].stream, err);
+    nccl_leave(update->communicator, update->rank);
+    return rc;
+}
+
 int cuda_graphs_run(struct cuda_backend *cuda, const struct round *round, struct err *err)
 {
     struct captured *captured;
@@ -202,7 +240,7 @@ int cuda_graphs_run(struct cuda_backend *cuda, const struct round *round, struct
         return rc ? rc : remember(cuda, &key, err);
     }
     rc = captured->graph ? 0 : capture(cuda, round, captured, err);
-    return rc ? rc : runtime_cuda.replay(captured->graph, cuda->lanes[0].stream, err);
+    return rc ? rc : replay(cuda, round, captured->graph, err);
 }
 
 void cuda_graphs_forget(struct cuda_backend *cuda)

@@ -5,7 +5,16 @@
 #include "backend/cuda/cuda.h"
 #include "backend/cuda/dnn.h"
 #include "backend/cuda/module.h"
+#include "backend/cuda/nccl.h"
 #include "backend/cuda/runtime.h"
+
+#if __has_include(<nccl.h>)
+#include <nccl.h>
+_Static_assert((int)NCCL_SUCCESS == ncclSuccess && (int)NCCL_SUM == ncclSum &&
+                   (int)NCCL_FLOAT == ncclFloat &&
+                   (int)NCCL_HOST_IMMEDIATE == ncclScalarHostImmediate,
+               "NCCL has other numbers");
+#endif
 
 static void describe(struct cuda_device *out, const struct cudaDeviceProp *properties)
 {
@@ -60,5 +69,6 @@ const struct cuda_module *rwpd_cuda_module(void)
                                               .library_version = cudnnGetVersion,
                                               .properties = properties};
 
+    nccl_prepare();
     return &module;
 }

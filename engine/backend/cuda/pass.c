@@ -7,6 +7,7 @@
  * update have its clock's, which it advances first. */
 #include "backend/cuda/pass.h"
 
+#include <limits.h>
 #include <string.h>
 
 static int check_vector(const struct vector *vector, size_t n, const char *what, struct err *err)
@@ -404,13 +405,18 @@ static int advance(struct cuda_backend *cuda, struct err *err)
 
 int cuda_give(struct cuda_backend *cuda, const struct round *round, struct err *err)
 {
-    int rc = round->step ? advance(cuda, err) : 0;
+    int rc = round->step ? advance(cuda, err) : 0, next = 0;
 
     for (int first = 0, end; first < round->n && !rc; first = end) {
         for (end = first; end < round->n && round->given[end].wave == round->given[first].wave;)
             end++;
-        rc = give_wave(cuda, round, first, end, err);
+        if (round->step)
+            rc = update_exchange(round->update, &next, round->given[first].wave, err);
+        if (!rc)
+            rc = give_wave(cuda, round, first, end, err);
     }
+    if (!rc && round->step)
+        rc = update_exchange(round->update, &next, INT_MAX, err);
     if (rc || !round->step)
         return rc;
     return cuda_step_give(cuda, round->step, &cuda->flights.clock->now, &round->next, err);

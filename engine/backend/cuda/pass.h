@@ -4,7 +4,7 @@
 
 #include "backend/cuda/program.h"
 
-enum { PASSES_MAX = 12 };
+enum { PASSES_MAX = 12, EXCHANGES_MAX = 2 * PASSES_MAX };
 
 /* Where a pass has its inputs from. */
 enum feed {
@@ -38,6 +38,7 @@ struct round {
     /* An update's. NULL: passes alone, which have their turns from their programs and leave their
      * outputs there. */
     const struct step *step;
+    const struct update *update; /* likewise; for what ranks exchange */
     struct next_casts next;
 };
 

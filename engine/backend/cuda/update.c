@@ -107,7 +107,8 @@ static bool update_fits(const struct update *update, double *sigma)
 {
     int values = 0;
 
-    if (update->n_passes == 0 || update->n_passes > PASSES_MAX || !find_sigma(update, sigma))
+    if (update->n_passes == 0 || update->n_passes > PASSES_MAX ||
+        update->n_exchanges > EXCHANGES_MAX || !find_sigma(update, sigma))
         return false;
     for (int i = 0; i < update->n_passes; i++) {
         values += update->passes[i].program->graph->n_outputs;
@@ -206,7 +207,7 @@ static int prepare(struct cuda_backend *cuda, const struct update *update, struc
 {
     int rc = cuda_step_prepare(cuda, update->step, err), values = 0, place = 0;
 
-    *round = (struct round){.step = update->step};
+    *round = (struct round){.step = update->step, .update = update};
     for (int i = 0; i < update->n_passes && !rc; i++) {
         struct given *given = &round->given[round->n++];
 

@@ -82,6 +82,11 @@ static int vector_read(const struct vector *vector, size_t offset, size_t n, voi
     return code;
 }
 
+static void *vector_data(struct vector *vector)
+{
+    return vector->data;
+}
+
 static int materialise(struct backend *backend, const struct layout *layout,
                        const struct vector *weights, const struct perturbation *perturbation,
                        struct vector *to, struct err *err)
@@ -98,12 +103,14 @@ const struct backend_class backend_reference = {
     .name = "reference",
     .real = REAL_F64,
     .keeps_primal = true,
+    .communicator = &communicator_host,
     .open = backend_open,
     .close = backend_close,
     .vector_open = vector_open,
     .vector_close = vector_close,
     .vector_write = vector_write,
     .vector_read = vector_read,
+    .vector_data = vector_data,
     .program_open = reference_program_open,
     .program_close = reference_program_close,
     .execute = reference_execute,

@@ -286,7 +286,8 @@ bool engine_probe_needs_fisher(const struct engine_probe *probe);
 
 /* ---- The job ---- */
 
-#define JOB_NAME_MAX 200
+#define JOB_NAME_MAX       200
+#define JOB_WORLD_SIZE_MAX 8
 
 struct engine_job {
     char name[JOB_NAME_MAX + 1];
@@ -302,6 +303,8 @@ struct engine_job {
     int precision;      /* enum precision */
     bool deterministic; /* GPUs: algorithms are chosen without timing them */
     int64_t threads;    /* CPU threads; 0: the job's share of the cores */
+    int64_t world_size; /* ranks that an update is spread over: GPUs from `device` on, or groups of
+                           the CPU threads */
     int64_t priority;   /* higher runs first; the queue's, not the engine's */
     double label_smoothing;
     struct job_batch_norm batch_norm;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <ucontext.h>
 
+#include <mutex>
 #include <vector>
 
 #ifdef __SANITIZE_ADDRESS__
@@ -257,9 +258,13 @@ static bool next_direction(void)
     return __builtin_parity(launches++);
 }
 
+/* One launch at a time, whichever thread it comes from. */
+static std::mutex launching;
+
 int emulate(unsigned blocks, unsigned threads, size_t shared_bytes,
             const std::function<void()> &thread)
 {
+    std::lock_guard<std::mutex> alone(launching);
     char *row = (char *)malloc(shared_bytes ? shared_bytes : 1);
 
     if (blocks == 0 || threads == 0 || threads > THREADS_MOST || shared_bytes > SHARED_MOST) {

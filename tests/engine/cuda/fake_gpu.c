@@ -1,5 +1,6 @@
 /* Two GPUs that are none: a driver, a module and NVML in one library, for tests of what the engine
  * does with them. They compute on the processor. */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,12 +8,16 @@
 
 #define SHOWN __attribute__((visibility("default")))
 
-static struct backend_options opened;
+static struct backend_options opened; /* the first rank's */
+static atomic_int opened_ranks;       /* a bit a device that was opened beside it */
 
 static int open_backend(struct backend **out, const struct backend_options *options,
                         struct err *err)
 {
-    opened = *options;
+    if (options->device == 0)
+        opened = *options;
+    else
+        atomic_fetch_or(&opened_ranks, 1 << options->device);
     return backend_cpu.open(out, options, err);
 }
 
@@ -29,11 +34,21 @@ static int devices(struct cuda_device *out, int max, int *n, struct err *err)
     return 0;
 }
 
+/* Their vectors are the processor's, but they do not say so. */
+static int open_ranks(struct communicator **out, const struct backend_class *class, int ranks,
+                      int device, struct err *err)
+{
+    (void)class;
+    return communicator_host.open(out, &backend_cpu, ranks, device, err);
+}
+
 SHOWN const struct cuda_module *rwpd_cuda_module(void);
 SHOWN const struct backend_options *fake_gpu_opened(void);
+SHOWN int fake_gpu_opened_ranks(void);
 
 const struct cuda_module *rwpd_cuda_module(void)
 {
+    static const struct communicator_class communicator = {.open = open_ranks};
     static struct backend_class class;
     static const struct cuda_module module = {
         .build = RWPD_VERSION, .class_bytes = sizeof class, .class = &class, .devices = devices};
@@ -41,13 +56,20 @@ const struct cuda_module *rwpd_cuda_module(void)
     class = backend_cpu;
     class.name = "cuda";
     class.open = open_backend;
+    class.communicator = &communicator;
+    class.vector_data = NULL;
     return &module;
 }
 
-/* What the backend was opened with last. */
+/* What the first GPU's backend was opened with last. */
 const struct backend_options *fake_gpu_opened(void)
 {
     return &opened;
+}
+
+int fake_gpu_opened_ranks(void)
+{
+    return atomic_load(&opened_ranks);
 }
 
 /* NVML, as nvml.c declares it. */

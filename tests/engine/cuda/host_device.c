@@ -42,7 +42,8 @@ struct CUevent_st {
     bool captured;
 };
 
-static struct {
+/* A thread has devices of its own, as ranks have: see host_device.h. */
+static _Thread_local struct {
     struct memory memory[MEMORY_MAX];
     int n_memory, fail_after, open_things, n_streams, n_events;
     struct host_launch launches[LAUNCHES_MAX];
@@ -104,7 +105,7 @@ int cuda_failed(int code, const char *what, struct err *err)
 
 static int choose(int device, struct err *err)
 {
-    return device == 0 ? 0 : err_set(err, ERR_DEVICE, "there is no device %d", device);
+    return device < HOST_DEVICES ? 0 : err_set(err, ERR_DEVICE, "there is no device %d", device);
 }
 
 static struct memory *free_memory(void)

@@ -5,11 +5,15 @@
  * It watches what the backend does and fails the running test for what a device would make a wrong
  * result of without a word: memory that is read though nobody wrote it, memory that is used beyond
  * its end or after it was closed, and two accesses to the same memory, one of them a write, that no
- * stream and no event puts in order. */
+ * stream and no event puts in order.
+ *
+ * All that it knows is known of the calling thread: what one has opened, no other may use. */
 #ifndef TESTS_ENGINE_CUDA_HOST_DEVICE_H
 #define TESTS_ENGINE_CUDA_HOST_DEVICE_H
 
 #include "backend/backend.h"
+
+enum { HOST_DEVICES = 2 };
 
 /* backend_cuda, opened with this precision. */
 const struct backend_class *host_device(enum compute compute);

@@ -1,4 +1,4 @@
-/* The CUDA backend on the host as a module of one GPU, so that whole runs go through it. */
+/* The CUDA backend on the host as a module of GPUs, so that whole runs go through it. */
 #include "host_gpu.h"
 
 #include <string.h>
@@ -12,8 +12,9 @@ static int devices(struct cuda_device *out, int max, int *n, struct err *err)
 {
     (void)max;
     (void)err;
-    *out = (struct cuda_device){"Host", "GPU-host", (int64_t)1 << 34, 1, 90};
-    *n = 1;
+    for (int i = 0; i < HOST_DEVICES; i++)
+        out[i] = (struct cuda_device){"Host", "GPU-host", (int64_t)1 << 34, 1, 90};
+    *n = HOST_DEVICES;
     return 0;
 }
 

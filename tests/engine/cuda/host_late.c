@@ -9,7 +9,7 @@
 
 enum { LATE_MAX = 4000 };
 
-static struct {
+static _Thread_local struct {
     bool lazy;
     struct kept {
         struct late late;

@@ -30,7 +30,7 @@ struct host_read {
     int64_t time;
 };
 
-static struct {
+static _Thread_local struct {
     struct clock stream[STREAMS], event[EVENTS], host;
     struct access *access;
     int n, n_reads;

@@ -187,6 +187,48 @@ static void run_on_the_device(void **state)
     engine_run_close(run);
 }
 
+static void check_ranks(int device, int ranks, const char *pointer, const char *text)
+{
+    struct engine_job job = job_on(device, PRECISION_FP32);
+
+    job.world_size = ranks;
+    problem = (struct problem){0};
+    assert_int_equal(engine_job_check(&job, keep, NULL), pointer[0] != 0);
+    assert_string_equal(problem.pointer, pointer);
+    if (!strstr(problem.message, text))
+        fail_msg("\"%s\" does not contain \"%s\"", problem.message, text);
+}
+
+/* Rank r is on the r-th GPU from the job's on. */
+static void ranks_have_a_device_each(void **state)
+{
+    struct engine_job job = job_on(DEVICE_CUDA, PRECISION_FP32);
+    union {
+        void *symbol;
+        int (*function)(void);
+    } others = {.symbol =
+                    dlsym(dlopen(getenv("RWPD_CUDA_MODULE"), RTLD_NOW), "fake_gpu_opened_ranks")};
+    struct engine_sink sink = {0};
+    enum engine_outcome outcome;
+    struct engine_run *run;
+    atomic_int request = ENGINE_CONTINUE;
+
+    (void)state;
+    check_ranks(DEVICE_CUDA, 2, "", "");
+    check_ranks(DEVICE_CUDA, 3, "/world_size", "there are 2 GPUs here from cuda:0 on");
+    check_ranks(DEVICE_CUDA + 2, 2, "/world_size", "there is 1 GPU here from cuda:1 on");
+    check_ranks(DEVICE_CUDA + 3, 2, "/device", "no GPU 2 here");
+    check_ranks(DEVICE_CPU, 8, "", "");
+    job.epochs = 0;
+    job.updates = 2;
+    job.world_size = 2;
+    assert_ok(engine_run_open(&run, &job, 2, &sink, err));
+    assert_int_equal(others.function(), 1 << 1);
+    assert_ok(engine_run_train(run, &request, &outcome, err));
+    assert_int_equal(outcome, ENGINE_FINISHED);
+    engine_run_close(run);
+}
+
 #define RUN(tests) cmocka_run_group_tests(tests, NULL, NULL)
 
 int main(int argc, char **argv)
@@ -197,7 +239,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest alone[] = {cmocka_unit_test(module_without_driver)};
     static const struct CMUnitTest fakes[] = {
         cmocka_unit_test(places), cmocka_unit_test(memory_of_the_device), cmocka_unit_test(load),
-        cmocka_unit_test(run_on_the_device)};
+        cmocka_unit_test(run_on_the_device), cmocka_unit_test(ranks_have_a_device_each)};
     const char *what = argc > 1 ? argv[1] : "";
 
     if (!strcmp(what, "no-driver"))

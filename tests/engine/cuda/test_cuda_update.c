@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "host_gpu.h"
 #include "record.h"
+#include "run/state.h"
 
 static const struct host_gpu *gpu;
 
@@ -249,13 +250,53 @@ static void same_bits_and_resumed(void **state)
     record_free(rest);
 }
 
+/* A communicator of one rank, whose sums are what was there: the update stays what it is, with an
+ * exchange after the wave, captured with the rest. */
+static void exchanges_are_part_of_the_update(void **state)
+{
+    struct engine_job job = job_of(METHOD_M_ARWP, DEVICE_CUDA);
+    struct record *plain = record_new(), *record = record_new();
+    struct engine_sink sink = record_sink(record);
+    const struct host_launch *launches;
+    enum engine_outcome outcome;
+    struct engine_run *run;
+    struct err err;
+    int n, steps = 0;
+
+    (void)state;
+    job.batch_size = 10;
+    record_run_well(plain, &job, NULL);
+    gpu->reset();
+    if (engine_run_open(&run, &job, 1, &sink, &err) ||
+        run->class->communicator->open(&run->communicator, run->class, 1, 0, &err) ||
+        engine_run_train(run, &record->request, &outcome, &err))
+        fail_msg("%s", err.message);
+    engine_run_close(run);
+    assert_int_equal(gpu->open_things(), 0);
+    assert_checkpoints_equal(&plain->checkpoint, &record->checkpoint);
+    assert_true(gpu->captures() >= 1 && gpu->replays() > gpu->captures());
+    n = last_update(&launches);
+    assert_int_equal(count(launches, n, "all_reduce", 0), 2);
+    assert_int_equal(count(launches, n, "broadcast", 0), 1);
+    for (int i = 0; i < n; i++) {
+        bool exchange =
+            !strcmp(launches[i].what, "all_reduce") || !strcmp(launches[i].what, "broadcast");
+
+        steps += exchange;
+        if (!exchange && steps > 0) /* nothing but the change comes after them */
+            assert_string_equal(launches[i].what, "weight_step");
+    }
+    record_free(plain);
+    record_free(record);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(methods_in_float),      cmocka_unit_test(bfloat16),
         cmocka_unit_test(adam_and_clipping),     cmocka_unit_test(order_of_sgd),
         cmocka_unit_test(order_of_m_arwp),       cmocka_unit_test(order_of_sam),
-        cmocka_unit_test(same_bits_and_resumed),
+        cmocka_unit_test(same_bits_and_resumed), cmocka_unit_test(exchanges_are_part_of_the_update),
     };
     union {
         void *symbol;

@@ -1,0 +1,143 @@
+/* Runs over two GPUs, each a thread's with the host in its place, and sums that threads make in
+ * NCCL's: what two ranks do is what one does, or what two ranks of the reference backend do. */
+#include <dlfcn.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "host_gpu.h"
+#include "record.h"
+
+#define PLENTY ((size_t)1 << 34)
+
+static const struct host_gpu *gpu;
+
+/* Batches of 8, 8, 8 and 2, in three passes over the data. */
+static struct engine_job job_of(int method, int ranks)
+{
+    struct engine_job job = tiny_job(method, DEVICE_CUDA);
+
+    job.precision = PRECISION_FP32;
+    job.dataset.train_limit = 26;
+    job.batch_size = 8;
+    job.model.blocks = (struct spec_int_list){1, {1}};
+    job.model.width = 2;
+    job.evaluate.every_epochs = 100; /* the last epoch alone */
+    job.world_size = ranks;
+    return job;
+}
+
+static int launched(const char *what)
+{
+    const struct host_launch *launches;
+    int n = gpu->launches(&launches), found = 0;
+
+    for (int i = 0; i < n; i++)
+        found += !strcmp(launches[i].what, what);
+    return found;
+}
+
+/* Clean on one, perturbed on the other: not a bit is another than with both on one, whether the
+ * devices make their batches or are sent them. */
+static void a_gradient_each(void **state)
+{
+    (void)state;
+    for (int made = 0; made < 2; made++) {
+        struct engine_job one = job_of(METHOD_M_ARWP, 1), two = job_of(METHOD_M_ARWP, 2);
+        struct record *want = record_new(), *got = record_new();
+
+        gpu->left(made ? PLENTY : 0);
+        two.telemetry.every_updates = 5;
+        record_run_well(want, &one, NULL);
+        gpu->reset();
+        record_run_well(got, &two, NULL);
+        assert_int_equal(launched("all_reduce"), 2 * TINY_UPDATES); /* seen by the first rank */
+        assert_int_equal(launched("broadcast"), 4 + TINY_UPDATES);  /* what all begin with */
+        assert_int_equal(launched("batch") > 0, made);
+        assert_true(gpu->replays() > 0);
+        assert_int_equal(gpu->open_things(), 0);
+        assert_checkpoints_equal(&got->checkpoint, &want->checkpoint);
+        for (int i = 0; i < want->n_updates; i++) {
+            assert_true(got->update[i].loss == want->update[i].loss);
+            assert_true(got->update[i].perturbed_loss == want->update[i].perturbed_loss);
+        }
+        record_free(want);
+        record_free(got);
+    }
+    gpu->left(PLENTY);
+}
+
+/* Half of a batch each; of the last batch of two, batch norm has one sample at 8×8. */
+static void half_a_batch_each(void **state)
+{
+    static const int methods[] = {METHOD_SGD, METHOD_SAM, METHOD_ARWP};
+
+    (void)state;
+    for (size_t m = 0; m < ARRAY_LENGTH(methods); m++) {
+        struct engine_job job = job_of(methods[m], 2);
+        struct record *want = record_new(), *got = record_new();
+
+        job.epochs = 0;
+        job.updates = 6;
+        record_run_well(got, &job, NULL);
+        job.device = DEVICE_REFERENCE;
+        job.precision = PRECISION_AUTO;
+        record_run_well(want, &job, NULL);
+        for (int i = 0; i < want->n_updates; i++) {
+            double a = got->update[i].loss, b = want->update[i].loss;
+
+            if (!(fabs(a - b) <= 2e-3 * b))
+                fail_msg("method %d, update %d: %.8g instead of %.8g", methods[m], i + 1, a, b);
+        }
+        assert_true(got->epoch[0].train_top1 == want->epoch[0].train_top1);
+        record_free(want);
+        record_free(got);
+    }
+}
+
+static void resumed(void **state)
+{
+    struct engine_job job = job_of(METHOD_ARWP, 2);
+    struct record *whole = record_new(), *first = record_new(), *rest = record_new();
+
+    (void)state;
+    record_run_well(whole, &job, NULL);
+    first->ask_at = 3;
+    first->ask = ENGINE_STOP;
+    assert_int_equal(record_run_well(first, &job, NULL), ENGINE_STOPPED);
+    record_run_well(rest, &job, &first->checkpoint);
+    assert_checkpoints_equal(&whole->checkpoint, &rest->checkpoint);
+    record_free(whole);
+    record_free(first);
+    record_free(rest);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_gradient_each),
+        cmocka_unit_test(half_a_batch_each),
+        cmocka_unit_test(resumed),
+    };
+    union {
+        void *symbol;
+        const struct host_gpu *(*function)(void);
+    } u = {NULL};
+    void *library = dlopen(getenv("RWPD_CUDA_MODULE"), RTLD_NOW);
+
+    if (library)
+        u.symbol = dlsym(library, "host_gpu");
+    if (!u.symbol) {
+        fprintf(stderr, "%s\n", dlerror());
+        return 1;
+    }
+    gpu = u.function();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
