@@ -152,10 +152,59 @@ int probe_kinds_get(struct request *request, struct reply *reply, struct err *er
     return 0;
 }
 
+/* What is -1 is not known, and null. */
+static void put_known(struct text *out, const char *key, int64_t value)
+{
+    if (value < 0)
+        json_put_null(out, key);
+    else
+        json_put_int(out, key, value);
+}
+
+static void put_process(struct text *out, const struct device_process *process)
+{
+    json_open(out, '{');
+    json_put_int(out, "pid", process->pid);
+    json_put_string(out, "name", process->name[0] ? process->name : NULL);
+    put_known(out, "memory_bytes", process->memory_bytes);
+    json_close(out, '}');
+}
+
+static void put_load(struct text *out, const struct device_load *load)
+{
+    put_known(out, "memory_used_bytes", load->memory_used_bytes);
+    if (load->utilisation < 0)
+        json_put_null(out, "utilisation");
+    else
+        json_put_real(out, "utilisation", load->utilisation);
+    put_known(out, "temperature_celsius", load->temperature_celsius);
+    put_known(out, "processes", load->processes);
+    json_key(out, "others");
+    json_open(out, '[');
+    for (int i = 0; i < load->n_others && i < DEVICE_PROCESSES_MAX; i++)
+        put_process(out, &load->others[i]);
+    json_close(out, ']');
+}
+
+/* What GPUs alone have. */
+static void put_gpu(struct text *out, const struct api_service *service, int i)
+{
+    struct device_health health;
+    struct device_load load;
+
+    json_put_string(out, "uuid", service->devices[i].uuid);
+    if (service->device_health) {
+        service->device_health(service->context, i, &health);
+        json_put_string(out, "state", device_state_name(health.state));
+        json_put_string(out, "reason", health.reason[0] ? health.reason : NULL);
+    }
+    if (service->device_load && service->device_load(service->context, i, &load))
+        put_load(out, &load);
+}
+
 static void put_device(struct text *out, const struct api_service *service, int i)
 {
     const struct api_device *device = &service->devices[i];
-    struct api_device_load load;
 
     json_open(out, '{');
     json_put_string(out, "name", device->name);
@@ -169,13 +218,7 @@ static void put_device(struct text *out, const struct api_service *service, int 
         json_string(out, *at);
     json_close(out, ']');
     if (device->uuid)
-        json_put_string(out, "uuid", device->uuid);
-    if (service->device_load && service->device_load(service->context, i, &load)) {
-        json_put_int(out, "memory_used_bytes", load.memory_used_bytes);
-        json_put_real(out, "utilisation", load.utilisation);
-        json_put_int(out, "temperature_celsius", load.temperature_celsius);
-        json_put_int(out, "processes", load.processes);
-    }
+        put_gpu(out, service, i);
     json_close(out, '}');
 }
 

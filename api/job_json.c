@@ -83,6 +83,15 @@ static void put_results(struct text *out, const struct db_job *job)
     json_put_int(out, "parameters", job->parameters);
 }
 
+/* 0: not known, or none. */
+static void put_bytes(struct text *out, const char *key, int64_t bytes)
+{
+    if (bytes)
+        json_put_int(out, key, bytes);
+    else
+        json_put_null(out, key);
+}
+
 /* What the job was forecast to take, and what its runs took. */
 static void put_estimate(struct text *out, const struct db_estimate *estimate)
 {
@@ -92,6 +101,7 @@ static void put_estimate(struct text *out, const struct db_estimate *estimate)
     json_key(out, "estimate");
     json_open(out, '{');
     json_put_int(out, "memory_bytes", estimate->bytes);
+    put_bytes(out, "device_memory_bytes", estimate->device_bytes);
     put_optional(out, "seconds_per_update", timed, estimate->update_seconds);
     put_optional(out, "evaluation_seconds", estimate->evaluation_seconds > 0,
                  estimate->evaluation_seconds);
@@ -106,11 +116,8 @@ static void put_measured(struct text *out, const struct db_job *job)
 
     json_key(out, "measured");
     json_open(out, '{');
-    json_key(out, "memory_bytes");
-    if (job->held_bytes)
-        json_int(out, job->held_bytes);
-    else
-        json_null(out);
+    put_bytes(out, "memory_bytes", job->held_bytes);
+    put_bytes(out, "device_memory_bytes", job->held_device_bytes);
     put_optional(out, "seconds_per_update", updates > 0, updates > 0 ? job->seconds / updates : 0);
     json_close(out, '}');
 }

@@ -171,70 +171,6 @@ static void put_process(struct text *out, const struct api *api)
         (double)api->started_ms * 1e-3);
 }
 
-enum { DEVICES_MOST = 16 };
-
-struct device_now {
-    bool known;
-    struct api_device_load load;
-};
-
-static void put_gauge(struct text *out, const struct api_service *service,
-                      const struct device_now *now, const char *name, const char *help,
-                      double (*value)(const struct api_device_load *load))
-{
-    head(out, name, "gauge", help);
-    for (int i = 0; i < service->n_devices && i < DEVICES_MOST; i++) {
-        const struct api_device *device = &service->devices[i];
-        char number[TEXT_NUMBER_BYTES];
-
-        if (!now[i].known)
-            continue;
-        text_number(value(&now[i].load), number);
-        text_append(out, "%s{device=\"%s\",uuid=\"%s\"} %s\n", name, device->name, device->uuid,
-                    number);
-    }
-}
-
-static double memory_of(const struct api_device_load *load)
-{
-    return (double)load->memory_used_bytes;
-}
-
-static double utilisation_of(const struct api_device_load *load)
-{
-    return load->utilisation;
-}
-
-static double temperature_of(const struct api_device_load *load)
-{
-    return load->temperature_celsius;
-}
-
-static double processes_of(const struct api_device_load *load)
-{
-    return load->processes;
-}
-
-/* GPUs alone have these. */
-static void put_devices(struct text *out, const struct api_service *service)
-{
-    struct device_now now[DEVICES_MOST] = {0};
-    bool any = false;
-
-    for (int i = 0; i < service->n_devices && i < DEVICES_MOST; i++) {
-        now[i].known = service->devices[i].uuid && service->device_load &&
-                       service->device_load(service->context, i, &now[i].load);
-        any = any || now[i].known;
-    }
-    if (!any)
-        return;
-    put_gauge(out, service, now, "rwpd_gpu_memory_used_bytes", "Of all processes.", memory_of);
-    put_gauge(out, service, now, "rwpd_gpu_utilisation", "Share of time in which it computes.",
-              utilisation_of);
-    put_gauge(out, service, now, "rwpd_gpu_temperature_celsius", "Of the GPU.", temperature_of);
-    put_gauge(out, service, now, "rwpd_gpu_processes", "That compute on it.", processes_of);
-}
-
 int metrics_get(struct request *request, struct reply *reply, struct err *err)
 {
     struct api *api = request->api;
@@ -262,6 +198,6 @@ int metrics_get(struct request *request, struct reply *reply, struct err *err)
     one(&reply->body, "rwpd_event_streams", "gauge", "Event streams.", hub_streams(api->hub));
     one(&reply->body, "rwpd_workers", "gauge", "Training workers.", api->service->workers);
     put_process(&reply->body, api);
-    put_devices(&reply->body, api->service);
+    metrics_put_devices(&reply->body, api->service);
     return 0;
 }

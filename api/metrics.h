@@ -4,8 +4,10 @@
 
 #include "base/err.h"
 
+struct api_service;
 struct metrics;
 struct route;
+struct text;
 
 int metrics_open(struct metrics **out, struct err *err);
 void metrics_close(struct metrics *metrics);
@@ -15,5 +17,8 @@ void metrics_request(struct metrics *metrics, const struct route *route, int sta
                      double seconds);
 /* Requests under way. */
 int metrics_active(const struct metrics *metrics);
+
+/* metrics_devices.c: GPUs. */
+void metrics_put_devices(struct text *out, const struct api_service *service);
 
 #endif

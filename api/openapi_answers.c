@@ -18,8 +18,9 @@ static const struct {
             "best_epoch:?i checkpoint_update:?i parameters:i *estimate:@Estimate "
             "measured:@Measured *facts:@Facts spec:@JobSpec "
             "links:@Links"},
-    {"Estimate", "memory_bytes:i seconds_per_update:?n evaluation_seconds:?n seconds:?n basis:?s"},
-    {"Measured", "memory_bytes:?i seconds_per_update:?n"},
+    {"Estimate", "memory_bytes:i device_memory_bytes:?i seconds_per_update:?n "
+                 "evaluation_seconds:?n seconds:?n basis:?s"},
+    {"Measured", "memory_bytes:?i device_memory_bytes:?i seconds_per_update:?n"},
     {"Facts", "parameters:i train_samples:i test_samples:i updates_per_epoch:i updates:i "
               "gradients_per_update:i device:s precision:s"},
     {"Links", "self:s losses:s epochs:s telemetry:s events:s checkpoints:s probes:s"},
@@ -72,7 +73,9 @@ static const struct {
     {"Kinds", "*models:[Kind] *datasets:[Kind] *methods:[Kind] *optimizers:[Kind] "
               "*schedules:[Kind]"},
     {"Device", "name:s doc:?s description:?s cores:i memory_bytes:i precisions:x "
-               "*uuid:s *memory_used_bytes:i *utilisation:n *temperature_celsius:i *processes:i"},
+               "*uuid:s *state:s *reason:?s *memory_used_bytes:?i *utilisation:?n "
+               "*temperature_celsius:?i *processes:?i *others:[DeviceProcess]"},
+    {"DeviceProcess", "pid:i name:?s memory_bytes:?i"},
     {"DeviceList", "devices:[Device] workers:i"},
     {"IndexRoute", "method:s path:s summary:s"},
     {"Index", "name:s version:s routes:[IndexRoute]"},
@@ -115,6 +118,8 @@ static const struct {
     {"facts", "What follows from the spec; not in lists, nor when the dataset is not to be had."},
     {"estimate", "What it takes with its threads to itself, as forecast when it was submitted."},
     {"measured", "What its runs took."},
+    {"device_memory_bytes", "What of memory_bytes is a GPU's; null: the job is on none."},
+    {"others", "Processes beside this one, of whomever, that compute on the GPU."},
     {"basis", "timed, or an earlier run: where the times come from; null where none are known."},
     {"evaluation_seconds", "Of the whole test set, once."},
     {"sha256", "Of the file; of a checkpoint with ?state=model, null until it was asked for."},

@@ -13,7 +13,7 @@ static const struct err_info infos[] = {
     {ERR_NO_MEMORY, "no_memory", 503, true},  {ERR_IO, "io", 500, true},
     {ERR_FULL, "disk_full", 507, true},       {ERR_BUSY, "busy", 503, true},
     {ERR_CORRUPT, "corrupt", 500, false},     {ERR_DIVERGED, "diverged", 500, false},
-    {ERR_DEVICE, "device", 500, true},
+    {ERR_DEVICE, "device", 500, true},        {ERR_DEVICE_LOST, "device_lost", 503, true},
 };
 
 const struct err_info *err_info(int code)

@@ -2,7 +2,9 @@
  * service manager. Down: workers (the API still answers), API, queue, database. */
 #include "daemon.h"
 
+#include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "api/api.h"
 #include "base/cleanup.h"
@@ -101,11 +103,24 @@ static int open_api(struct daemon *daemon, struct err *err)
     return rc ? rc : api_open(&daemon->api, &api, &daemon->service, daemon->db, err);
 }
 
+/* To the thread that waits for signals. */
+static void wake_main(void *context)
+{
+    (void)context;
+    kill(getpid(), SIGUSR1);
+}
+
+bool daemon_lost(const struct daemon *daemon)
+{
+    return queue_lost(daemon->queue);
+}
+
 static int open_queue(struct daemon *daemon, struct err *err)
 {
     struct queue_options options = {.workers = daemon->options->workers,
                                     .threads = daemon->options->threads,
-                                    .queue_limit = daemon->options->queue_limit};
+                                    .queue_limit = daemon->options->queue_limit,
+                                    .lost = wake_main};
 
     return queue_open(&daemon->queue, &options, daemon->db, err);
 }
@@ -161,7 +176,7 @@ int daemon_open(struct daemon **out, const struct daemon_options *options, int *
  * stays unwritable. */
 static void stop_workers(struct daemon *daemon)
 {
-    int unwritable_seconds = 0, left;
+    int unwritable_seconds = 0, seconds = 0, left;
 
     queue_stop(daemon->queue);
     while ((left = queue_wait(daemon->queue, 1)) > 0) {
@@ -169,6 +184,11 @@ static void stop_workers(struct daemon *daemon)
 
         notify_send("STATUS=Waiting for the checkpoints of %d job%s\nEXTEND_TIMEOUT_USEC=30000000",
                     left, left == 1 ? "" : "s");
+        if (queue_lost(daemon->queue) && ++seconds > DAEMON_LOST_SECONDS) {
+            log_error("%d job%s did not stop: they go on from their last checkpoints", left,
+                      left == 1 ? "" : "s");
+            _exit(EXIT_DEVICE);
+        }
         db_health(daemon->db, &health);
         unwritable_seconds = health.writing ? 0 : unwritable_seconds + 1;
         if (unwritable_seconds != DAEMON_PATIENCE_SECONDS)
@@ -180,13 +200,16 @@ static void stop_workers(struct daemon *daemon)
     }
 }
 
-void daemon_close(struct daemon *daemon)
+bool daemon_close(struct daemon *daemon)
 {
+    bool lost;
+
     if (!daemon)
-        return;
+        return false;
     notify_send("STOPPING=1\nSTATUS=Stopping");
     if (daemon->queue)
         stop_workers(daemon);
+    lost = daemon->queue && queue_lost(daemon->queue);
     api_close(daemon->api);
     queue_close(daemon->queue);
     if (daemon->db)
@@ -194,4 +217,5 @@ void daemon_close(struct daemon *daemon)
     db_close(daemon->db);
     free(daemon->assets);
     free(daemon);
+    return lost;
 }

@@ -2,6 +2,8 @@
 #ifndef DAEMON_DAEMON_H
 #define DAEMON_DAEMON_H
 
+#include <stdbool.h>
+
 #include "options.h"
 
 struct daemon;
@@ -11,10 +13,17 @@ struct daemon;
 int daemon_open(struct daemon **out, const struct daemon_options *options, int *exit_code,
                 struct err *err);
 
+/* Whether a GPU was lost, so that the process has to end and be started again: SIGUSR1 comes then.
+ */
+bool daemon_lost(const struct daemon *daemon);
+
 /* Running jobs write a checkpoint and are queued again; the API answers until they have; then
  * everything is closed. Waits as long as an update takes, and DAEMON_PATIENCE_SECONDS for a
- * database that cannot be written. */
+ * database that cannot be written. After a GPU was lost it waits no longer than
+ * DAEMON_LOST_SECONDS, and ends the process then: a worker may wait for a device that never
+ * answers. Returns whether one was lost, if only now. */
 #define DAEMON_PATIENCE_SECONDS 10
-void daemon_close(struct daemon *daemon);
+#define DAEMON_LOST_SECONDS     300
+bool daemon_close(struct daemon *daemon);
 
 #endif

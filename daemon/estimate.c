@@ -45,6 +45,7 @@ void estimate_job(struct db *db, const struct engine_job *job, const struct engi
     if (!rc) {
         out->signature = made.signature;
         out->bytes = made.memory_bytes;
+        out->device_bytes = made.device_bytes;
         if (!find_earlier(db, out))
             rc = engine_estimate_time(job, threads, &made, &err);
     }

@@ -1,5 +1,6 @@
 /* What the process says when it ends. `rwpd --help` lists them; the unit's
- * RestartPreventExitStatus= names those that another start would only meet again. */
+ * RestartPreventExitStatus= names those that another start would only meet again, its
+ * RestartForceExitStatus= the one that asks for it. */
 #ifndef DAEMON_EXIT_CODE_H
 #define DAEMON_EXIT_CODE_H
 
@@ -12,6 +13,7 @@ enum exit_code {
     EXIT_IN_USE = 5,   /* another process has the state folder */
     EXIT_DISK = 6,     /* no space left */
     EXIT_TOO_OLD = 7,  /* a newer version wrote the database */
+    EXIT_DEVICE = 75,  /* a GPU can be used by another process only: start again (EX_TEMPFAIL) */
     EXIT_HURRIED = 128 /* + the number of the second signal: left without waiting */
 };
 

@@ -36,6 +36,29 @@ static int check_length(const struct engine_job *job, const struct db_job *row,
     return rc;
 }
 
+static bool on_gpu(const struct engine_job_facts *facts)
+{
+    return strncmp(facts->device, "cuda", strlen("cuda")) == 0;
+}
+
+/* Whether it is the job's GPU that failed, and not what the job reads. */
+static bool says_of_device(int rc, const struct engine_job_facts *facts)
+{
+    return on_gpu(facts) && (rc == ERR_DEVICE || rc == ERR_DEVICE_LOST || rc == ERR_NO_MEMORY);
+}
+
+int job_device_failed(const struct engine_job *job, struct err *err)
+{
+    struct err found = {0};
+
+    if (err->code != ERR_DEVICE && err->code != ERR_DEVICE_LOST)
+        return err->code;
+    engine_device_failed(job, err);
+    if (err->code == ERR_DEVICE && engine_device_ready(job, &found) == ERR_DEVICE_LOST)
+        *err = found;
+    return err->code;
+}
+
 static int restore(struct slot *slot, struct engine_run *run, const struct db_claim *claim,
                    struct err *err)
 {
@@ -86,7 +109,7 @@ static int train(struct slot *slot, const struct db_claim *claim, const struct e
     struct engine_run *run = NULL;
     int rc = engine_run_open(&run, job, claim->threads, &sink, &out->err);
 
-    out->data_failed = rc != 0;
+    out->data_failed = rc != 0 && !says_of_device(rc, facts);
     if (!rc && claim->from_update) {
         rc = restore(slot, run, claim, &out->err);
         /* A damaged checkpoint stays damaged. */
@@ -101,9 +124,11 @@ static int train(struct slot *slot, const struct db_claim *claim, const struct e
         rc = engine_run_train(run, &slot->request, &outcome, &out->err);
         rate_stop(&slot->rate);
         /* One that is lost harms nothing. */
-        db_held_add(slot->queue->db, claim->id, engine_run_memory(run), NULL);
+        db_held_add(slot->queue->db, claim->id, engine_run_memory(run),
+                    engine_run_device_memory(run), NULL);
     }
-    engine_run_close(run);
+    if (rc != ERR_DEVICE_LOST) /* which may never answer again; the process ends soon */
+        engine_run_close(run);
     out->outcome = outcome;
     out->database_failed = recorder.failed;
     return rc;
@@ -125,7 +150,14 @@ void job_run(struct slot *slot, const struct db_claim *claim, struct job_result 
         out->rc = check_length(&job, &row, &facts, &out->err);
         out->data_failed = out->rc != 0;
     }
-    if (!out->rc)
+    if (!out->rc) {
+        out->rc = engine_device_ready(&job, &out->err);
+        out->data_failed = out->rc == ERR_DEVICE;
+    }
+    if (!out->rc) {
         out->rc = train(slot, claim, &job, &facts, &row, out);
+        if (out->rc && !out->database_failed)
+            out->rc = job_device_failed(&job, &out->err);
+    }
     db_job_free(&row);
 }

@@ -24,6 +24,7 @@ static sigset_t waited_signals(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1); /* the daemon's own: a GPU was lost */
     return set;
 }
 
@@ -38,20 +39,25 @@ static void prepare_signals(void)
     sigaction(SIGTERM, &leave, NULL);
     sigaction(SIGINT, &leave, NULL);
     signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-/* After the first one, the next meets its handler. */
-static void wait_for_stop(void)
+/* After the first one, the next meets its handler. Whether a GPU was lost, and nobody asked. */
+static bool wait_for_stop(const struct daemon *daemon)
 {
     sigset_t set = waited_signals();
     int number;
 
     do
         sigwait(&set, &number);
-    while (number == SIGHUP);
-    log_info("%s: stopping; once more ends the process at once", strsignal(number));
+    while (number == SIGHUP || (number == SIGUSR1 && !daemon_lost(daemon)));
+    if (number == SIGUSR1)
+        log_error("a GPU was lost to this process: it ends, and has to be started again");
+    else
+        log_info("%s: stopping; once more ends the process at once", strsignal(number));
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    return number == SIGUSR1;
 }
 
 static int run(struct daemon_options *options)
@@ -59,6 +65,7 @@ static int run(struct daemon_options *options)
     struct daemon *daemon;
     struct err err;
     int exit_code;
+    bool lost;
 
     prepare_signals();
     files_reserve(&options->connections, options->workers);
@@ -66,10 +73,12 @@ static int run(struct daemon_options *options)
         log_error("%s", err.message);
         return exit_code;
     }
-    wait_for_stop();
-    daemon_close(daemon);
+    exit_code = wait_for_stop(daemon) ? EXIT_DEVICE : EXIT_STOPPED;
+    lost = daemon_close(daemon);
     log_info("stopped");
-    return EXIT_STOPPED;
+    if (lost) /* at once: what the driver does at exit may wait for the device */
+        _exit(exit_code);
+    return exit_code;
 }
 
 static int check_config(const struct daemon_options *options)

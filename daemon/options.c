@@ -306,6 +306,7 @@ void options_print_help(void)
          "recorded is lost by that either.\n\n"
          "Exit codes: 0 stopped as asked, 2 wrong option, variable or token file, 3 cannot listen\n"
          "at the address, 4 the database is damaged, 5 another process uses the state folder,\n"
-         "6 no space left, 7 the database was written by a newer version, 128 + n ended by a\n"
-         "second signal n, 1 anything else.");
+         "6 no space left, 7 the database was written by a newer version, 75 a GPU was lost to\n"
+         "this process: start it again, and the jobs go on; 128 + n ended by a second signal n,\n"
+         "1 anything else.");
 }

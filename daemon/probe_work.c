@@ -5,6 +5,7 @@
  *   stopped                   → queued: the daemon stops; it goes on from the rows that were told
  *   abandoned                 → cancelled
  *   error                     → failed, with its message as the reason
+ *   its GPU is lost           → queued: the daemon ends to be started again; the third time failed
  *   disk failed               → as if stopped
  *   database failed           → left as it is: the next start puts it right (db_probe_recover) */
 #include <stdlib.h>
@@ -165,6 +166,8 @@ static int measure(struct slot *slot, const struct db_probe_claim *claim, struct
     struct material material = {0};
     int rc = load(slot->reader, claim, &material, err);
 
+    if (!rc)
+        rc = engine_device_ready(&material.job, err);
     if (!rc) {
         const struct engine_probe_start start = {.weights = material.weights,
                                                  .other = material.other,
@@ -180,8 +183,9 @@ static int measure(struct slot *slot, const struct db_probe_claim *claim, struct
     material_free(&material);
     if (!rc)
         rc = engine_probe_measure(run, &slot->request, outcome, err);
-    engine_probe_close(run);
-    return rc;
+    if (rc != ERR_DEVICE_LOST) /* which may never answer again; the process ends soon */
+        engine_probe_close(run);
+    return rc && !recorder->failed ? job_device_failed(&material.job, err) : rc;
 }
 
 /* How it ended, as far as the probe is concerned. */
@@ -189,6 +193,7 @@ struct end {
     int rc; /* of err */
     enum engine_outcome outcome;
     bool database_failed;
+    bool again; /* its GPU was lost, not too often yet */
     struct err err;
 };
 
@@ -201,7 +206,7 @@ static enum probe_state state_of(const struct slot *slot, const struct end *end)
 {
     enum probe_state stopped = slot->wish == WISH_CANCEL ? PROBE_CANCELLED : PROBE_QUEUED;
 
-    if (disk_failed(end))
+    if (disk_failed(end) || end->again)
         return stopped;
     if (end->rc)
         return PROBE_FAILED;
@@ -259,6 +264,10 @@ void probe_work(struct slot *slot, struct db_probe_claim *claim)
 
     end.rc = measure(slot, claim, &recorder, &end.outcome, &end.err);
     end.database_failed = recorder.failed;
+    if (end.rc == ERR_DEVICE_LOST) {
+        queue_lose(slot->queue);
+        db_probe_lost(slot->queue->db, claim->id, &end.again, NULL);
+    }
     db_probe_claim_free(claim);
     if (!end.database_failed || (end.rc != ERR_CORRUPT && !atomic_load(&slot->queue->giving_up))) {
         record_end(slot, claim, &end);

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/estimate.h"
 #include "engine/run.h"
 
 static void init_locks(struct queue *queue)
@@ -52,6 +53,7 @@ int queue_open(struct queue **out, const struct queue_options *options, struct d
     queue->db = db;
     atomic_init(&queue->stopping, false);
     atomic_init(&queue->giving_up, false);
+    atomic_init(&queue->lost, false);
     init_locks(queue);
     rc = db_reader_open(&queue->reader, db, err);
     if (!rc)
@@ -93,6 +95,22 @@ void queue_stop(struct queue *queue)
         atomic_compare_exchange_strong(&queue->slots[i].request, &expected, ENGINE_STOP);
     }
     queue_post(queue);
+}
+
+bool queue_lost(const struct queue *queue)
+{
+    return atomic_load(&queue->lost);
+}
+
+bool queue_lose(struct queue *queue)
+{
+    bool first = !atomic_exchange(&queue->lost, true);
+
+    if (first) {
+        queue_stop(queue);
+        queue->options.lost(queue->options.context);
+    }
+    return first;
 }
 
 void queue_give_up(struct queue *queue)
@@ -172,12 +190,19 @@ int queue_wait(struct queue *queue, double seconds)
     return left;
 }
 
+static int threads_of(const struct queue *queue, const struct engine_job *job)
+{
+    return job->threads ? (int)job->threads : queue_thread_share(queue);
+}
+
 int queue_prepare(struct queue *queue, struct engine_job *job,
                   void (*problem)(void *to, const char *pointer, const char *message), void *to,
                   struct err *err)
 {
     int rc = initial_prepare(queue->db, job, problem, to, err);
 
+    if (!rc)
+        engine_estimate_check(job, threads_of(queue, job), problem, to);
     return rc ? rc : probe_prepare_list(queue->db, job, problem, to, err);
 }
 
@@ -219,8 +244,7 @@ int queue_submit(struct queue *queue, const struct engine_job *job, const char *
     row.idempotency_key = idempotency_key;
     row.fingerprint = fingerprint;
     row.queue_limit = queue->options.queue_limit;
-    estimate_job(queue->db, job, &facts,
-                 job->threads ? (int)job->threads : queue_thread_share(queue), &row.estimate);
+    estimate_job(queue->db, job, &facts, threads_of(queue, job), &row.estimate);
     rc = db_job_insert(queue->db, &row, id, existing, err);
     if (!rc && !*existing)
         queue_post(queue);

@@ -15,6 +15,10 @@ struct queue_options {
     int workers;
     int threads; /* CPU threads of all workers together; each gets an equal share, at least 1 */
     int64_t queue_limit;
+    /* Called once, by a worker, when a GPU was lost and the process has to end; from then on no job
+     * is taken and running ones stop, as by `queue_stop`. */
+    void (*lost)(void *context);
+    void *context;
 };
 
 int queue_open(struct queue **out, const struct queue_options *options, struct db *db,
@@ -26,6 +30,9 @@ int queue_start(struct queue *queue, struct err *err);
 /* No job is taken any more; running ones write a checkpoint and are queued again. Returns at once.
  */
 void queue_stop(struct queue *queue);
+
+/* Whether that is why. */
+bool queue_lost(const struct queue *queue);
 
 /* Waits until no worker is at work any more, at most so long; returns how many still are. */
 int queue_wait(struct queue *queue, double seconds);
@@ -42,7 +49,7 @@ void queue_close(struct queue *queue);
 enum queue_action { QUEUE_CANCEL, QUEUE_PAUSE, QUEUE_RESUME };
 
 /* Fills in which checkpoint is the newest where a job begins with another one's weights; tells what
- * is wrong with what it begins with. */
+ * is wrong with what it begins with, and whether its GPU is too small for it. */
 int queue_prepare(struct queue *queue, struct engine_job *job,
                   void (*problem)(void *to, const char *pointer, const char *message), void *to,
                   struct err *err);

@@ -34,7 +34,7 @@ struct queue {
     struct slot *slots;
     int n_slots;
     pthread_mutex_t lock;
-    atomic_bool stopping, giving_up;
+    atomic_bool stopping, giving_up, lost;
 
     /* Idle workers sleep here until something is posted. */
     pthread_mutex_t wake_lock;
@@ -63,18 +63,26 @@ int queue_stay_locked(struct queue *queue, int64_t id, struct err *err);
 void *worker_main(void *slot);
 /* The threads of a worker: of a job that does not ask for a number of its own. */
 int queue_thread_share(const struct queue *queue);
+/* queue.c: a GPU is lost to this process. True for the first who says so: nothing else had gone
+ * wrong before. */
+bool queue_lose(struct queue *queue);
 /* The disk may be full, the folder away; somebody will see to it, or stop the daemon. */
 bool queue_passes_by_itself(int rc);
 
 /* job.c: a stored description. */
 int job_parse_spec(const char *spec, struct engine_job *job, struct err *err);
+/* job.c: tells of a failure of a job or probe on its job's device. What a device does not say
+ * clearly its test does: then *err becomes ERR_DEVICE_LOST. Returns its code. */
+int job_device_failed(const struct engine_job *job, struct err *err);
 
 /* job.c: trains a job that was taken, to its end or until it is told to stop. */
 struct job_result {
     int rc;               /* of err, 0: the run ended as `outcome` says */
     int outcome;          /* enum engine_outcome */
     bool database_failed; /* the history could not be recorded */
-    bool data_failed;     /* nothing was trained: the dataset or the checkpoint cannot be read */
+    bool data_failed; /* nothing was trained: what it needs (the dataset, the checkpoint, its GPU)
+                         may be had another time */
+    bool counted;     /* its GPU was lost to this process, and first of all here */
     struct err err;
 };
 void job_run(struct slot *slot, const struct db_claim *claim, struct job_result *out);

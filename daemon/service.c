@@ -146,19 +146,18 @@ static int cancel_probe(void *context, int64_t job, int64_t number, const char *
     return queue_cancel_probe(context, job, number, what, err);
 }
 
-static bool device_load(void *context, int i, struct api_device_load *out)
+static bool device_load(void *context, int i, struct device_load *out)
 {
-    struct engine_device_load load;
     int n;
 
     (void)context;
-    if (!engine_device_load(&engine_devices(&n)[i], &load))
-        return false;
-    *out = (struct api_device_load){.memory_used_bytes = load.memory_used_bytes,
-                                    .utilisation = load.utilisation,
-                                    .temperature_celsius = load.temperature_celsius,
-                                    .processes = load.processes};
-    return true;
+    return engine_device_load(&engine_devices(&n)[i], out);
+}
+
+static void device_health(void *context, int i, struct device_health *out)
+{
+    (void)context;
+    engine_device_health(devices[i].name, out);
 }
 
 void service_fill(struct api_service *out, struct queue *queue, int workers)
@@ -182,6 +181,7 @@ void service_fill(struct api_service *out, struct queue *queue, int workers)
                                 .n_devices = n_devices,
                                 .devices = devices,
                                 .device_load = device_load,
+                                .device_health = device_health,
                                 .workers = workers,
                                 .probe_spec = probe_field(),
                                 .probe_bytes = sizeof(struct engine_probe),

@@ -10,6 +10,9 @@
  *   stopped, no wish        → queued: the daemon stops
  *   abandoned               → cancelled
  *   data cannot be read     → paused, with that as the reason: a file system may come back
+ *   its GPU is set aside    → paused likewise
+ *   its GPU is lost         → as if stopped: the daemon ends to be started again; the third time in
+ *                             a row failed
  *   other error             → failed, with its message as the reason
  *   disk failed             → as if stopped: it goes on from its last checkpoint
  *   database failed         → left as it is: the next start puts it right (db_recover) */
@@ -81,7 +84,7 @@ static enum job_state state_of_stopped(const struct slot *slot, enum job_state w
 
 static enum job_state end_state(const struct slot *slot, const struct job_result *result)
 {
-    if (disk_failed(result))
+    if (disk_failed(result) || result->rc == ERR_DEVICE_LOST)
         return state_of_stopped(slot, JOB_QUEUED);
     if (result->rc)
         return result->data_failed ? state_of_stopped(slot, JOB_PAUSED) : JOB_FAILED;
@@ -98,8 +101,11 @@ static int try_to_end(struct slot *slot, const struct job_result *result, enum j
 
     pthread_mutex_lock(&queue->lock);
     *state = end_state(slot, result);
-    rc = db_job_set_state(queue->db, slot->job, *state,
-                          result->rc && !disk_failed(result) ? result->err.message : NULL, err);
+    if (result->rc == ERR_DEVICE_LOST)
+        rc = db_job_lost(queue->db, slot->job, result->counted, result->err.message, state, err);
+    else
+        rc = db_job_set_state(queue->db, slot->job, *state,
+                              result->rc && !disk_failed(result) ? result->err.message : NULL, err);
     if (!queue_passes_by_itself(rc))
         slot->job = 0;
     pthread_mutex_unlock(&queue->lock);
@@ -150,6 +156,8 @@ static void work_on(struct slot *slot, const struct db_claim *claim)
     struct job_result result;
 
     job_run(slot, claim, &result);
+    if (result.rc == ERR_DEVICE_LOST)
+        result.counted = queue_lose(slot->queue);
     /* Otherwise, for example, a checkpoint that is too large for a row: no start will do better. */
     if (!result.database_failed ||
         (result.rc != ERR_CORRUPT && !atomic_load(&slot->queue->giving_up))) {

@@ -18,15 +18,16 @@ int db_estimate_insert(struct db_writer *writer, int64_t job, const struct db_es
                        struct err *err)
 {
     static const char text[] = "INSERT INTO estimate (job, signature, bytes, update_seconds, "
-                               "evaluation_seconds, run_seconds, earlier) "
-                               "VALUES (?, ?, ?, ?, ?, ?, ?)";
+                               "evaluation_seconds, run_seconds, earlier, device_bytes) "
+                               "VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
     sqlite3_stmt *statement;
     int code;
 
     if (estimate->bytes == 0)
         return 0;
-    code = sql_query(&writer->rows, &statement, err, text, "iiirrri", job, estimate->signature,
-                     estimate->bytes, 0.0, 0.0, 0.0, (int64_t)estimate->earlier);
+    code = sql_query(&writer->rows, &statement, err, text, "iiirrrii", job, estimate->signature,
+                     estimate->bytes, 0.0, 0.0, 0.0, (int64_t)estimate->earlier,
+                     estimate->device_bytes);
     if (code)
         return code;
     bind_known(statement, 4, estimate->update_seconds > 0, estimate->update_seconds);
@@ -35,34 +36,39 @@ int db_estimate_insert(struct db_writer *writer, int64_t job, const struct db_es
     return sql_step(&writer->rows, statement, err);
 }
 
-void db_read_estimate(sqlite3_stmt *row, int column, struct db_estimate *out, int64_t *held)
+void db_read_estimate(sqlite3_stmt *row, int column, struct db_estimate *out, int64_t *held,
+                      int64_t *held_device)
 {
     *out = (struct db_estimate){.signature = sqlite3_column_int64(row, column),
                                 .bytes = sqlite3_column_int64(row, column + 1),
                                 .update_seconds = sql_real(row, column + 2),
                                 .evaluation_seconds = sql_real(row, column + 3),
                                 .run_seconds = sql_real(row, column + 4),
-                                .earlier = sqlite3_column_int(row, column + 5) != 0};
+                                .earlier = sqlite3_column_int(row, column + 5) != 0,
+                                .device_bytes = sqlite3_column_int64(row, column + 7)};
     *held = sqlite3_column_int64(row, column + 6);
+    *held_device = sqlite3_column_int64(row, column + 8);
 }
 
 /* ---- What a run holds ---- */
 
 struct held_op {
     struct db_op op;
-    int64_t bytes;
+    int64_t bytes, device_bytes;
 };
 
 static int apply_held(struct db_writer *writer, struct db_op *op, struct err *err)
 {
-    static const char text[] = "INSERT INTO estimate (job, signature, bytes, earlier, held_bytes) "
-                               "VALUES (?1, 0, 0, 0, ?2) "
-                               "ON CONFLICT (job) DO UPDATE SET held_bytes = max(held_bytes, ?2)";
+    static const char text[] =
+        "INSERT INTO estimate (job, signature, bytes, earlier, held_bytes, held_device_bytes) "
+        "VALUES (?1, 0, 0, 0, ?2, ?3) ON CONFLICT (job) DO UPDATE SET "
+        "held_bytes = max(held_bytes, ?2), held_device_bytes = max(held_device_bytes, ?3)";
+    const struct held_op *own = (const struct held_op *)op;
 
-    return sql_run(&writer->rows, err, text, "ii", op->job, ((struct held_op *)op)->bytes);
+    return sql_run(&writer->rows, err, text, "iii", op->job, own->bytes, own->device_bytes);
 }
 
-int db_held_add(struct db *db, int64_t job, int64_t bytes, struct err *err)
+int db_held_add(struct db *db, int64_t job, int64_t bytes, int64_t device_bytes, struct err *err)
 {
     struct held_op *op = malloc(sizeof *op);
     int code;
@@ -70,7 +76,8 @@ int db_held_add(struct db *db, int64_t job, int64_t bytes, struct err *err)
     if (!op)
         return err_no_memory(err);
     *op = (struct held_op){.op = {.job = job, .accept = db_queue_running, .apply = apply_held},
-                           .bytes = bytes};
+                           .bytes = bytes,
+                           .device_bytes = device_bytes};
     code = db_queue_add(db->queue, &op->op, err);
     if (code)
         free(op);

@@ -1,4 +1,5 @@
 /* The states of jobs: changed in one function, `change_state`, by requests, claims and recovery. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -77,7 +78,8 @@ static int write_state(struct db_writer *writer, const struct change *change, in
  * change that is not drawn is ERR_CONFLICT.
  *   db_job_insert     the first state
  *   db_job_claim      QUEUED → RUNNING
- *   db_recover        RUNNING → QUEUED, PAUSED or CANCELLED, after a daemon that was killed
+ *   db_recover        RUNNING → QUEUED, PAUSED, CANCELLED or FAILED, after a daemon that was killed
+ *   db_job_lost       RUNNING → the same, when the daemon has to end because of a GPU
  *   db_job_set_state  each of these
  *   db_sweep_change   those between QUEUED, PAUSED and CANCELLED, of all of a sweep's jobs
  * Becoming RUNNING removes what is recorded beyond the latest checkpoint, so that the run that
@@ -117,9 +119,10 @@ static int change_state(struct db_writer *writer, struct change *change, struct 
     return code ? code : db_event_add(writer, &event, err);
 }
 
-int db_job_change(struct db_writer *writer, int64_t job, enum job_state to, struct err *err)
+int db_job_change(struct db_writer *writer, int64_t job, enum job_state to, const char *reason,
+                  struct err *err)
 {
-    struct change change = {.job = job, .to = to};
+    struct change change = {.job = job, .to = to, .reason = reason};
 
     return change_state(writer, &change, err);
 }
@@ -334,11 +337,21 @@ static int recover_one(struct db_writer *writer, int64_t job, enum job_wish wish
                             .to = after[wished ? wish : WISH_NONE],
                             .reason = wished ? "as asked before the daemon ended"
                                              : "the daemon ended while it was running"};
+    char often[128];
     int64_t latest;
-    int code = db_checkpoint_latest(writer, job, &latest, err);
+    int n = 0, code = db_checkpoint_latest(writer, job, &latest, err);
 
     if (!code)
         code = db_checkpoint_adopt(writer, job, latest, err);
+    if (!code)
+        code = db_death_count(writer, job, latest, false, &n, err);
+    if (n >= DB_CRASHES_MAX && !wished) {
+        snprintf(often, sizeof often,
+                 "the daemon ended %d times while it was running, without a new checkpoint of it",
+                 n);
+        change.to = JOB_FAILED;
+        change.reason = often;
+    }
     return code ? code : change_state(writer, &change, err);
 }
 

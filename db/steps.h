@@ -26,7 +26,14 @@ int db_job_valid(const struct db_new_job *job, struct err *err);
 int db_job_put(struct db_writer *writer, const struct db_new_job *job, int64_t sweep, int64_t point,
                int64_t *id, struct err *err);
 
-/* The one function that changes a state (job_state.c), for jobs that neither run nor are to. */
-int db_job_change(struct db_writer *writer, int64_t job, enum job_state to, struct err *err);
+/* The one function that changes a state (job_state.c), for jobs that are not to run. `reason` may
+ * be NULL. Whoever stops a running job ends its run in the queue, too. */
+int db_job_change(struct db_writer *writer, int64_t job, enum job_state to, const char *reason,
+                  struct err *err);
+
+/* death.c: the process has ended under a running job whose latest checkpoint is of `updates`. *n:
+ * how often for this reason, a GPU that was `lost` or else a crash, since there was a newer one. */
+int db_death_count(struct db_writer *writer, int64_t job, int64_t updates, bool lost, int *n,
+                   struct err *err);
 
 #endif

@@ -157,7 +157,7 @@ static int apply_change(struct db_writer *writer, struct db_op *op, struct err *
     if (!code)
         code = collect(writer, change, job, &n, err);
     for (int i = 0; !code && i < n; i++)
-        code = db_job_change(writer, job[i], changes[change->action].to, err);
+        code = db_job_change(writer, job[i], changes[change->action].to, NULL, err);
     change->n = n;
     return code;
 }

@@ -261,7 +261,7 @@ static bool check_model(struct check *check, const struct dataset_info *info, in
  * for each term that runs at the same time the results of convolutions, linear layers and other
  * products, which its way back needs. `shared`: all ranks hold theirs in one memory. */
 static double least_memory(const struct engine_job *job, const struct graph *graph, double real,
-                           bool shared)
+                           double activation, bool shared)
 {
     double ranks = (double)job->world_size;
     struct recipe recipe;
@@ -270,8 +270,9 @@ static double least_memory(const struct engine_job *job, const struct graph *gra
     recipe_of(&recipe, &job->method);
     for (int t = 0; t < recipe.n_terms; t++)
         gradients += !recipe.term[t].forward_only;
-    return real * ((double)model_parameters(graph) * (2 + adam + gradients) * (shared ? ranks : 1) +
-                   model_product_elements(graph) * recipe_width(&recipe) / (shared ? 1 : ranks));
+    return real * (double)model_parameters(graph) * (2 + adam + gradients) * (shared ? ranks : 1) +
+           activation * model_product_elements(graph) * recipe_width(&recipe) /
+               (shared ? 1 : ranks);
 }
 
 /* The samples of the largest pass. */
@@ -289,6 +290,8 @@ static int64_t largest_pass(const struct engine_job *job, int64_t samples)
     return largest;
 }
 
+/* What a GPU holds of activations depends on fusions and types, and is counted to the byte for each
+ * job that is submitted (engine_estimate_check). */
 static void check_memory(struct check *check, const struct dataset_info *info, int64_t samples)
 {
     const struct engine_job *job = check->job;
@@ -296,23 +299,23 @@ static void check_memory(struct check *check, const struct dataset_info *info, i
     struct graph *graph;
     struct err err;
     struct job_place place;
-    double needed, present;
+    double needed, present, real;
 
     if (!job_place(&place, job))
         return;
+    real = (double)real_bytes(place.class->real);
     if (model_forward_graph(&graph, &job->model, &input, true, &err)) {
         report(check, "/model", "%s", err.message);
         return;
     }
-    needed =
-        least_memory(job, graph, (double)real_bytes(place.class->real), place.class->vector_data);
+    needed = least_memory(job, graph, real, place.gpu ? 0 : real, place.class->vector_data);
     present = (double)place.memory_bytes;
     graph_free(graph);
     if (needed > present)
         report(check, "/model",
-               "needs more than %.1f GiB of memory with this batch size; "
-               "there are %.1f",
-               needed / 0x1p30, present / 0x1p30);
+               "needs more than %.1f GiB of memory with this batch size; %s has %.1f: a smaller "
+               "batch_size or model would help",
+               needed / 0x1p30, place.gpu ? place.name : "this machine", present / 0x1p30);
 }
 
 int job_check_with(const struct engine_job *job, const struct dataset_info *info,

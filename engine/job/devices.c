@@ -89,15 +89,7 @@ const struct engine_device *engine_devices(int *n)
     return devices;
 }
 
-bool engine_device_load(const struct engine_device *device, struct engine_device_load *out)
+bool engine_device_load(const struct engine_device *device, struct device_load *out)
 {
-    struct cuda_load load;
-
-    if (!device->uuid || !cuda_load_of(device->uuid, &load))
-        return false;
-    *out = (struct engine_device_load){.memory_used_bytes = load.memory_used_bytes,
-                                       .utilisation = load.utilisation,
-                                       .temperature_celsius = load.temperature_celsius,
-                                       .processes = load.processes};
-    return true;
+    return device->uuid && cuda_load_of(device->uuid, out);
 }

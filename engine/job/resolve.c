@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 
 #include "backend/cuda/module.h"
+#include "job/health.h"
 
 /* `auto` takes the first that is there and has the precision, where none is asked for the first of
  * its own. GPUs come before the CPU as soon as one has run their backend (tests/gpu). */
@@ -36,14 +37,27 @@ static bool is_meant(const struct engine_job *job, const struct candidate *candi
            (job->precision == PRECISION_AUTO || job->precision == (int)candidate->precision);
 }
 
+/* A job that leaves the device open is given the first that can be used, if any can. */
+static int choose_gpu(const struct engine_job *job, int n)
+{
+    int gpu = job_gpu(job);
+
+    while (job->device == DEVICE_AUTO && gpu < n - 1 && !health_usable(gpu))
+        gpu++;
+    return job->device == DEVICE_AUTO && !health_usable(gpu) ? 0 : gpu;
+}
+
 /* The GPU of a job, if it is there. */
 static bool place_on_gpu(struct job_place *out, const struct engine_job *job)
 {
     const struct cuda_device *devices;
+    int n = cuda_devices(&devices, NULL);
 
-    out->device = job_gpu(job);
-    if (out->device >= cuda_devices(&devices, NULL))
+    out->device = n > 0 ? choose_gpu(job, n) : 0;
+    if (out->device >= n)
         return false;
+    out->gpu = true;
+    out->reserve_bytes = devices[out->device].reserve_bytes;
     out->class = cuda_module(NULL)->class;
     out->name = gpu_names[out->device];
     out->memory_bytes = devices[out->device].memory_bytes;

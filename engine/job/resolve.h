@@ -15,6 +15,8 @@ struct job_place {
     const char *name;     /* "cpu", "reference", "cuda:0"; static */
     const char *precision;
     int64_t memory_bytes; /* of the device */
+    bool gpu;
+    int64_t reserve_bytes; /* of a GPU's memory, that a job cannot have */
 };
 
 /* False when there is no such device here, or it lacks the job's precision. */

@@ -34,7 +34,8 @@ static size_t data_bytes(const struct engine_run *run, enum split split)
  * come to take what is held by now once more. */
 static int find_left(struct engine_run *run, size_t *out, struct err *err)
 {
-    size_t all = (size_t)run->place.memory_bytes, held = run->backend->held;
+    size_t all = (size_t)(run->place.memory_bytes - run->place.reserve_bytes),
+           held = run->backend->held;
     size_t later = recipe_rank_width(&run->recipe, run->rank) > 1 ? held : 0, left;
     int rc = 0;
 

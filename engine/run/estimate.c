@@ -2,6 +2,7 @@
 #include "engine/estimate.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -10,14 +11,13 @@
 #include "run/timing.h"
 
 /* Raised when the same job comes to do other work: what was measured before is another's then. */
-#define SIGNATURE_VERSION 1
+#define SIGNATURE_VERSION 2
 
 #define REMEMBERED 64
 
 static struct {
     pthread_mutex_t lock;   /* over what is remembered */
     pthread_mutex_t timing; /* held while a job is timed */
-    double spared, seen;    /* under `timing`: seconds that may be spent, and as of when */
     int next;
     struct engine_estimate known[REMEMBERED]; /* a ring */
 } memory = {.lock = PTHREAD_MUTEX_INITIALIZER, .timing = PTHREAD_MUTEX_INITIALIZER};
@@ -78,6 +78,7 @@ static void add_work(uint64_t *hash, const struct engine_job *job, int threads)
                                job->batch_size,
                                job->device,
                                job->precision,
+                               job->deterministic,
                                threads,
                                job->world_size,
                                job->telemetry.every_updates};
@@ -137,23 +138,37 @@ static void remember(const struct engine_estimate *estimate)
 
 /* ---- What timing may cost: many jobs at once are timed, but not for ever ---- */
 
-#define SPARED_MAX   10.0
-#define SPARED_SHARE 0.1
+struct budget {
+    pthread_mutex_t lock;
+    double most, share;  /* seconds at a time, and of all time */
+    double spared, seen; /* seconds that may be spent, and as of when */
+};
 
-static bool may_spend(double now)
+static struct budget timing = {.lock = PTHREAD_MUTEX_INITIALIZER, .most = 10, .share = 0.1};
+/* Looking whether jobs fit, which are a thousand in a large sweep. */
+static struct budget checking = {.lock = PTHREAD_MUTEX_INITIALIZER, .most = 60, .share = 0.25};
+
+/* Spends `seconds`. Whether there is anything left. */
+static bool spend(struct budget *budget, double seconds)
 {
-    memory.spared =
-        memory.seen == 0 ? SPARED_MAX : memory.spared + SPARED_SHARE * (now - memory.seen);
-    if (memory.spared > SPARED_MAX)
-        memory.spared = SPARED_MAX;
-    memory.seen = now;
-    return memory.spared > 0;
+    double now = clock_seconds();
+    bool left;
+
+    pthread_mutex_lock(&budget->lock);
+    budget->spared += budget->share * (now - budget->seen);
+    if (budget->seen == 0 || budget->spared > budget->most)
+        budget->spared = budget->most;
+    budget->seen = now;
+    budget->spared -= seconds;
+    left = budget->spared > 0;
+    pthread_mutex_unlock(&budget->lock);
+    return left;
 }
 
 /* ---- Forecasts ---- */
 
 static int count_memory(const struct engine_job *job, const struct dataset_info *info, int threads,
-                        int64_t *bytes, struct err *err)
+                        struct engine_estimate *out, struct err *err)
 {
     const struct engine_sink sink = {0};
     struct engine_run *run = NULL;
@@ -161,8 +176,10 @@ static int count_memory(const struct engine_job *job, const struct dataset_info 
 
     if (!rc)
         rc = run_count(run, err);
-    if (!rc)
-        *bytes = engine_run_memory(run);
+    if (!rc) {
+        out->memory_bytes = engine_run_memory(run);
+        out->device_bytes = engine_run_device_memory(run);
+    }
     engine_run_close(run);
     return rc;
 }
@@ -179,7 +196,7 @@ int engine_estimate_memory(const struct engine_job *job, int threads, struct eng
     made.signature = signature_of(job, &info, threads);
     if (recall(made.signature, out))
         return 0;
-    rc = count_memory(job, &info, threads, &made.memory_bytes, err);
+    rc = count_memory(job, &info, threads, &made, err);
     if (rc)
         return rc;
     remember(&made);
@@ -187,22 +204,52 @@ int engine_estimate_memory(const struct engine_job *job, int threads, struct eng
     return 0;
 }
 
+int engine_estimate_check(const struct engine_job *job, int threads,
+                          void (*problem)(void *context, const char *pointer, const char *message),
+                          void *context)
+{
+    struct engine_estimate estimate;
+    struct job_place place;
+    char message[400];
+    double start = clock_seconds();
+    int rc;
+
+    if (!job_place(&place, job) || !place.gpu || !spend(&checking, 0))
+        return 0;
+    rc = engine_estimate_memory(job, threads, &estimate, NULL);
+    spend(&checking, clock_seconds() - start);
+    if (rc || estimate.device_bytes <= place.memory_bytes - place.reserve_bytes)
+        return 0;
+    snprintf(message, sizeof message,
+             "the job needs %.2f GiB of memory on %s, and CUDA itself %.2f more, but it has %.2f. "
+             "What helps: a smaller batch_size%s%s",
+             (double)estimate.device_bytes / 0x1p30, place.name,
+             (double)place.reserve_bytes / 0x1p30, (double)place.memory_bytes / 0x1p30,
+             job->model.width > 0 ? ", a smaller model.width" : "",
+             place.compute == COMPUTE_BF16 ? "" : ", precision bf16");
+    problem(context, "/batch_size", message);
+    return 1;
+}
+
 int engine_estimate_time(const struct engine_job *job, int threads, struct engine_estimate *out,
                          struct err *err)
 {
     struct dataset_info info;
+    struct job_place place;
     double start;
     int rc;
 
+    if (job_place(&place, job) && !place.class->time_pass)
+        return 0; /* nor is anything tried: the device may have no room beside the job it runs */
     if (out->timed || (recall(out->signature, out) && out->timed))
         return 0;
     rc = dataset_describe(&info, &job->dataset, err);
     if (rc || pthread_mutex_trylock(&memory.timing))
         return rc;
     start = clock_seconds();
-    if (may_spend(start))
+    if (spend(&timing, 0))
         rc = run_time(job, &info, threads, out, err);
-    memory.spared -= clock_seconds() - start;
+    spend(&timing, clock_seconds() - start);
     pthread_mutex_unlock(&memory.timing);
     if (!rc && out->timed)
         remember(out);

@@ -26,6 +26,11 @@ int64_t engine_run_memory(const struct engine_run *run)
            dataset_bytes(&run->job.dataset, &run->info);
 }
 
+int64_t engine_run_device_memory(const struct engine_run *run)
+{
+    return run->place.gpu ? (int64_t)run_device_bytes(run) : 0;
+}
+
 static int count_evaluation(struct engine_run *run, struct err *err)
 {
     struct pass pass = {.weights = run->weights, .states = run->states};

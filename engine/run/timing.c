@@ -219,6 +219,15 @@ static int time_weights(const struct engine_run *plan, struct backend *backend, 
     return rc;
 }
 
+/* What runs at the same time has the processors that one rank is timed with, and no more than the
+ * job's threads of them. */
+static double crowding(const struct engine_run *plan)
+{
+    double wanted = (double)plan->rank.ranks * run_rank_threads(plan);
+
+    return plan->class->vector_data && wanted > plan->threads ? wanted / plan->threads : 1;
+}
+
 static int time_by_operations(const struct engine_run *plan, struct engine_estimate *out,
                               struct err *err)
 {
@@ -239,6 +248,7 @@ static int time_by_operations(const struct engine_run *plan, struct engine_estim
     for (int wave = 0; wave < recipe_waves(&plan->recipe); wave++)
         out->seconds_per_update +=
             timing_fullness(plan) * wave_seconds(plan, wave, &longest, samples);
+    out->seconds_per_update *= crowding(plan);
     out->evaluation_seconds =
         longest.forward * (double)plan->info.n[SPLIT_TEST] / (double)(samples ? samples : 1);
     return rc;

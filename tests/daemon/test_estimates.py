@@ -19,7 +19,7 @@ class Estimate(support.Case):
                      job("sam", 2, device="reference")):
             answer = daemon.post("/v1/jobs", made, 201)
             said = answer["estimate"]["memory_bytes"]
-            self.assertEqual(answer["measured"], {"memory_bytes": None, "seconds_per_update": None})
+            self.assertEqual(set(answer["measured"].values()), {None})
             shown = daemon.wait(answer["id"])
             self.assertEqual(shown["estimate"], answer["estimate"])  # kept, not made anew
             took = shown["measured"]["memory_bytes"]

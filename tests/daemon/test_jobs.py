@@ -471,7 +471,7 @@ class Around(support.Case):
         self.assertEqual((first["name"], first["description"], first["memory_bytes"]),
                          ("cuda:0", "Fake GPU", 80 << 30))
         self.assertEqual((first["memory_used_bytes"], first["utilisation"],
-                          first["temperature_celsius"], first["processes"]), (3 << 30, 0.42, 55, 2))
+                          first["temperature_celsius"], first["processes"]), (3 << 30, 0.42, 55, 3))
         self.assertNotIn("temperature_celsius", second)
         metrics = daemon.expect(200, "GET", "/metrics").body.decode()
         self.assertIn('rwpd_gpu_utilisation{device="cuda:0",uuid="' + first["uuid"] + '"} 0.42\n',

@@ -126,7 +126,8 @@ class Unit(unittest.TestCase):
             self.skipTest("needs RWPD_BUILD and systemd-analyze")
         with open(os.path.join(build, "systemd", "rwpd.service")) as file:
             unit = file.read()
-        for line in ("Type=notify", "StateDirectory=rwpd", "Restart=on-failure", "KillMode=mixed"):
+        for line in ("Type=notify", "StateDirectory=rwpd", "Restart=on-failure", "KillMode=mixed",
+                     "RestartForceExitStatus=75"):
             self.assertIn(line + "\n", unit)
         with tempfile.TemporaryDirectory() as folder:
             # The program need not be installed for this; the unit's words are what is looked at.

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { cost } from "../../web/page/facts.js";
 import { History, POINTS } from "../../web/page/history.js";
 import { read } from "../../web/page/stream.js";
 import { ago, bytes, compact, count, duration, number, percent, short } from "../../web/page/text.js";
@@ -127,4 +128,13 @@ test("numbers as a person reads them", () => {
   const times = ["2024-01-02T00:00:05Z", "2024-01-01T23:59:00Z", "2024-01-01T20:00:00Z",
     "2023-12-30T00:00:00Z"];
   assert.deepEqual(times.map((t) => ago(t, now)), ["just now", "1 min ago", "4 h ago", "3 d ago"]);
+});
+
+test("what a job costs, as far as it is known", () => {
+  const gpu = { memory_bytes: 3 * 2 ** 30, device_memory_bytes: 2 ** 31, seconds_per_update: null,
+    evaluation_seconds: null, seconds: null, basis: null };
+  assert.equal(cost(gpu), `${bytes(3 * 2 ** 30)}, of it ${bytes(2 ** 31)} on the GPU`);
+  assert.equal(cost({ ...gpu, device_memory_bytes: null, seconds_per_update: 0.25 }),
+    `${bytes(3 * 2 ** 30)} · 250 ms an update`);
+  assert.equal(cost({ memory_bytes: null, device_memory_bytes: null, seconds_per_update: null }), "");
 });

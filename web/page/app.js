@@ -175,7 +175,10 @@ async function health() {
 
 async function devices() {
   const { devices: found } = await get("/v1/devices");
-  if (found.length) say(at("device"), `${found[0].description} · ${found[0].cores} cores`);
+  const amiss = found.filter(({ state }) => state === "set aside" || state === "lost")
+    .map(({ name, state }) => ` · ${name} is ${state}`);
+  if (found.length)
+    say(at("device"), `${found[0].description} · ${found[0].cores} cores${amiss.join("")}`);
 }
 
 store.addEventListener("changed", () => {

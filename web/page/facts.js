@@ -19,11 +19,13 @@ export function settings({ kind, ...rest }) {
 const probeText = ({ kind, every_epochs: every }) =>
   `${kind} ${every === 1 ? "each epoch" : `every ${count(every)} epochs`}`;
 
-// {memory_bytes, seconds_per_update, seconds} → "1.2 GiB · 815 ms an update · 3 h 20 min in all"
+// {memory_bytes, seconds_per_update, seconds} → "1.2 GiB · 815 ms an update · 3 h 20 min in all";
+// what is null is left out.
 export function cost(of) {
   const update = number(of?.seconds_per_update), whole = number(of?.seconds);
   return [
-    ...(of?.memory_bytes ? [bytes(of.memory_bytes)] : []),
+    ...(of?.memory_bytes ? [bytes(of.memory_bytes)
+      + (of.device_memory_bytes ? `, of it ${bytes(of.device_memory_bytes)} on the GPU` : "")] : []),
     ...(update ? [`${update < 1 ? `${short(1000 * update, 3)} ms` : `${short(update, 3)} s`} an update`] : []),
     ...(whole ? [`${duration(whole)} in all`] : []),
   ].join(" · ");

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/device.h"
 #include "base/err.h"
 #include "base/probe.h"
 #include "base/spec.h"
@@ -57,13 +58,6 @@ struct api_device {
     const char *uuid;              /* GPUs; NULL */
 };
 
-/* What a GPU is doing at this moment. */
-struct api_device_load {
-    int64_t memory_used_bytes;
-    double utilisation; /* 0 … 1 */
-    int temperature_celsius, processes;
-};
-
 /* What follows from a job without running it, shown with it. */
 struct api_facts {
     int64_t train_samples, test_samples, updates_per_epoch, updates, parameters;
@@ -103,8 +97,9 @@ struct api_service {
     bool (*live)(void *context, int64_t id, struct api_live *out);
     int n_devices;
     const struct api_device *devices;
-    /* Of devices[i]; false if it is not known. */
-    bool (*device_load)(void *context, int i, struct api_device_load *out);
+    /* Of devices[i], a GPU; false if it is not known. */
+    bool (*device_load)(void *context, int i, struct device_load *out);
+    void (*device_health)(void *context, int i, struct device_health *out);
     int workers;
 
     const struct spec_field *probe_spec; /* a VARIANT: what a probe is asked for as */

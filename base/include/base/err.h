@@ -17,13 +17,14 @@ enum err_code {
     ERR_LIMIT = -4,       /* a limit of this daemon is reached */
     ERR_UNSUPPORTED = -5, /* well formed, but not offered here */
     ERR_NO_MEMORY = -6,
-    ERR_IO = -7,        /* the operating system refused */
-    ERR_FULL = -8,      /* no space left on the device */
-    ERR_BUSY = -9,      /* somebody else holds a lock */
-    ERR_CORRUPT = -10,  /* a file is damaged */
-    ERR_DIVERGED = -11, /* the loss is NaN or infinite */
-    ERR_DEVICE = -12,   /* a compute library or device failed */
-    ERR_INTERNAL = -13, /* a bug */
+    ERR_IO = -7,           /* the operating system refused */
+    ERR_FULL = -8,         /* no space left on the device */
+    ERR_BUSY = -9,         /* somebody else holds a lock */
+    ERR_CORRUPT = -10,     /* a file is damaged */
+    ERR_DIVERGED = -11,    /* the loss is NaN or infinite */
+    ERR_DEVICE = -12,      /* a compute library or device failed */
+    ERR_INTERNAL = -13,    /* a bug */
+    ERR_DEVICE_LOST = -14, /* a device failed so that only another process can use it again */
 };
 
 struct err {

@@ -91,8 +91,9 @@ void db_listen(struct db *db, void (*listener)(void *context, int64_t sequence),
 
 /* What a job is forecast to take. */
 struct db_estimate {
-    int64_t signature; /* jobs of the same one do the same work; 0: not known */
-    int64_t bytes;     /* of memory; 0: there is no forecast */
+    int64_t signature;    /* jobs of the same one do the same work; 0: not known */
+    int64_t bytes;        /* of memory; 0: there is no forecast */
+    int64_t device_bytes; /* what of it is a GPU's */
     double update_seconds, evaluation_seconds, run_seconds; /* 0: not known */
     bool earlier; /* whether the times come from an earlier job */
 };
@@ -141,8 +142,18 @@ int db_job_claim(struct db *db, int threads, struct db_claim *out, struct err *e
 int db_job_wish(struct db *db, int64_t id, enum job_wish wish, struct err *err);
 
 /* Durable; once at start, before any claim. Jobs that a dead process left running become paused or
- * cancelled if that was wished, else queued again. *n: how many were running. */
+ * cancelled if that was wished, else queued again; but failed at the DB_CRASHES_MAXth time in which
+ * there was no checkpoint newer than the time before. *n: how many were running. */
+#define DB_CRASHES_MAX 20
 int db_recover(struct db *db, int *n, struct err *err);
+
+/* Durable. The GPU of a running job was lost, and this process has to end. The job gets the state
+ * *state: queued, or what was wished; but one that would be queued becomes failed, and *state says
+ * so, at the DB_LOSSES_MAXth time that was `counted` and in which there was no checkpoint newer
+ * than the time before. */
+#define DB_LOSSES_MAX 3
+int db_job_lost(struct db *db, int64_t id, bool counted, const char *reason, enum job_state *state,
+                struct err *err);
 
 /* ---- What a run records ---- */
 
@@ -171,8 +182,8 @@ struct db_epoch {
  * epoch that was recorded before is replaced. */
 int db_loss_add(struct db *db, int64_t job, const struct db_loss *loss, struct err *err);
 int db_epoch_add(struct db *db, int64_t job, const struct db_epoch *epoch, struct err *err);
-/* Memory that the job's run holds; the most of all its runs is kept. */
-int db_held_add(struct db *db, int64_t job, int64_t bytes, struct err *err);
+/* Memory that the job's run holds, and what of it is a GPU's; the most of all its runs is kept. */
+int db_held_add(struct db *db, int64_t job, int64_t bytes, int64_t device_bytes, struct err *err);
 /* Becomes an event, too; one that was recorded before is replaced. */
 int db_telemetry_add(struct db *db, int64_t job, const struct telemetry *telemetry,
                      struct err *err);
@@ -242,7 +253,8 @@ struct db_job {
     int64_t best_epoch;
     uint64_t checkpoint_update; /* of the latest checkpoint, 0: none */
     struct db_estimate estimate;
-    int64_t held_bytes; /* most memory that its runs held; 0: not known */
+    int64_t held_bytes;        /* most memory that its runs held; 0: not known */
+    int64_t held_device_bytes; /* what of it is a GPU's */
 };
 
 /* *id: the job or sweep, or the number of the probe, that this very request has become; 0: none. */

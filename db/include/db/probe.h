@@ -75,6 +75,10 @@ void db_probe_claim_free(struct db_probe_claim *claim);
 /* Durable. Records that a running probe is to be cancelled; ERR_CONFLICT if it is not running. */
 int db_probe_wish_cancel(struct db *db, int64_t id, struct err *err);
 
+/* Durable. Counts that a probe's GPU was lost. *again: not as often yet that it is not to be queued
+ * once more, DB_LOSSES_MAX times in all. */
+int db_probe_lost(struct db *db, int64_t id, bool *again, struct err *err);
+
 /* Durable; once at start, after `db_recover`. Probes that a dead process left running become
  * cancelled if that was wished, else queued again. */
 int db_probe_recover(struct db *db, int *n, struct err *err);

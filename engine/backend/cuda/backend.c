@@ -14,6 +14,8 @@ static int open_lanes(struct cuda_backend *cuda, struct err *err)
 {
     int rc = 0;
 
+    if (cuda->base.counts_only)
+        return 0;
     for (int i = 0; i < LANES && !rc; i++) {
         cuda->lanes[i].number = i;
         rc = runtime_cuda.stream_open(&cuda->lanes[i].stream, err);
@@ -25,16 +27,16 @@ static int open_lanes(struct cuda_backend *cuda, struct err *err)
 
 static int open_scalars(struct cuda_backend *cuda, struct err *err)
 {
-    void *turns, *device;
-    int rc = runtime_cuda.host_open(&turns, TURNS * sizeof *cuda->turns, err);
+    void *turns;
+    int rc = cuda_room_open(cuda, &cuda->scalars, sizeof *cuda->step_turn + 64, err);
 
+    if (rc || cuda->base.counts_only)
+        return rc;
+    rc = runtime_cuda.host_open(&turns, TURNS * sizeof *cuda->turns, err);
     if (rc)
         return rc;
     cuda->turns = turns;
-    rc = runtime_cuda.memory_open(&device, sizeof *cuda->step_turn + 64, err);
-    if (rc)
-        return rc;
-    cuda->step_turn = device;
+    cuda->step_turn = cuda->scalars.data;
     cuda->clip = (float *)(void *)(cuda->step_turn + 1);
     cuda->factor = cuda->clip + 4; /* 16 bytes further */
     return 0;
@@ -54,8 +56,8 @@ static void backend_close(struct backend *backend)
     cuda_plain_forms_close(cuda);
     cuda_flights_close(cuda);
     for (int i = 0; i < LANES; i++) {
-        runtime_cuda.memory_close(cuda->workspace[i].data);
-        runtime_cuda.memory_close(cuda->arena[i].data);
+        cuda_room_close(cuda, &cuda->workspace[i]);
+        cuda_room_close(cuda, &cuda->arena[i]);
         if (cuda->lanes[i].stream)
             runtime_cuda.stream_close(cuda->lanes[i].stream);
     }
@@ -64,7 +66,7 @@ static void backend_close(struct backend *backend)
     if (cuda->joined)
         runtime_cuda.event_close(cuda->joined);
     runtime_cuda.host_close(cuda->turns);
-    runtime_cuda.memory_close(cuda->step_turn);
+    cuda_room_close(cuda, &cuda->scalars);
     libraries_close(cuda->libraries);
     free(cuda);
 }
@@ -74,18 +76,16 @@ static int backend_open(struct backend **out, const struct backend_options *opti
 {
     struct libraries_options libraries = {.device = options->device,
                                           .deterministic = options->deterministic,
+                                          .counts_only = options->counts_only,
                                           .compute = options->compute,
                                           .cache = options->cache};
     struct cuda_backend *cuda = calloc(1, sizeof *cuda);
     int rc;
 
-    if (options->counts_only) {
-        free(cuda);
-        return err_set(err, ERR_UNSUPPORTED, "what a run takes of a GPU is not forecast");
-    }
     if (!cuda)
         return err_no_memory(err);
     cuda->base.class = &backend_cuda;
+    cuda->base.counts_only = options->counts_only;
     cuda->device = options->device;
     cuda->compute = options->compute;
     rc = cuda_enter(cuda, err);
@@ -103,26 +103,6 @@ static int backend_open(struct backend **out, const struct backend_options *opti
     }
     *out = &cuda->base;
     return 0;
-}
-
-int cuda_room_grow(struct cuda_backend *cuda, struct room *room, size_t bytes, struct err *err)
-{
-    void *data;
-    int rc = 0;
-
-    if (bytes <= room->bytes)
-        return 0;
-    for (int i = 0; i < LANES && !rc; i++)
-        rc = runtime_cuda.wait(cuda->lanes[i].stream, err);
-    if (rc)
-        return rc;
-    cuda_graphs_forget(cuda);
-    runtime_cuda.memory_close(room->data);
-    *room = (struct room){0};
-    rc = runtime_cuda.memory_open(&data, bytes, err);
-    if (!rc)
-        *room = (struct room){data, bytes};
-    return rc;
 }
 
 int cuda_turn_write(struct cuda_backend *cuda, const struct turn *turn, struct turn *to,
@@ -158,7 +138,6 @@ static int vector_open(struct backend *backend, size_t n, struct vector **out, s
 {
     struct cuda_backend *cuda = (struct cuda_backend *)backend;
     struct vector *vector;
-    void *data;
     int rc = cuda_enter(cuda, err);
 
     if (rc)
@@ -168,13 +147,15 @@ static int vector_open(struct backend *backend, size_t n, struct vector **out, s
     vector = calloc(1, sizeof *vector);
     if (!vector)
         return err_no_memory(err);
-    rc = runtime_cuda.memory_open(&data, n * sizeof *vector->data, err);
-    if (!rc) {
-        *vector = (struct vector){cuda, n, data, ++cuda->writings};
-        rc = runtime_cuda.clear(data, n * sizeof *vector->data, cuda->lanes[0].stream, err);
-    }
+    vector->cuda = cuda;
+    vector->n = n;
+    vector->written = ++cuda->writings;
+    rc = cuda_room_open(cuda, &vector->room, n * sizeof *vector->data, err);
+    vector->data = vector->room.data;
+    if (!rc && !backend->counts_only)
+        rc = runtime_cuda.clear(vector->data, n * sizeof *vector->data, cuda->lanes[0].stream, err);
     if (rc) {
-        runtime_cuda.memory_close(vector->data);
+        cuda_room_close(cuda, &vector->room);
         free(vector);
         return rc;
     }
@@ -187,13 +168,16 @@ static void vector_close(struct vector *vector)
     if (!vector)
         return;
     cuda_enter(vector->cuda, NULL);
-    runtime_cuda.wait(vector->cuda->lanes[0].stream, NULL);
-    runtime_cuda.memory_close(vector->data);
+    if (!vector->cuda->base.counts_only)
+        runtime_cuda.wait(vector->cuda->lanes[0].stream, NULL);
+    cuda_room_close(vector->cuda, &vector->room);
     free(vector);
 }
 
 static int check_range(const struct vector *vector, size_t offset, size_t n, struct err *err)
 {
+    if (vector->cuda->base.counts_only)
+        return err_set(err, ERR_UNSUPPORTED, "vector: its memory is only counted");
     if (offset <= vector->n && n <= vector->n - offset)
         return cuda_enter(vector->cuda, err);
     return err_set(err, ERR_INVALID, "vector: %zu elements from %zu on, of %zu", n, offset,
@@ -246,8 +230,9 @@ static int materialise(struct backend *backend, const struct layout *layout,
         return err_set(err, ERR_INVALID, "materialise: a vector does not have the layout's size");
     cuda_written(to);
     rc = cuda_plain_forms(cuda, layout, &m.forms, err);
-    if (!rc)
-        rc = cuda_turn_write(cuda, &turn, cuda->step_turn, err);
+    if (rc || backend->counts_only)
+        return rc;
+    rc = cuda_turn_write(cuda, &turn, cuda->step_turn, err);
     return rc ? rc : cuda_materialise(&m, cuda->lanes[0].stream, err);
 }
 

@@ -65,8 +65,9 @@ static int find_fastest(struct libraries *libraries, const struct dnn_problem *p
 static int find_plan(struct libraries *libraries, const struct dnn_problem *problem,
                      const char *name, struct dnn_plan **out, struct err *err)
 {
+    bool time = libraries->timed && !libraries->counts_only;
     struct dnn_search *search;
-    bool lasting = true;
+    bool lasting = time || !libraries->timed;
     int rc;
 
     *out = cache_read(libraries, name);
@@ -75,8 +76,8 @@ static int find_plan(struct libraries *libraries, const struct dnn_problem *prob
     rc = dnn_search_open(&search, libraries->properties, problem, err);
     if (rc)
         return rc;
-    rc = libraries->timed ? find_fastest(libraries, problem, search, out, &lasting, err)
-                          : dnn_search_next(search, WORKSPACE_MAX, out, err);
+    rc = time ? find_fastest(libraries, problem, search, out, &lasting, err)
+              : dnn_search_next(search, WORKSPACE_MAX, out, err);
     dnn_search_close(search);
     if (!rc && !*out)
         rc = err_set(err, ERR_UNSUPPORTED, "cuDNN has no way to compute %s", name);

@@ -21,7 +21,8 @@ static inline int64_t stored_channels(int64_t channels)
     return (channels + CHANNEL_BLOCK - 1) / CHANNEL_BLOCK * CHANNEL_BLOCK;
 }
 
-/* Device memory that grows and never shrinks. */
+/* Device memory; all of it is opened through these (memory.c), so that it is counted. `data` is
+ * NULL where it is only counted, `bytes` 0 where there is none. */
 struct room {
     void *data;
     size_t bytes;
@@ -30,7 +31,8 @@ struct room {
 /* Descriptions of weights on the device, for forms that stand in a table (kernels/update.h). */
 struct forms {
     struct weight_table table;
-    void *memory;                  /* of tensors and rows */
+    struct cuda_backend *cuda;
+    struct room memory;            /* of tensors and rows */
     float *scratch;                /* a float a row, for norms */
     struct weight_tensor *tensors; /* the host's copy */
 };
@@ -74,6 +76,7 @@ struct cuda_backend {
     /* Vectors in the layout's order: tables of the layouts met so far. */
     struct plain_forms *plain;
 
+    struct room scalars;    /* step_turn, clip, factor */
     struct turn *turns;     /* host memory that the device reads: a ring */
     int turn;               /* next place of it */
     struct turn *step_turn; /* on the device */
@@ -86,7 +89,8 @@ struct cuda_backend {
 struct vector {
     struct cuda_backend *cuda;
     size_t n;
-    float *data;
+    struct room room;
+    float *data;      /* the room's */
     uint64_t written; /* number of the last writing: no other contents of any vector have it */
 };
 
@@ -101,6 +105,13 @@ static inline void cuda_written(struct vector *vector)
     vector->written = ++vector->cuda->writings;
 }
 
+/* `bytes` with nothing in them. */
+int cuda_room_open(struct cuda_backend *cuda, struct room *room, size_t bytes, struct err *err);
+void cuda_room_close(struct cuda_backend *cuda, struct room *room);
+/* What the device is taken to set aside for so many. */
+size_t cuda_whole_bytes(size_t bytes);
+/* Waits until all lanes have done what they were given. */
+int cuda_settle(const struct cuda_backend *cuda, struct err *err);
 /* At least `bytes`, with nothing in them. Captured graphs know the old place, so they go. */
 int cuda_room_grow(struct cuda_backend *cuda, struct room *room, size_t bytes, struct err *err);
 
@@ -109,7 +120,7 @@ int cuda_turn_write(struct cuda_backend *cuda, const struct turn *turn, struct t
                     struct err *err);
 
 /* forms.c */
-int cuda_forms_open(struct forms *forms, const struct cuda_backend *cuda,
+int cuda_forms_open(struct forms *forms, struct cuda_backend *cuda,
                     const struct weight_tensor *tensors, int n, struct err *err);
 void cuda_forms_close(struct forms *forms);
 /* Table of plain floats in the layout's order, as casts and as gradients. */

@@ -23,7 +23,7 @@ struct device_data {
     struct cuda_backend *cuda;
     struct data_samples how; /* without what is in host memory */
     size_t bytes;
-    void *memory; /* of all that follows */
+    struct room memory; /* of all that follows */
     const uint8_t *pixels;
     const int32_t *labels;
     const float *level;
@@ -74,7 +74,7 @@ static int fill(struct device_data *data, const struct data_samples *s, struct e
     struct CUstream_st *stream = data->cuda->lanes[0].stream;
     size_t labels = aligned(pixel_bytes(s)), levels = labels + aligned(label_bytes(s));
     size_t order = levels + aligned(level_bytes(s));
-    char *at = data->memory;
+    char *at = data->memory.data;
     int rc = runtime_cuda.upload(at, s->pixels, pixel_bytes(s), stream, err);
 
     data->pixels = (const uint8_t *)at;
@@ -89,22 +89,6 @@ static int fill(struct device_data *data, const struct data_samples *s, struct e
         rc = runtime_cuda.clear(data->order, order_bytes(s), stream, err);
     }
     return rc ? rc : runtime_cuda.wait(stream, err);
-}
-
-/* Counted, and taken unless it is to be counted only. */
-static int open_memory(struct device_data *data, struct err *err)
-{
-    backend_take(&data->cuda->base, data->bytes);
-    if (data->cuda->base.counts_only)
-        return 0;
-    return runtime_cuda.memory_open(&data->memory, data->bytes, err);
-}
-
-static void close_memory(struct device_data *data)
-{
-    if (!data->cuda->base.counts_only)
-        runtime_cuda.memory_close(data->memory);
-    backend_give(&data->cuda->base, data->bytes);
 }
 
 static int open_host_order(struct device_data *data, struct err *err)
@@ -140,7 +124,7 @@ int cuda_data_open(struct backend *backend, const struct data_samples *samples,
     data->how.levels = NULL;
     data->bytes = aligned(pixel_bytes(samples)) + aligned(label_bytes(samples)) +
                   aligned(level_bytes(samples)) + aligned(order_bytes(samples));
-    rc = open_memory(data, err);
+    rc = cuda_room_open(cuda, &data->memory, data->bytes, err);
     if (!rc && !backend->counts_only && samples->ordered)
         rc = open_host_order(data, err);
     if (!rc && !backend->counts_only)
@@ -166,7 +150,7 @@ void cuda_data_close(struct device_data *data)
                 runtime_cuda.event_close(data->kept[i].sent);
         runtime_cuda.host_close(data->host_order);
     }
-    close_memory(data);
+    cuda_room_close(data->cuda, &data->memory);
     free(data);
 }
 

@@ -3,12 +3,18 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "backend/cuda/runtime.h"
+
 int dnn_failed(cudnnStatus_t status, const char *what, struct err *err)
 {
     char said[256] = "";
 
     if (status == CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED)
         return err_no_memory(err);
+    if (status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED)
+        return cuda_failed(CUDA_OUT_OF_MEMORY, what, err);
+    if (status >= CUDNN_STATUS_INTERNAL_ERROR && cuda_lasting(err))
+        return ERR_DEVICE_LOST;
     cudnnGetLastErrorString(said, sizeof said);
     return err_set(err, ERR_DEVICE, "cuDNN: %s: %s%s%s", what, cudnnGetErrorString(status),
                    said[0] ? ": " : "", said);

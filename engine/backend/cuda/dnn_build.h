@@ -25,7 +25,8 @@ void build_finish(struct build *build, cudnnBackendDescriptor_t descriptor);
 /* Destroys all that it has made; `rc` stays. */
 void build_destroy(struct build *build);
 
-/* ERR_DEVICE with cuDNN's own words; ERR_NO_MEMORY where it ran out of the host's. */
+/* ERR_DEVICE with cuDNN's own words; ERR_NO_MEMORY where it ran out of the host's or the device's;
+ * ERR_DEVICE_LOST as cuda_lasting has it. */
 int dnn_failed(cudnnStatus_t status, const char *what, struct err *err);
 
 #endif

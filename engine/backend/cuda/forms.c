@@ -36,7 +36,7 @@ static size_t aligned(size_t bytes)
     return (bytes + 255) / 256 * 256;
 }
 
-int cuda_forms_open(struct forms *forms, const struct cuda_backend *cuda,
+int cuda_forms_open(struct forms *forms, struct cuda_backend *cuda,
                     const struct weight_tensor *tensors, int n, struct err *err)
 {
     size_t rows = rows_of(tensors, n), tensor_bytes = (size_t)n * sizeof *tensors;
@@ -46,7 +46,7 @@ int cuda_forms_open(struct forms *forms, const struct cuda_backend *cuda,
     char *at;
     int rc;
 
-    *forms = (struct forms){.tensors = malloc(tensor_bytes + 1)};
+    *forms = (struct forms){.cuda = cuda, .tensors = malloc(tensor_bytes + 1)};
     if (!host || !forms->tensors) {
         free(host);
         cuda_forms_close(forms);
@@ -54,11 +54,11 @@ int cuda_forms_open(struct forms *forms, const struct cuda_backend *cuda,
     }
     memcpy(forms->tensors, tensors, tensor_bytes);
     weight_rows_fill(tensors, n, host, &forms->table);
-    rc = runtime_cuda.memory_open(
-        &forms->memory, aligned(tensor_bytes) + aligned(row_bytes) + rows * sizeof *forms->scratch,
-        err);
-    if (!rc) {
-        at = forms->memory;
+    rc = cuda_room_open(cuda, &forms->memory,
+                        aligned(tensor_bytes) + aligned(row_bytes) + rows * sizeof *forms->scratch,
+                        err);
+    if (!rc && !cuda->base.counts_only) {
+        at = forms->memory.data;
         forms->table.tensor = (const void *)at;
         forms->table.row = (const void *)(at + aligned(tensor_bytes));
         forms->scratch = (void *)(at + aligned(tensor_bytes) + aligned(row_bytes));
@@ -76,7 +76,8 @@ int cuda_forms_open(struct forms *forms, const struct cuda_backend *cuda,
 
 void cuda_forms_close(struct forms *forms)
 {
-    runtime_cuda.memory_close(forms->memory);
+    if (forms->cuda)
+        cuda_room_close(forms->cuda, &forms->memory);
     free(forms->tensors);
     *forms = (struct forms){0};
 }
@@ -95,7 +96,7 @@ static bool same_layout(const struct layout *a, const struct layout *b)
     return same;
 }
 
-static int open_plain(struct plain_forms *plain, const struct cuda_backend *cuda,
+static int open_plain(struct plain_forms *plain, struct cuda_backend *cuda,
                       const struct layout *layout, struct err *err)
 {
     struct weight_tensor *tensors = calloc((size_t)layout->n + 1, sizeof *tensors);

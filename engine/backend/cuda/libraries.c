@@ -14,6 +14,7 @@ int libraries_open(struct libraries **out, const struct libraries_options *optio
         return err_no_memory(err);
     libraries->device = options->device;
     libraries->timed = !options->deterministic;
+    libraries->counts_only = options->counts_only;
     libraries->compute = options->compute;
     rc = dnn_device_open(&libraries->properties, options->device, NULL, err);
     if (rc)
@@ -22,7 +23,8 @@ int libraries_open(struct libraries **out, const struct libraries_options *optio
         libraries->cache = cache_prefix(options->cache, libraries->properties, libraries->timed);
     status = cublasLtCreate(&libraries->lt);
     if (status) {
-        rc = err_set(err, ERR_DEVICE, "cuBLASLt: %s", cublasLtGetStatusString(status));
+        rc = err_set(err, status == CUBLAS_STATUS_ALLOC_FAILED ? ERR_NO_MEMORY : ERR_DEVICE,
+                     "cuBLASLt: %s", cublasLtGetStatusString(status));
         goto failed;
     }
     *out = libraries;

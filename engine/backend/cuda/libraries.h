@@ -34,6 +34,8 @@ struct libraries;
 struct libraries_options {
     int device;
     bool deterministic; /* nothing is timed, and each engine gives the same bits */
+    bool counts_only; /* nothing is run: a plan is the one that was chosen before, if any is known,
+                         else the first that would be tried */
     enum compute compute;
     const char *cache; /* folder of chosen plans; NULL: none */
 };

@@ -12,6 +12,7 @@ enum { PLAN_NAME_MAX = 160, PLAN_PATH_MAX = 4096 };
 struct libraries {
     int device;
     bool timed; /* plans are chosen by time, and not by the heuristics alone */
+    bool counts_only;
     enum compute compute;
     struct dnn_device *properties;
     cudnnHandle_t dnn[LANES]; /* NULL until a lane needs one */

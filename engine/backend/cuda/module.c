@@ -16,6 +16,9 @@ _Static_assert((int)NCCL_SUCCESS == ncclSuccess && (int)NCCL_SUM == ncclSum &&
                "NCCL has other numbers");
 #endif
 
+/* Context, kernels and the libraries' own memory: some hundreds of MiB with CUDA 13 and cuDNN 9. */
+#define RESERVE_BYTES ((int64_t)768 << 20)
+
 static void describe(struct cuda_device *out, const struct cudaDeviceProp *properties)
 {
     const unsigned char *u = (const unsigned char *)properties->uuid.bytes;
@@ -26,6 +29,7 @@ static void describe(struct cuda_device *out, const struct cudaDeviceProp *prope
              u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14],
              u[15]);
     out->memory_bytes = (int64_t)properties->totalGlobalMem;
+    out->reserve_bytes = RESERVE_BYTES;
     out->multiprocessors = properties->multiProcessorCount;
     out->capability = properties->major * 10 + properties->minor;
 }

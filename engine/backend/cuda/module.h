@@ -4,6 +4,7 @@
 #define ENGINE_BACKEND_CUDA_MODULE_H
 
 #include "backend/backend.h"
+#include "base/device.h"
 
 #define CUDA_MODULE_SYMBOL "rwpd_cuda_module"
 #define CUDA_DEVICES_MAX   8
@@ -12,6 +13,7 @@ struct cuda_device {
     char name[96];
     char uuid[48]; /* "GPU-…", as the driver and nvidia-smi write it */
     int64_t memory_bytes;
+    int64_t reserve_bytes; /* of it, that the driver and the libraries take for themselves */
     int multiprocessors;
     int capability; /* 90: Hopper */
 };
@@ -41,14 +43,8 @@ int cuda_devices(const struct cuda_device **out, struct err *err);
  * else rwpd in $XDG_CACHE_HOME or $HOME/.cache. NULL: nowhere. */
 const char *cuda_cache_folder(void);
 
-/* What a device is doing now, by NVML ($RWPD_NVML or libnvidia-ml.so.1). */
-struct cuda_load {
-    int64_t memory_used_bytes;
-    double utilisation; /* share of the last moment in which a kernel ran, 0 … 1 */
-    int temperature_celsius;
-    int processes; /* that compute on it, this one among them */
-};
-/* False where NVML is not there or does not know the device. Any thread may call it. */
-bool cuda_load_of(const char *uuid, struct cuda_load *out);
+/* What a device is doing now, by NVML ($RWPD_NVML or libnvidia-ml.so.1). False where NVML is not
+ * there or does not know the device. Any thread may call it. */
+bool cuda_load_of(const char *uuid, struct device_load *out);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "backend/cuda/libraries_inside.h"
+#include "backend/cuda/runtime.h"
 
 struct product {
     struct libraries *libraries;
@@ -19,7 +20,10 @@ static int failed(cublasStatus_t status, const char *what, struct err *err)
     if (status == CUBLAS_STATUS_SUCCESS)
         return 0;
     if (status == CUBLAS_STATUS_ALLOC_FAILED)
-        return err_set(err, ERR_NO_MEMORY, "cuBLASLt: %s: out of memory", what);
+        return cuda_failed(CUDA_OUT_OF_MEMORY, what, err);
+    if ((status == CUBLAS_STATUS_EXECUTION_FAILED || status == CUBLAS_STATUS_INTERNAL_ERROR) &&
+        cuda_lasting(err))
+        return ERR_DEVICE_LOST;
     return err_set(err, ERR_DEVICE, "cuBLASLt: %s: %s", what, cublasLtGetStatusString(status));
 }
 

@@ -76,9 +76,11 @@ static int open_own(struct program *p, struct err *err)
         p->output_at[i] = take(&bytes, value_bytes(g, g->outputs[i]));
     p->host_bytes = bytes - outputs;
     turns = take(&bytes, 2 * sizeof *p->noise_turn + sizeof *p->factor);
-    rc = cuda_room_grow(p->cuda, &p->own, bytes, err);
-    if (!rc) /* gaps of casts and gradients are never written */
-        rc = runtime_cuda.clear(p->own.data, bytes, p->cuda->lanes[0].stream, err);
+    rc = cuda_room_open(p->cuda, &p->own, bytes, err);
+    if (rc || p->cuda->base.counts_only)
+        return rc;
+    /* gaps of casts and gradients are never written */
+    rc = runtime_cuda.clear(p->own.data, bytes, p->cuda->lanes[0].stream, err);
     if (!rc)
         rc = runtime_cuda.host_open(&p->host, p->host_bytes, err);
     if (rc)
@@ -179,8 +181,7 @@ void cuda_program_close(struct program *p)
     if (!p)
         return;
     cuda_enter(p->cuda, NULL);
-    for (int i = 0; i < LANES; i++)
-        runtime_cuda.wait(p->cuda->lanes[i].stream, NULL);
+    cuda_settle(p->cuda, NULL);
     cuda_graphs_forget(p->cuda);
     for (int i = 0; i < p->n_commands; i++) {
         if (p->commands[i].run == cuda_run_conv)
@@ -190,7 +191,7 @@ void cuda_program_close(struct program *p)
     }
     cuda_forms_close(&p->casts);
     cuda_forms_close(&p->gradients);
-    runtime_cuda.memory_close(p->own.data);
+    cuda_room_close(p->cuda, &p->own);
     runtime_cuda.host_close(p->host);
     graph_free(p->graph);
     free(p->slots);

@@ -2,6 +2,31 @@
 #include "backend/cuda/runtime.h"
 
 #include <cuda_runtime_api.h>
+#include <stdio.h>
+
+/* The numbers of faults.c, which is built without CUDA, too. */
+#define IS(number, code) _Static_assert((number) == (int)(code), "cudaError_t has other numbers")
+IS(CUDA_OUT_OF_MEMORY, cudaErrorMemoryAllocation);
+IS(CUDA_ECC_UNCORRECTABLE, cudaErrorECCUncorrectable);
+IS(CUDA_NVLINK_UNCORRECTABLE, cudaErrorNvlinkUncorrectable);
+IS(CUDA_ILLEGAL_ADDRESS, cudaErrorIllegalAddress);
+IS(CUDA_LAUNCH_TIMEOUT, cudaErrorLaunchTimeout);
+IS(CUDA_CONTEXT_IS_DESTROYED, cudaErrorContextIsDestroyed);
+IS(CUDA_ASSERT, cudaErrorAssert);
+IS(CUDA_HARDWARE_STACK, cudaErrorHardwareStackError);
+IS(CUDA_ILLEGAL_INSTRUCTION, cudaErrorIllegalInstruction);
+IS(CUDA_MISALIGNED_ADDRESS, cudaErrorMisalignedAddress);
+IS(CUDA_INVALID_ADDRESS_SPACE, cudaErrorInvalidAddressSpace);
+IS(CUDA_INVALID_PC, cudaErrorInvalidPc);
+IS(CUDA_LAUNCH_FAILURE, cudaErrorLaunchFailure);
+IS(CUDA_MPS_CLIENT_TERMINATED, cudaErrorMpsClientTerminated);
+
+int cuda_lasting(struct err *err)
+{
+    cudaError_t code = cudaFree(NULL); /* does nothing, and says what lasts */
+
+    return cuda_fault((int)code) == ERR_DEVICE_LOST ? cuda_failed((int)code, "the device", err) : 0;
+}
 
 int cuda_failed(int number, const char *what, struct err *err)
 {
@@ -10,15 +35,16 @@ int cuda_failed(int number, const char *what, struct err *err)
     if (code == cudaSuccess)
         return 0;
     cudaGetLastError(); /* told now: the next launch must not find it, unless it lasts */
-    if (code == cudaErrorMemoryAllocation) {
+    if (cuda_fault(number) == ERR_NO_MEMORY) {
         size_t available = 0, total = 0;
+        bool known = !cudaMemGetInfo(&available, &total);
 
-        cudaMemGetInfo(&available, &total);
         return err_set(err, ERR_NO_MEMORY,
-                       "the GPU's memory is at its end (%s); %.2f of %.2f GiB are free", what,
-                       (double)available / 0x1p30, (double)total / 0x1p30);
+                       known ? "the GPU's memory is at its end (%s); %.2f of %.2f GiB are free"
+                             : "the GPU's memory is at its end (%s)",
+                       what, (double)available / 0x1p30, (double)total / 0x1p30);
     }
-    return err_set(err, ERR_DEVICE, "CUDA: %s: %s (%s)", what, cudaGetErrorString(code),
+    return err_set(err, cuda_fault(number), "CUDA: %s: %s (%s)", what, cudaGetErrorString(code),
                    cudaGetErrorName(code));
 }
 
@@ -29,7 +55,10 @@ static int choose(int device, struct err *err)
 
 static int memory_open(void **out, size_t bytes, struct err *err)
 {
-    return cuda_failed(cudaMalloc(out, bytes ? bytes : 1), "memory", err);
+    char what[40];
+
+    snprintf(what, sizeof what, "taking %.3f GiB", (double)bytes / 0x1p30);
+    return cuda_failed(cudaMalloc(out, bytes ? bytes : 1), what, err);
 }
 
 static void memory_close(void *memory)
@@ -46,7 +75,13 @@ static int memory_left(size_t *out, struct err *err)
 
 static int host_open(void **out, size_t bytes, struct err *err)
 {
-    return cuda_failed(cudaMallocHost(out, bytes ? bytes : 1), "host memory", err);
+    cudaError_t code = cudaMallocHost(out, bytes ? bytes : 1);
+
+    if (code != cudaErrorMemoryAllocation)
+        return cuda_failed(code, "host memory", err);
+    cudaGetLastError();
+    return err_set(err, ERR_NO_MEMORY, "no %.3f GiB of host memory that a GPU can read by itself",
+                   (double)bytes / 0x1p30);
 }
 
 static void host_close(void *memory)

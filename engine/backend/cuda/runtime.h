@@ -79,8 +79,38 @@ struct runtime {
 
 extern const struct runtime runtime_cuda;
 
-/* 0, or *err from a cudaError_t: ERR_NO_MEMORY where the device's memory is at its end, else
- * ERR_DEVICE with CUDA's words. */
+/* 0, or *err from a cudaError_t with CUDA's words; its code is cuda_fault's. */
 int cuda_failed(int code, const char *what, struct err *err);
+
+/* faults.c: what a cudaError_t means for who runs on the device. ERR_NO_MEMORY: its memory is at
+ * its end, and nothing else is wrong. ERR_DEVICE_LOST: all further work of this process on it fails
+ * with the same error, and nothing but another process helps. Else ERR_DEVICE. */
+int cuda_fault(int code);
+
+/* Numbers of cudaError_t: those that CUDA's reference says end the process ("must be terminated and
+ * relaunched"), those of hardware that leave the context in that state, and one that does not. */
+enum cuda_number {
+    CUDA_OUT_OF_MEMORY = 2,
+    CUDA_ECC_UNCORRECTABLE = 214,
+    CUDA_NVLINK_UNCORRECTABLE = 220,
+    CUDA_CONTAINED = 226, /* an exception that the GPU's error containment has contained */
+    CUDA_ILLEGAL_ADDRESS = 700,
+    CUDA_LAUNCH_TIMEOUT = 702,
+    CUDA_CONTEXT_IS_DESTROYED = 709,
+    CUDA_ASSERT = 710,
+    CUDA_HARDWARE_STACK = 714,
+    CUDA_ILLEGAL_INSTRUCTION = 715,
+    CUDA_MISALIGNED_ADDRESS = 716,
+    CUDA_INVALID_ADDRESS_SPACE = 717,
+    CUDA_INVALID_PC = 718,
+    CUDA_LAUNCH_FAILURE = 719,
+    CUDA_TENSOR_MEMORY_LEAK = 721,
+    CUDA_MPS_CLIENT_TERMINATED = 810,
+    CUDA_EXTERNAL_DEVICE = 911
+};
+
+/* After a library has failed, whose own codes do not tell: ERR_DEVICE_LOST with *err if the device
+ * is lost, else 0 and *err as it was. */
+int cuda_lasting(struct err *err);
 
 #endif

@@ -41,8 +41,8 @@ void cuda_flights_close(struct cuda_backend *cuda)
     for (int i = 0; i < 2; i++)
         if (f->sent[i])
             runtime_cuda.event_close(f->sent[i]);
-    runtime_cuda.memory_close(f->staged.data);
-    runtime_cuda.memory_close(f->room.data);
+    cuda_room_close(cuda, &f->staged);
+    cuda_room_close(cuda, &f->room);
     runtime_cuda.host_close(f->table);
 }
 

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/device.h"
 #include "base/spec.h"
 
 struct engine_job;
@@ -384,16 +385,22 @@ struct engine_device {
     const char *uuid;          /* GPUs: as the driver writes it; NULL */
 };
 
-/* What a GPU is doing at this moment, for this process and others. */
-struct engine_device_load {
-    int64_t memory_used_bytes;
-    double utilisation; /* share of the last moment in which it computed, 0 … 1 */
-    int temperature_celsius;
-    int processes; /* that compute on it */
-};
-
 /* False where nobody knows. Any thread may ask. */
-bool engine_device_load(const struct engine_device *device, struct engine_device_load *out);
+bool engine_device_load(const struct engine_device *device, struct device_load *out);
+
+/* ---- Whether a device can be given a job. From any thread; what is no GPU is always ready ---- */
+
+/* `name` is a device's. */
+void engine_device_health(const char *name, struct device_health *out);
+
+/* Before a job: tests its device, unless that is known to be ready; a job that leaves the device
+ * open comes to another one where that fails. 0, ERR_DEVICE: it is set aside or gone,
+ * ERR_DEVICE_LOST: this process has to end first. Memory that is not there is the job's to tell. */
+int engine_device_ready(const struct engine_job *job, struct err *err);
+
+/* The job failed with this error. Only ERR_DEVICE and ERR_DEVICE_LOST say something of its device.
+ */
+void engine_device_failed(const struct engine_job *job, const struct err *err);
 
 /* The devices that can be asked for here, best first. Static; *n is their number. */
 const struct engine_device *engine_devices(int *n);

@@ -77,6 +77,8 @@ void engine_run_close(struct engine_run *run);
  * on the host. All of it is there after the first update. Not counted: the program's code and
  * tables, threads' stacks, what JPEG and PNG decoders use, and what a sink keeps. */
 int64_t engine_run_memory(const struct engine_run *run);
+/* What of it is a GPU's; 0 for a run on none. CUDA and its libraries take some more of that. */
+int64_t engine_run_device_memory(const struct engine_run *run);
 
 /* Replaces the initial state; before `engine_run_train`. Names, shapes and types must be those
  * that this job's checkpoints have, else ERR_CORRUPT and the run is unchanged. */

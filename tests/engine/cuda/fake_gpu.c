@@ -3,17 +3,23 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backend/cuda/module.h"
+#include "fake_gpu.h"
 
 #define SHOWN __attribute__((visibility("default")))
 
+static struct backend_options opened;
+static struct fake_gpu_fault fault = {.device = -1};
 static struct backend_options opened; /* the first rank's */
 static atomic_int opened_ranks;       /* a bit a device that was opened beside it */
 
 static int open_backend(struct backend **out, const struct backend_options *options,
                         struct err *err)
 {
+    if (options->device == fault.device && fault.code)
+        return err_set(err, fault.code, "a fault of the fake");
     if (options->device == 0)
         opened = *options;
     else
@@ -21,11 +27,22 @@ static int open_backend(struct backend **out, const struct backend_options *opti
     return backend_cpu.open(out, options, err);
 }
 
+/* Wrong by a bit, where that is asked for. */
+static int read_wrongly(const struct vector *vector, size_t offset, size_t n, void *to,
+                        struct err *err)
+{
+    int rc = backend_cpu.vector_read(vector, offset, n, to, err);
+
+    if (!rc && fault.wrong && n > 7)
+        ((unsigned char *)to)[7 * sizeof(float)] ^= 1;
+    return rc;
+}
+
 static int devices(struct cuda_device *out, int max, int *n, struct err *err)
 {
     static const struct cuda_device fakes[] = {
-        {"Fake GPU", "GPU-00000000-0000-0000-0000-000000000000", (int64_t)80 << 30, 132, 90},
-        {"Fake GPU", "GPU-00000000-0000-0000-0000-000000000001", (int64_t)1 << 20, 132, 90}};
+        {"Fake GPU", "GPU-00000000-0000-0000-0000-000000000000", (int64_t)80 << 30, 0, 132, 90},
+        {"Fake GPU", "GPU-00000000-0000-0000-0000-000000000001", (int64_t)1 << 20, 0, 132, 90}};
 
     (void)max;
     (void)err;
@@ -44,6 +61,7 @@ static int open_ranks(struct communicator **out, const struct backend_class *cla
 
 SHOWN const struct cuda_module *rwpd_cuda_module(void);
 SHOWN const struct backend_options *fake_gpu_opened(void);
+SHOWN struct fake_gpu_fault *fake_gpu_fault(void);
 SHOWN int fake_gpu_opened_ranks(void);
 
 const struct cuda_module *rwpd_cuda_module(void)
@@ -56,6 +74,7 @@ const struct cuda_module *rwpd_cuda_module(void)
     class = backend_cpu;
     class.name = "cuda";
     class.open = open_backend;
+    class.vector_read = read_wrongly;
     class.communicator = &communicator;
     class.vector_data = NULL;
     return &module;
@@ -65,6 +84,11 @@ const struct cuda_module *rwpd_cuda_module(void)
 const struct backend_options *fake_gpu_opened(void)
 {
     return &opened;
+}
+
+struct fake_gpu_fault *fake_gpu_fault(void)
+{
+    return &fault;
 }
 
 int fake_gpu_opened_ranks(void)
@@ -78,7 +102,13 @@ SHOWN int nvmlDeviceGetHandleByUUID(const char *uuid, void **out);
 SHOWN int nvmlDeviceGetMemoryInfo(void *device, unsigned long long out[3]);
 SHOWN int nvmlDeviceGetUtilizationRates(void *device, unsigned out[2]);
 SHOWN int nvmlDeviceGetTemperature(void *device, unsigned sensor, unsigned *out);
-SHOWN int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *n, void *out);
+struct process { /* nvmlProcessInfo_t */
+    unsigned pid;
+    unsigned long long used;
+    unsigned gpu_instance, compute_instance;
+};
+
+SHOWN int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *n, struct process *out);
 
 int nvmlInit_v2(void)
 {
@@ -119,10 +149,14 @@ int nvmlDeviceGetTemperature(void *device, unsigned sensor, unsigned *out)
     return sensor == 0 ? 0 : 2;
 }
 
-int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *n, void *out)
+int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *n, struct process *out)
 {
     (void)device;
-    (void)out;
-    *n = 2;
-    return 7; /* INSUFFICIENT_SIZE: that many there are */
+    if (*n < 3)
+        return 7; /* INSUFFICIENT_SIZE */
+    *n = 3;
+    out[0] = (struct process){(unsigned)getppid(), 1 << 20, 0, 0};
+    out[1] = (struct process){(unsigned)getpid(), 3 << 20, 0, 0};
+    out[2] = (struct process){1u << 30, ~0ull, 0, 0}; /* of another namespace; memory not known */
+    return 0;
 }

@@ -51,7 +51,16 @@ static _Thread_local struct {
     struct CUgraphExec_st *graph; /* being captured */
     bool inside;                  /* a launch is being done: what it asks for is part of it */
     size_t left;
+    bool nothing_opens;
+    const struct host_trouble *trouble;
 } host = {.fail_after = -1, .left = (size_t)1 << 34};
+
+static void count_opened(void)
+{
+    if (host.nothing_opens)
+        fail_msg("something of the device is opened by who only counts");
+    host.open_things++;
+}
 
 static struct memory *find_memory(const void *at, size_t bytes)
 {
@@ -100,7 +109,12 @@ void host_device_poison(const void *at, size_t bytes)
 
 int cuda_failed(int code, const char *what, struct err *err)
 {
-    return code ? err_set(err, ERR_DEVICE, "%s: launch %d", what, code) : 0;
+    return code ? err_set(err, cuda_fault(code), "%s: error %d", what, code) : 0;
+}
+
+static int ask(struct err *err)
+{
+    return host.trouble && !host.inside ? host.trouble->work(err) : 0;
 }
 
 static int choose(int device, struct err *err)
@@ -120,7 +134,10 @@ static struct memory *free_memory(void)
 static int memory_open(void **out, size_t bytes, struct err *err)
 {
     struct memory *m = free_memory();
+    int rc = host.trouble ? host.trouble->memory(bytes, err) : 0;
 
+    if (rc)
+        return rc;
     if (host.fail_after == 0) {
         host.fail_after = -1;
         return err_set(err, ERR_NO_MEMORY, "the GPU's memory is at its end");
@@ -133,7 +150,7 @@ static int memory_open(void **out, size_t bytes, struct err *err)
     m->written = calloc(1, m->bytes);
     assert_non_null(m->written);
     memset(m->at, 0xff, m->bytes);
-    host.open_things++;
+    count_opened();
     *out = m->at;
     return 0;
 }
@@ -150,6 +167,8 @@ static void memory_close(void *at)
     if (late_end() > 0)
         fail_msg("memory is closed while a device may be busy");
     order_forget(m->at, m->bytes);
+    if (host.trouble)
+        host.trouble->closed(m->bytes);
     free(m->at);
     free(m->written);
     *m = (struct memory){0};
@@ -173,7 +192,7 @@ static int host_open(void **out, size_t bytes, struct err *err)
     if (!memory)
         return err_no_memory(err);
     memcpy(memory, &bytes, sizeof bytes);
-    host.open_things++;
+    count_opened();
     *out = memory + HOST_HEAD;
     return 0;
 }
@@ -232,8 +251,12 @@ static void do_transfer(const struct late *l)
 
 static int do_launch(const struct launch *launch, struct CUstream_st *stream, struct err *err)
 {
-    int rc;
+    int rc = ask(err);
 
+    if (rc)
+        return rc;
+    if (host.trouble)
+        host.n_launches = 0;
     assert_true(host.n_launches < LAUNCHES_MAX);
     host.launches[host.n_launches++] = (struct host_launch){launch->what, stream->number};
     for (int i = 0; i < launch->n; i++)
@@ -288,6 +311,11 @@ static int do_now(const struct late *l, struct err *err)
 /* At once or later. What a launch asks for while it is done, it gets. */
 static int give(const struct late *late, struct err *err)
 {
+    bool transfer = late->kind <= LATE_CLEAR; /* each launch is asked of when it is done */
+    int rc = transfer ? ask(err) : 0;
+
+    if (rc)
+        return rc;
     if (host.inside)
         return do_now(late, err);
     host.calls += late->kind != LATE_RECORD && late->kind != LATE_FOLLOW;
@@ -331,7 +359,7 @@ static int stream_open(struct CUstream_st **out, struct err *err)
     if (!*out)
         return err_no_memory(err);
     (*out)->number = host.n_streams++;
-    host.open_things++;
+    count_opened();
     return 0;
 }
 
@@ -347,7 +375,7 @@ static int event_open(struct CUevent_st **out, struct err *err)
     if (!*out)
         return err_no_memory(err);
     (*out)->number = host.n_events++ % EVENTS_MAX;
-    host.open_things++;
+    count_opened();
     return 0;
 }
 
@@ -418,21 +446,23 @@ static void check_waiting(void)
 
 static int wait(struct CUstream_st *stream, struct err *err)
 {
-    (void)err;
+    int rc = ask(err);
+
     check_waiting();
     host.waits++;
     catch_up(late_end());
-    order_wait(stream->number);
-    return 0;
+    order_wait(stream->number); /* nor does a device that failed do more */
+    return rc;
 }
 
 static int await(struct CUevent_st *event, struct err *err)
 {
-    (void)err;
+    int rc = ask(err);
+
     check_waiting();
     catch_up(late_end_of(event));
     order_await(event->number);
-    return 0;
+    return rc;
 }
 
 static int capture_begin(struct CUstream_st *stream, struct err *err)
@@ -457,7 +487,7 @@ static int capture_end(struct CUstream_st *stream, struct CUgraphExec_st **out, 
     if (g->n > 0 && g->entry[g->n - 1].stream != stream)
         fail_msg("a captured stream was not joined");
     host.captures++;
-    host.open_things++;
+    count_opened();
     *out = g;
     return 0;
 }
@@ -546,6 +576,16 @@ void host_device_lazy(bool lazy)
 int host_device_open_things(void)
 {
     return host.open_things;
+}
+
+void host_device_trouble(const struct host_trouble *trouble)
+{
+    host.trouble = trouble;
+}
+
+void host_device_watch_opening(bool forbidden)
+{
+    host.nothing_opens = forbidden;
 }
 
 void host_device_fail_after(int n)

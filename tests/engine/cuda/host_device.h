@@ -43,8 +43,20 @@ void host_device_lazy(bool lazy);
 /* As if nobody had written this memory yet; floats there are NaN. */
 void host_device_poison(const void *at, size_t bytes);
 
+/* What may go wrong on demand: asked before memory is taken (bytes, else 0) and before whatever
+ * else the device is given; an error of it is the device's. `closed` is told of memory that was.
+ * With it launches are not kept, so that there may be any number of them. */
+struct host_trouble {
+    int (*memory)(size_t bytes, struct err *err);
+    void (*closed)(size_t bytes);
+    int (*work)(struct err *err);
+};
+void host_device_trouble(const struct host_trouble *trouble);
+
 /* The number of stretches of device and host memory, streams, events and graphs that are open. */
 int host_device_open_things(void);
+/* From now on, or no longer, the test fails where one is opened. */
+void host_device_watch_opening(bool forbidden);
 /* After n further ones a `memory_open` fails, once, as on a device that is full. */
 void host_device_fail_after(int n);
 /* What the device says of its free memory from now on; without this 16 GiB. */

@@ -13,7 +13,7 @@ static int devices(struct cuda_device *out, int max, int *n, struct err *err)
     (void)max;
     (void)err;
     for (int i = 0; i < HOST_DEVICES; i++)
-        out[i] = (struct cuda_device){"Host", "GPU-host", (int64_t)1 << 34, 1, 90};
+        out[i] = (struct cuda_device){"Host", "GPU-host", (int64_t)1 << 34, 0, 1, 90};
     *n = HOST_DEVICES;
     return 0;
 }
@@ -64,7 +64,8 @@ const struct host_gpu *host_gpu(void)
                                               .fail_after = host_device_fail_after,
                                               .left = host_device_left,
                                               .lazy = host_device_lazy,
-                                              .in_parts = in_parts};
+                                              .in_parts = in_parts,
+                                              .watch_opening = host_device_watch_opening};
 
     return &functions;
 }

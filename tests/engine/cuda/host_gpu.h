@@ -12,6 +12,7 @@ struct host_gpu {
     int (*waits)(void);
     int (*calls)(void);
     int (*open_things)(void);
+    void (*watch_opening)(bool forbidden);
     void (*fail_after)(int n);
     void (*left)(size_t bytes);
     void (*lazy)(bool lazy);

@@ -8,11 +8,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "backend/cuda/module.h"
+#include "engine/estimate.h"
 #include "engine/run.h"
+#include "fake_gpu.h"
+#include "job/health.h"
 #include "job/resolve.h"
 #include "support.h"
 
@@ -125,7 +129,7 @@ static void places(void **state)
     assert_problem(DEVICE_CUDA + 3, PRECISION_AUTO, "/device", "no GPU 2 here, but 2");
 }
 
-/* The second GPU has a MiB. */
+/* The second GPU has a MiB: too little for the batch, or for the weights. */
 static void memory_of_the_device(void **state)
 {
     struct engine_job job = job_on(DEVICE_CUDA + 2, PRECISION_AUTO);
@@ -133,13 +137,24 @@ static void memory_of_the_device(void **state)
     (void)state;
     job.batch_size = 1000;
     problem = (struct problem){0};
+    assert_int_equal(engine_job_check(&job, keep, NULL), 0);
+    assert_int_equal(engine_estimate_check(&job, 1, keep, NULL), 1);
+    assert_string_equal(problem.pointer, "/batch_size");
+    assert_non_null(strstr(problem.message, "on cuda:1"));
+    assert_non_null(strstr(problem.message, "a smaller model.width, precision bf16"));
+    job.device = DEVICE_CPU;
+    assert_int_equal(engine_estimate_check(&job, 1, keep, NULL), 0);
+    job.device = DEVICE_CUDA + 2;
+    job.model.width = 128;
+    problem = (struct problem){0};
     assert_int_equal(engine_job_check(&job, keep, NULL), 1);
-    assert_non_null(strstr(problem.message, "of memory"));
+    assert_string_equal(problem.pointer, "/model");
+    assert_non_null(strstr(problem.message, "cuda:1 has 0.0"));
 }
 
 static void load(void **state)
 {
-    struct engine_device_load load;
+    struct device_load load;
     const struct engine_device *devices;
     int n;
 
@@ -154,9 +169,117 @@ static void load(void **state)
     assert_true(load.memory_used_bytes == (int64_t)3 << 30);
     assert_true(load.utilisation == 0.42);
     assert_int_equal(load.temperature_celsius, 55);
-    assert_int_equal(load.processes, 2);
+    assert_int_equal(load.processes, 3);
+    assert_int_equal(load.n_others, 2); /* without this one */
+    assert_int_equal(load.others[0].pid, getppid());
+    assert_int_equal(load.others[0].memory_bytes, 1 << 20);
+    assert_true(load.others[0].name[0]);
+    assert_int_equal(load.others[1].pid, 1 << 30);
+    assert_int_equal(load.others[1].memory_bytes, -1);
+    assert_string_equal(load.others[1].name, "");
     assert_false(engine_device_load(&devices[1], &load)); /* which NVML does not know */
     assert_false(engine_device_load(&devices[2], &load));
+}
+
+static void *symbol(const char *name)
+{
+    void *found = dlsym(dlopen(getenv("RWPD_CUDA_MODULE"), RTLD_NOW), name);
+
+    assert_non_null(found);
+    return found;
+}
+
+static struct fake_gpu_fault *fault(void)
+{
+    union {
+        void *symbol;
+        struct fake_gpu_fault *(*function)(void);
+    } u = {.symbol = symbol("fake_gpu_fault")};
+
+    return u.function();
+}
+
+static void assert_state(const char *name, enum device_state state, const char *reason)
+{
+    struct device_health health;
+
+    engine_device_health(name, &health);
+    assert_string_equal(device_state_name(health.state), device_state_name(state));
+    if (!strstr(health.reason, reason))
+        fail_msg("\"%s\" does not contain \"%s\"", health.reason, reason);
+}
+
+/* One that fails its test is set aside, told of, avoided where there is a choice, and taken again
+ * when it is well. */
+static void set_aside(void **state)
+{
+    struct engine_job job = job_on(DEVICE_AUTO, PRECISION_BF16);
+    struct err found = {0};
+
+    (void)state;
+    assert_state("cuda:0", STATE_UNTESTED, "");
+    *fault() = (struct fake_gpu_fault){.device = 0, .code = ERR_DEVICE};
+    assert_ok(engine_device_ready(&job, err)); /* on the other one */
+    assert_state("cuda:1", STATE_READY, "");
+    assert_int_equal(health_ready(0, &found), ERR_DEVICE);
+    assert_string_equal(found.message, "cuda:0 is set aside: a fault of the fake");
+    assert_state("cuda:0", STATE_ASIDE, "a fault of the fake");
+    assert_place(DEVICE_AUTO, PRECISION_BF16, "cuda:1", "bf16");
+    assert_place(DEVICE_CUDA, PRECISION_BF16, "cuda:0", "bf16"); /* as asked */
+    assert_ok(health_ready(1, err));
+    job = job_on(DEVICE_CPU, PRECISION_AUTO);
+    assert_ok(engine_device_ready(&job, err));
+    job = job_on(DEVICE_CUDA, PRECISION_AUTO);
+    assert_int_equal(engine_device_ready(&job, &found), ERR_DEVICE);
+    *fault() = (struct fake_gpu_fault){.device = -1, .wrong = true};
+    assert_int_equal(health_ready(0, &found), ERR_DEVICE);
+    assert_state("cuda:0", STATE_ASIDE, "a copy: ");
+    fault()->wrong = false;
+    assert_ok(health_ready(0, err));
+    assert_state("cuda:0", STATE_READY, "");
+    assert_place(DEVICE_AUTO, PRECISION_BF16, "cuda:0", "bf16");
+}
+
+/* What fails on a device that was ready has it tested again; memory that others have is no fault of
+ * its; and what is lost stays so. */
+static void faults(void **state)
+{
+    struct err passing = {.code = ERR_DEVICE}, full = {.code = ERR_NO_MEMORY};
+    struct engine_job job;
+    struct err lost = {.code = ERR_DEVICE_LOST, .message = "an illegal access"}, found = {0};
+
+    (void)state;
+    health_failed(0, &full);
+    assert_state("cuda:0", STATE_READY, "");
+    health_failed(0, &passing);
+    assert_state("cuda:0", STATE_UNTESTED, "");
+    *fault() = (struct fake_gpu_fault){.device = 0, .code = ERR_NO_MEMORY};
+    assert_ok(health_ready(0, err));
+    assert_state("cuda:0", STATE_UNTESTED, "");
+    fault()->code = ERR_DEVICE_LOST; /* it was ready in this process, so another one may have it */
+    assert_int_equal(health_ready(0, &found), ERR_DEVICE_LOST);
+    assert_state("cuda:0", STATE_LOST, "a fault of the fake");
+    fault()->code = 0;
+    assert_int_equal(health_ready(0, &found), ERR_DEVICE_LOST);
+    assert_state("cuda:1", STATE_READY, "");
+    health_failed(1, &lost);
+    assert_state("cuda:1", STATE_LOST, "an illegal access");
+    job = job_on(DEVICE_CPU, PRECISION_AUTO);
+    engine_device_failed(&job, &lost);
+    assert_state("cpu", STATE_READY, "");
+}
+
+/* The first test of a process that loses the device does not end the process. */
+static void broken_from_the_start(void **state)
+{
+    struct err found = {0};
+
+    (void)state;
+    *fault() = (struct fake_gpu_fault){.device = 1, .code = ERR_DEVICE_LOST};
+    assert_int_equal(health_ready(1, &found), ERR_DEVICE);
+    assert_state("cuda:1", STATE_ASIDE, "a fault of the fake");
+    fault()->device = -1;
+    assert_ok(health_ready(1, err));
 }
 
 /* A run opens the module's backend with what the job says. */
@@ -166,7 +289,7 @@ static void run_on_the_device(void **state)
     union {
         void *symbol;
         const struct backend_options *(*function)(void);
-    } opened = {.symbol = dlsym(dlopen(getenv("RWPD_CUDA_MODULE"), RTLD_NOW), "fake_gpu_opened")};
+    } opened = {.symbol = symbol("fake_gpu_opened")};
     struct engine_sink sink = {0};
     enum engine_outcome outcome;
     struct engine_run *run;
@@ -177,7 +300,6 @@ static void run_on_the_device(void **state)
     job.updates = 2;
     job.deterministic = true;
     assert_ok(engine_run_open(&run, &job, 1, &sink, err));
-    assert_non_null(opened.symbol);
     assert_int_equal(opened.function()->compute, COMPUTE_BF16);
     assert_int_equal(opened.function()->device, 0);
     assert_true(opened.function()->deterministic);
@@ -237,9 +359,14 @@ int main(int argc, char **argv)
     static const struct CMUnitTest module[] = {cmocka_unit_test(no_module)};
     static const struct CMUnitTest another[] = {cmocka_unit_test(another_library)};
     static const struct CMUnitTest alone[] = {cmocka_unit_test(module_without_driver)};
-    static const struct CMUnitTest fakes[] = {
-        cmocka_unit_test(places), cmocka_unit_test(memory_of_the_device), cmocka_unit_test(load),
-        cmocka_unit_test(run_on_the_device), cmocka_unit_test(ranks_have_a_device_each)};
+    static const struct CMUnitTest fakes[] = {cmocka_unit_test(places),
+                                              cmocka_unit_test(memory_of_the_device),
+                                              cmocka_unit_test(load),
+                                              cmocka_unit_test(run_on_the_device),
+                                              cmocka_unit_test(ranks_have_a_device_each),
+                                              cmocka_unit_test(broken_from_the_start),
+                                              cmocka_unit_test(set_aside),
+                                              cmocka_unit_test(faults)};
     const char *what = argc > 1 ? argv[1] : "";
 
     if (!strcmp(what, "no-driver"))

@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <cuda_runtime_api.h>
 
 #include "backend/cuda/libraries_inside.h"
 #include "backend/cuda/program.h"
+#include "backend/cuda/runtime.h"
 #include "base/cleanup.h"
 #include "engine/job.h"
 #include "model/model.h"
@@ -173,6 +175,16 @@ static void filters(void **state)
 }
 
 /* A plan that was chosen once is read from the disk; what is no plan is as if it were not there. */
+/* With the one plan in it. */
+static void remove_folder(const char *folder, const char *prefix, const char *name)
+{
+    char path[PLAN_PATH_MAX];
+
+    snprintf(path, sizeof path, "%s%s.json", prefix, name);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 static void cache(void **state)
 {
     struct dnn_problem problem = {.shape = {80, 64, 8, 8, 64, 3, 3, 8, 8, 1, 1},
@@ -222,13 +234,98 @@ static void cache(void **state)
     free(libraries.cache);
 }
 
+/* Who only counts times nothing, which there is no device for here, and leaves what is timed to
+ * those who can. */
+static void counted(void **state)
+{
+    struct conv_shape shape = {80, 64, 8, 8, 64, 3, 3, 8, 8, 1, 1};
+    struct dnn_problem problem = {.shape = shape, .compute = COMPUTE_BF16, .deterministic = true};
+    struct libraries libraries = {.properties = open_device("h200.json"),
+                                  .timed = true,
+                                  .counts_only = true,
+                                  .compute = COMPUTE_BF16};
+    char folder[] = "/tmp/rwpd-plans-XXXXXX", name[PLAN_NAME_MAX];
+    struct convolution *first, *chosen;
+    struct dnn_search *search;
+    struct dnn_plan *plan = NULL, *next;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    libraries.cache = cache_prefix(folder, libraries.properties, true);
+    dnn_problem_name(&problem, name, sizeof name);
+    assert_ok(dnn_search_open(&search, libraries.properties, &problem, err));
+    assert_ok(dnn_search_next(search, WORKSPACE_MAX, &next, err));
+    assert_ok(convolution_open(&first, &libraries, CONV_FORWARD, &shape, err));
+    assert_true(convolution_workspace_bytes(first) == dnn_plan_workspace_bytes(next));
+    assert_null(cache_read(&libraries, name));
+    convolution_close(first);
+    /* One that was timed before, with another workspace if there is any, is what is counted. */
+    while (next && (!plan || dnn_plan_workspace_bytes(plan) == dnn_plan_workspace_bytes(next))) {
+        dnn_plan_close(plan);
+        plan = next;
+        assert_ok(dnn_search_next(search, WORKSPACE_MAX, &next, err));
+    }
+    cache_write(&libraries, name, next ? next : plan);
+    assert_ok(convolution_open(&chosen, &libraries, CONV_FORWARD, &shape, err));
+    assert_true(convolution_workspace_bytes(chosen) ==
+                dnn_plan_workspace_bytes(next ? next : plan));
+    convolution_close(chosen);
+    dnn_plan_close(next);
+    dnn_plan_close(plan);
+    dnn_search_close(search);
+    remove_folder(folder, libraries.cache, name);
+    dnn_device_close(libraries.properties);
+    free(libraries.cache);
+}
+
+static void assert_fault(cudaError_t code, int expected)
+{
+    struct err found = {0};
+
+    assert_int_equal(cuda_failed((int)code, "a test", &found), expected);
+    assert_int_equal(found.code, expected);
+    assert_non_null(strstr(found.message, "a test"));
+    if (expected != ERR_NO_MEMORY && !strstr(found.message, cudaGetErrorName(code)))
+        fail_msg("\"%s\" does not name %s", found.message, cudaGetErrorName(code));
+}
+
+/* As CUDA's reference has them: which errors end the process ("must be terminated and relaunched"),
+ * and some that do not. */
+static void faults(void **state)
+{
+    static const cudaError_t lasting[] = {
+        cudaErrorIllegalAddress,     cudaErrorLaunchTimeout,       cudaErrorAssert,
+        cudaErrorHardwareStackError, cudaErrorIllegalInstruction,  cudaErrorMisalignedAddress,
+        cudaErrorInvalidPc,          cudaErrorInvalidAddressSpace, cudaErrorLaunchFailure,
+        cudaErrorECCUncorrectable,   cudaErrorNvlinkUncorrectable, cudaErrorMpsClientTerminated,
+    };
+    static const cudaError_t passing[] = {
+        cudaErrorInvalidValue,
+        cudaErrorInvalidConfiguration,
+        cudaErrorDevicesUnavailable,
+        cudaErrorNoDevice,
+        cudaErrorSystemNotReady,
+        cudaErrorStreamCaptureInvalidated,
+        cudaErrorInitializationError,
+        cudaErrorLaunchOutOfResources,
+        cudaErrorUnknown,
+    };
+
+    (void)state;
+    assert_int_equal(cuda_failed(cudaSuccess, "a test", NULL), 0);
+    for (size_t i = 0; i < ARRAY_LENGTH(lasting); i++)
+        assert_fault(lasting[i], ERR_DEVICE_LOST);
+    for (size_t i = 0; i < ARRAY_LENGTH(passing); i++)
+        assert_fault(passing[i], ERR_DEVICE);
+    assert_fault(cudaErrorMemoryAllocation, ERR_NO_MEMORY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plans_of_an_h200),
-        cmocka_unit_test(plans_of_an_a100),
-        cmocka_unit_test(filters),
-        cmocka_unit_test(cache),
+        cmocka_unit_test(plans_of_an_h200), cmocka_unit_test(plans_of_an_a100),
+        cmocka_unit_test(filters),          cmocka_unit_test(cache),
+        cmocka_unit_test(counted),          cmocka_unit_test(faults),
     };
 
     collect();

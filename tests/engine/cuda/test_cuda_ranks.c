@@ -119,12 +119,37 @@ static void resumed(void **state)
     record_free(rest);
 }
 
+/* The first rank's device is full sooner or later; the other one has all that it wants. */
+static void a_full_device_is_told(void **state)
+{
+    struct engine_job job = job_of(METHOD_SGD, 2);
+    const struct engine_sink sink = {0};
+    int full = 0;
+
+    (void)state;
+    for (int rc = ERR_NO_MEMORY; rc; full++) {
+        struct engine_run *run;
+        struct err err = {0};
+
+        gpu->fail_after(full);
+        rc = engine_run_open(&run, &job, 2, &sink, &err);
+        gpu->fail_after(-1);
+        if (rc)
+            assert_int_equal(rc, ERR_NO_MEMORY);
+        else
+            engine_run_close(run);
+        assert_int_equal(gpu->open_things(), 0);
+    }
+    assert_true(full > 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_gradient_each),
         cmocka_unit_test(half_a_batch_each),
         cmocka_unit_test(resumed),
+        cmocka_unit_test(a_full_device_is_told),
     };
     union {
         void *symbol;

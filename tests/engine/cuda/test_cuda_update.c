@@ -14,9 +14,11 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "engine/estimate.h"
 #include "host_gpu.h"
 #include "record.h"
 #include "run/state.h"
+#include "support.h"
 
 static const struct host_gpu *gpu;
 
@@ -250,6 +252,62 @@ static void same_bits_and_resumed(void **state)
     record_free(rest);
 }
 
+static int never_told(void *context, const struct engine_update *update, struct err *err)
+{
+    (void)context;
+    (void)update;
+    (void)err;
+    return 0;
+}
+
+/* Bytes that a run says it holds, and how many of them are the device's. */
+static void run_for_memory(const struct engine_job *job, int64_t *bytes, int64_t *device_bytes)
+{
+    struct engine_sink sink = {.update = never_told};
+    atomic_int request = ENGINE_CONTINUE;
+    enum engine_outcome outcome;
+    struct engine_run *run;
+
+    assert_ok(engine_run_open(&run, job, 2, &sink, err));
+    assert_ok(engine_run_train(run, &request, &outcome, err));
+    *bytes = engine_run_memory(run);
+    *device_bytes = engine_run_device_memory(run);
+    engine_run_close(run);
+}
+
+/* What a run will hold is known to the byte before it is opened, by work that takes nothing of the
+ * device: not even a stream is opened, and nothing is launched. */
+static void memory_is_forecast(void **state)
+{
+    struct engine_job jobs[] = {job_of(METHOD_SGD, DEVICE_CUDA), job_of(METHOD_M_ARWP, DEVICE_CUDA),
+                                job_of(METHOD_ASAM, DEVICE_CUDA)};
+
+    (void)state;
+    jobs[0].optimizer.kind = OPTIMIZER_ADAM;
+    jobs[0].optimizer.beta1 = 0.9;
+    jobs[0].optimizer.beta2 = 0.99;
+    jobs[0].optimizer.eps = 1e-8;
+    jobs[1].precision = PRECISION_BF16;
+    jobs[1].telemetry.every_updates = 2;
+    for (size_t i = 0; i < ARRAY_LENGTH(jobs); i++) {
+        const struct host_launch *launches;
+        struct engine_estimate estimate;
+        int64_t bytes, device_bytes;
+
+        gpu->reset();
+        gpu->watch_opening(true);
+        assert_ok(engine_estimate_memory(&jobs[i], 2, &estimate, err));
+        gpu->watch_opening(false);
+        assert_int_equal(gpu->launches(&launches), 0);
+        run_for_memory(&jobs[i], &bytes, &device_bytes);
+        assert_int_equal(estimate.device_bytes, device_bytes);
+        assert_int_equal(estimate.memory_bytes, bytes);
+        assert_ok(engine_estimate_time(&jobs[i], 2, &estimate, err));
+        assert_false(estimate.timed);
+    }
+    assert_int_equal(gpu->open_things(), 0);
+}
+
 /* A communicator of one rank, whose sums are what was there: the update stays what it is, with an
  * exchange after the wave, captured with the rest. */
 static void exchanges_are_part_of_the_update(void **state)
@@ -297,6 +355,7 @@ int main(void)
         cmocka_unit_test(adam_and_clipping),     cmocka_unit_test(order_of_sgd),
         cmocka_unit_test(order_of_m_arwp),       cmocka_unit_test(order_of_sam),
         cmocka_unit_test(same_bits_and_resumed), cmocka_unit_test(exchanges_are_part_of_the_update),
+        cmocka_unit_test(memory_is_forecast),
     };
     union {
         void *symbol;
