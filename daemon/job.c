@@ -59,6 +59,28 @@ int job_device_failed(const struct engine_job *job, struct err *err)
     return err->code;
 }
 
+/* A job that leaves its device open goes where it can when its GPU has failed the test. */
+static int follow_device(struct slot *slot, int64_t id, const struct engine_job *job,
+                         struct engine_job_facts *facts, struct err *err)
+{
+    const char *before = facts->device;
+    struct device_health health;
+    char text[700];
+    int rc;
+
+    engine_device_health(before, &health);
+    if (health.state != STATE_ASIDE)
+        return 0;
+    rc = engine_job_facts(job, facts, err);
+    if (rc)
+        return rc;
+    snprintf(text, sizeof text, "on %s in %s instead of %s, which is set aside: %s", facts->device,
+             facts->precision, before, health.reason);
+    log_warning("job %lld: %s", (long long)id, text);
+    db_message_add(slot->queue->db, id, text, NULL);
+    return 0;
+}
+
 static int restore(struct slot *slot, struct engine_run *run, const struct db_claim *claim,
                    struct err *err)
 {
@@ -154,6 +176,8 @@ void job_run(struct slot *slot, const struct db_claim *claim, struct job_result 
         out->rc = engine_device_ready(&job, &out->err);
         out->data_failed = out->rc == ERR_DEVICE;
     }
+    if (!out->rc)
+        out->rc = follow_device(slot, claim->id, &job, &facts, &out->err);
     if (!out->rc) {
         out->rc = train(slot, claim, &job, &facts, &row, out);
         if (out->rc && !out->database_failed)

@@ -9,4 +9,9 @@
 /* ERR_DEVICE when numbers come back that are not right, or what the backend says. */
 int device_test(const struct backend_class *class, int device, struct err *err);
 
+/* Whether it computes what it should: the gradients of two small nets, a convolutional one and a
+ * transformer, in each precision against those of the reference backend. Takes a second or so.
+ * ERR_DEVICE when one is far off. */
+int device_gradient_test(const struct backend_class *class, int device, struct err *err);
+
 #endif

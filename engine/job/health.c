@@ -71,6 +71,14 @@ void health_failed(int gpu, const struct err *err)
         change(gpu, STATE_UNTESTED, "");
 }
 
+/* What it computes is looked at once in a process. */
+static int test_device(const struct backend_class *class, int gpu, struct err *err)
+{
+    int rc = device_test(class, gpu, err);
+
+    return rc || was_ready[gpu] ? rc : device_gradient_test(class, gpu, err);
+}
+
 /* Under `testing`. A device that was never ready in this process is not to be had by another one
  * either: it is set aside, so that one that is broken does not end the process again and again. */
 static int test(int gpu, struct err *err)
@@ -81,7 +89,7 @@ static int test(int gpu, struct err *err)
 
     if (!module)
         return ERR_DEVICE;
-    rc = device_test(module->class, gpu, &found);
+    rc = test_device(module->class, gpu, &found);
     if (rc == ERR_NO_MEMORY) /* full of others' work, it can still compute */
         return 0;
     if (rc == 0) {
@@ -114,6 +122,20 @@ int health_ready(int gpu, struct err *err)
 
 /* ---- A job's ---- */
 
+/* Of all GPUs that the job computes on. */
+static int place_ready(const struct engine_job *job, const struct job_place *place, struct err *err)
+{
+    const struct cuda_device *devices;
+    int n = cuda_devices(&devices, NULL), rc = 0;
+
+    if (place->device + job->world_size > n)
+        return err_set(err, ERR_DEVICE, "the job's %d GPUs from %s on are not there",
+                       (int)job->world_size, place->name);
+    for (int rank = 0; rank < job->world_size && !rc; rank++)
+        rc = health_ready(place->device + rank, err);
+    return rc;
+}
+
 int engine_device_ready(const struct engine_job *job, struct err *err)
 {
     struct job_place place;
@@ -122,9 +144,11 @@ int engine_device_ready(const struct engine_job *job, struct err *err)
     for (;;) {
         if (!job_place(&place, job))
             return err_set(err, ERR_DEVICE, "the job's device is gone");
-        if (!place.gpu || place.device == tried) /* there is no other one */
-            return place.gpu ? rc : 0;
-        rc = health_ready(place.device, err);
+        if (!place.gpu)
+            return 0;
+        if (place.device == tried) /* there is no other one */
+            return rc;
+        rc = place_ready(job, &place, err);
         if (rc != ERR_DEVICE || job->device != DEVICE_AUTO)
             return rc;
         tried = place.device;
@@ -135,6 +159,8 @@ void engine_device_failed(const struct engine_job *job, const struct err *err)
 {
     struct job_place place;
 
-    if (job_place(&place, job) && place.gpu)
-        health_failed(place.device, err);
+    if (!job_place(&place, job) || !place.gpu)
+        return;
+    for (int rank = 0; rank < job->world_size && place.device + rank < CUDA_DEVICES_MAX; rank++)
+        health_failed(place.device + rank, err);
 }

@@ -5,18 +5,18 @@
 #include "backend/cuda/module.h"
 #include "job/health.h"
 
-/* `auto` takes the first that is there and has the precision, where none is asked for the first of
- * its own. GPUs come before the CPU as soon as one has run their backend (tests/gpu). */
+/* `auto` takes the first that is there, can be used and has the precision, where none is asked for
+ * the first of its own. */
 static const struct candidate {
     enum device_kind device;
     enum precision precision;
     enum compute compute;
     const char *precision_name;
 } candidates[] = {
-    {DEVICE_CPU, PRECISION_FP32, COMPUTE_F32, "fp32"},
     {DEVICE_CUDA, PRECISION_TF32, COMPUTE_TF32, "tf32"},
     {DEVICE_CUDA, PRECISION_BF16, COMPUTE_BF16, "bf16"},
     {DEVICE_CUDA, PRECISION_FP32, COMPUTE_F32, "fp32"},
+    {DEVICE_CPU, PRECISION_FP32, COMPUTE_F32, "fp32"},
     {DEVICE_REFERENCE, PRECISION_FP64, COMPUTE_F32, "fp64"},
 };
 
@@ -37,24 +37,31 @@ static bool is_meant(const struct engine_job *job, const struct candidate *candi
            (job->precision == PRECISION_AUTO || job->precision == (int)candidate->precision);
 }
 
-/* A job that leaves the device open is given the first that can be used, if any can. */
-static int choose_gpu(const struct engine_job *job, int n)
+/* A job that leaves the device open is given the first GPU from which on enough for its ranks can
+ * be used; -1: there is none. `any`, or where there never were so many: it is told so of the first.
+ */
+static int choose_gpu(const struct engine_job *job, int n, bool any)
 {
-    int gpu = job_gpu(job);
+    int ranks = job->world_size > 1 ? (int)job->world_size : 1, usable = 0;
 
-    while (job->device == DEVICE_AUTO && gpu < n - 1 && !health_usable(gpu))
-        gpu++;
-    return job->device == DEVICE_AUTO && !health_usable(gpu) ? 0 : gpu;
+    if (any || job->device != DEVICE_AUTO || ranks > n)
+        return job_gpu(job);
+    for (int gpu = 0; gpu < n; gpu++) {
+        usable = health_usable(gpu) ? usable + 1 : 0;
+        if (usable == ranks)
+            return gpu - ranks + 1;
+    }
+    return -1;
 }
 
 /* The GPU of a job, if it is there. */
-static bool place_on_gpu(struct job_place *out, const struct engine_job *job)
+static bool place_on_gpu(struct job_place *out, const struct engine_job *job, bool any)
 {
     const struct cuda_device *devices;
     int n = cuda_devices(&devices, NULL);
 
-    out->device = n > 0 ? choose_gpu(job, n) : 0;
-    if (out->device >= n)
+    out->device = n > 0 ? choose_gpu(job, n, any) : 0;
+    if (out->device < 0 || out->device >= n)
         return false;
     out->gpu = true;
     out->reserve_bytes = devices[out->device].reserve_bytes;
@@ -73,10 +80,11 @@ int64_t job_host_memory(void)
     return devices[n - 1].memory_bytes; /* the reference's */
 }
 
-static bool place_on(struct job_place *out, const struct engine_job *job, enum device_kind device)
+static bool place_on(struct job_place *out, const struct engine_job *job, enum device_kind device,
+                     bool any)
 {
     if (device == DEVICE_CUDA)
-        return place_on_gpu(out, job);
+        return place_on_gpu(out, job, any);
     out->class = device == DEVICE_CPU ? backend_of_cpu() : &backend_reference;
     if (!out->class)
         return false;
@@ -85,17 +93,23 @@ static bool place_on(struct job_place *out, const struct engine_job *job, enum d
     return true;
 }
 
-bool job_place(struct job_place *out, const struct engine_job *job)
+static bool find_place(struct job_place *out, const struct engine_job *job, bool any)
 {
     for (size_t i = 0; i < ARRAY_LENGTH(candidates); i++) {
         const struct candidate *candidate = &candidates[i];
 
         *out = (struct job_place){.compute = candidate->compute,
                                   .precision = candidate->precision_name};
-        if (is_meant(job, candidate) && place_on(out, job, candidate->device))
+        if (is_meant(job, candidate) && place_on(out, job, candidate->device, any))
             return true;
     }
     return false;
+}
+
+/* What only a GPU can do waits for one, even if none can be used now. */
+bool job_place(struct job_place *out, const struct engine_job *job)
+{
+    return find_place(out, job, false) || find_place(out, job, true);
 }
 
 struct backend_options job_backend_options(const struct engine_job *job,

@@ -71,7 +71,7 @@ class Memory(Gpu):
                 self.assertEqual(said[what], took[what])
             self.assertGreater(said["device_memory_bytes"], 10000)
             self.assertGreater(said["memory_bytes"], said["device_memory_bytes"])
-        on_cpu = daemon.post("/v1/jobs", support.job(), 201)
+        on_cpu = daemon.post("/v1/jobs", support.job(device="cpu"), 201)
         self.assertIsNone(on_cpu["estimate"]["device_memory_bytes"])
 
     def test_a_job_that_can_never_fit_is_refused(self):
@@ -108,7 +108,7 @@ class Memory(Gpu):
         shown = daemon.wait(first, "failed")
         self.assertIn("memory is at its end", shown["reason"])
         self.take_away("taken")
-        self.put("fault", "memory 600")  # in the middle of a run
+        self.put("fault", "memory 1500")  # in the middle of a run
         shown = daemon.wait(daemon.submit(gpu_job(epochs=1000)), "failed")
         self.assertIn("error 2", shown["reason"])
         self.assertEqual(self.device(daemon)["state"], "ready")
@@ -119,7 +119,7 @@ class Faults(Gpu):
     def test_a_fault_that_passes_fails_a_job_and_the_device_is_tested(self):
         daemon = self.start()
         self.assertEqual(self.device(daemon)["state"], "untested")
-        self.put("fault", "passing 600")
+        self.put("fault", "passing 1500")
         shown = daemon.wait(daemon.submit(gpu_job(epochs=1000)), "failed")
         self.assertIn("error 46", shown["reason"])
         self.assertGreater(shown["updates_done"], 0)
@@ -136,7 +136,7 @@ class Faults(Gpu):
         self.assertEqual(device["state"], "set aside")
         self.assertIn("error 999", device["reason"])
         self.assertEqual(self.metrics(daemon)["rwpd_gpu_usable"], 0)
-        daemon.wait(daemon.submit(support.job()))  # on the processor
+        daemon.wait(daemon.submit(support.job(device="cpu")))
         daemon.post(f"/v1/jobs/{first}/resume")
         daemon.wait(first, "paused")  # tried again, with the same end
         self.take_away("broken")
@@ -146,6 +146,21 @@ class Faults(Gpu):
         self.assertEqual((device["state"], device["reason"]), ("ready", None))
         self.assertEqual(self.metrics(daemon)["rwpd_gpu_usable"], 1)
 
+    def test_a_job_that_leaves_its_device_open_goes_where_it_can(self):
+        daemon = self.start()
+        shown = daemon.wait(daemon.submit(support.job()))
+        self.assertEqual((shown["facts"]["device"], shown["facts"]["precision"]), ("cuda:0", "tf32"))
+        daemon.stop()
+        self.put("broken")
+        daemon = self.start()
+        number = daemon.submit(support.job())
+        daemon.wait(number)
+        said = [event["data"]["text"] for event in
+                support.Events(daemon, f"/v1/jobs/{number}/events", last_id=0)
+                if event["event"] == "message"]
+        self.assertIn("on cpu in fp32 instead of cuda:0, which is set aside", "\n".join(said))
+        self.assertIn("parameters on cpu in fp32", "\n".join(said))
+
     def test_a_device_that_is_lost_from_the_start_ends_nothing(self):
         """Another process would lose it as well."""
         self.put("fault", "lost 0 again")
@@ -154,7 +169,7 @@ class Faults(Gpu):
         for _ in range(2):
             self.assertIn("error 700", daemon.wait(number, "paused")["reason"])
             daemon.post(f"/v1/jobs/{number}/resume")
-        daemon.wait(daemon.submit(support.job()))
+        daemon.wait(daemon.submit(support.job(device="cpu")))
         self.assertEqual(self.device(daemon)["state"], "set aside")
         daemon.stop()
         self.take_away("fault")
@@ -200,7 +215,7 @@ class Loss(Gpu):
         made = gpu_job("m-arwp", 10, deterministic=True)
         daemon = self.start("--workers", "2")
         truth = self.outcome(daemon, daemon.submit(made))
-        on_cpu = daemon.submit(support.long_job())
+        on_cpu = daemon.submit(support.long_job(device="cpu"))
         daemon.wait_update(on_cpu, 10)
         number = daemon.submit(made)
         daemon.wait_until(number, lambda shown: (shown["checkpoint_update"] or 0) >= 3,
@@ -228,7 +243,7 @@ class Loss(Gpu):
                 yield data["state"], data["reason"], data["from_update"]
 
     def test_a_job_that_ends_the_daemon_again_and_again_has_failed(self):
-        self.put("fault", "lost 60 again")
+        self.put("fault", "lost 1200 again")
         for start in range(3):
             daemon = self.start()
             if start == 0:
@@ -246,7 +261,7 @@ class Loss(Gpu):
         daemon = self.start()
         number = daemon.submit(gpu_job(epochs=1))
         daemon.wait(number)
-        self.put("fault", "lost 30 again")
+        self.put("fault", "lost 1200 again")
         request = {"kind": "sharpness", "samples": 24, "draws": 1000}
         probe = daemon.post(f"/v1/jobs/{number}/probes", request, 201)["url"]
         for _ in range(3):

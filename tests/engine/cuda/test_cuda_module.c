@@ -117,9 +117,9 @@ static void module_without_driver(void **state)
 static void places(void **state)
 {
     (void)state;
-    assert_place(DEVICE_AUTO, PRECISION_AUTO, "cpu", "fp32");
+    assert_place(DEVICE_AUTO, PRECISION_AUTO, "cuda:0", "tf32");
     assert_place(DEVICE_AUTO, PRECISION_BF16, "cuda:0", "bf16");
-    assert_place(DEVICE_AUTO, PRECISION_FP32, "cpu", "fp32");
+    assert_place(DEVICE_AUTO, PRECISION_FP32, "cuda:0", "fp32");
     assert_place(DEVICE_CUDA, PRECISION_FP32, "cuda:0", "fp32");
     assert_place(DEVICE_AUTO, PRECISION_FP64, "reference", "fp64");
     assert_place(DEVICE_CUDA, PRECISION_AUTO, "cuda:0", "tf32");
