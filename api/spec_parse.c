@@ -303,6 +303,34 @@ static void check_names(struct parse *parse, const struct place *place,
     }
 }
 
+static bool is_blamed(const struct parse *parse, const struct place *place)
+{
+    char pointer[sizeof parse->problems->item[0].pointer] = "";
+
+    put_pointer(place, pointer, sizeof pointer);
+    for (int i = 0; i < parse->problems->n; i++)
+        if (strcmp(parse->problems->item[i].pointer, pointer) == 0)
+            return true;
+    return false;
+}
+
+/* A member that another one is given in place of is 0. Where that other one is wrong, this
+ * keeps its default, so that nobody complains of what follows from that. */
+static void clear_replaced(struct parse *parse, const struct place *place,
+                           const struct spec_object *object, const cJSON *json, char *out)
+{
+    for (int i = 0; i < object->n_fields; i++) {
+        const struct spec_field *field = &object->fields[i];
+        struct place here = {.up = place, .name = field->name};
+        struct place other = {.up = place, .name = field->instead};
+        bool good = cJSON_GetObjectItemCaseSensitive(json, field->name) && !is_blamed(parse, &here);
+
+        if (field->instead && !good && cJSON_GetObjectItemCaseSensitive(json, field->instead) &&
+            !is_blamed(parse, &other))
+            *(int64_t *)(void *)(out + field->offset) = 0;
+    }
+}
+
 static void parse_object(struct parse *parse, const struct place *place,
                          const struct spec_object *object, const cJSON *json, bool variant,
                          char *out)
@@ -315,13 +343,13 @@ static void parse_object(struct parse *parse, const struct place *place,
         const cJSON *item = json ? cJSON_GetObjectItemCaseSensitive(json, field->name) : NULL;
 
         spec_set_default(field, out + field->offset);
-        if (field->instead && cJSON_GetObjectItemCaseSensitive(json, field->instead))
-            *(int64_t *)(void *)(out + field->offset) = 0;
         if (item)
             parse_field(parse, &here, field, item, out + field->offset);
         else
             set_absent(parse, &here, field, out + field->offset);
     }
+    if (json)
+        clear_replaced(parse, place, object, json, out);
 }
 
 void spec_tree_parse(const struct spec_object *spec, const cJSON *tree, void *out,

@@ -14,6 +14,14 @@ void log_set_level(enum log_level level)
     atomic_store(&threshold, (int)level);
 }
 
+/* A message may have the name of a file in it, or what somebody sent: it stays one line. */
+static void keep_to_a_line(char *message)
+{
+    for (; *message; message++)
+        if ((unsigned char)*message < ' ' || *message == 0x7f)
+            *message = '?';
+}
+
 void log_line(enum log_level level, const char *format, ...)
 {
     static const int journal_priority[] = {3, 4, 6, 7};
@@ -27,6 +35,7 @@ void log_line(enum log_level level, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
+    keep_to_a_line(message);
     if (getenv("JOURNAL_STREAM")) {
         fprintf(stderr, "<%d>%s\n", journal_priority[level], message);
         return;

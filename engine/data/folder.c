@@ -130,8 +130,7 @@ static int list(struct names *out, const char *path, bool folders, struct err *e
         if (is_folder(in, entry) == folders)
             rc = add_name(out, entry->d_name, err);
         if (!rc && out->n > FOLDER_FILES_MAX)
-            rc =
-                err_set(err, ERR_INVALID, DATA_NAME ": more than %d files", path, FOLDER_FILES_MAX);
+            rc = too_many(path, err);
     }
     if (!rc && errno)
         rc = err_errno(err, DATA_NAME, path);

@@ -130,6 +130,17 @@ static void check_plain(struct check *check)
     check_init_from(check);
 }
 
+/* Images are read whole, but those that stay in their files. */
+static void check_room(struct check *check, const struct dataset_info *info)
+{
+    double needed = (double)dataset_bytes(&check->job->dataset, info);
+    double present = (double)job_host_memory();
+
+    if (needed > present)
+        report(check, "/dataset/path", "takes %.1f GiB of memory; there are %.1f", needed / 0x1p30,
+               present / 0x1p30);
+}
+
 static void check_dataset(struct check *check, const struct dataset_info *info)
 {
     const struct job_dataset *dataset = &check->job->dataset;
@@ -143,6 +154,7 @@ static void check_dataset(struct check *check, const struct dataset_info *info)
                "must be below the images' side of %d: a crop could be all padding", side);
     if (dataset->kind == DATASET_IMAGE_FOLDER && dataset->resize < dataset->size)
         report(check, "/dataset/resize", "must be at least size, %lld", (long long)dataset->size);
+    check_room(check, info);
 }
 
 static void check_warmup(struct check *check, int64_t per_epoch, int64_t updates)

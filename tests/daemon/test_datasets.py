@@ -115,6 +115,14 @@ class Datasets(support.Case):
         for name in broken:
             self.assertEqual(sum(name in text for text in texts), 1, texts)
 
+    def test_a_files_name_is_no_line_of_the_log(self):
+        daemon = self.image_daemon()
+        self.image_folder(["train/bee/a\n2026-01-01T00:00:00.000Z error: it burns\x1b[2J.jpg"])
+        daemon.wait(daemon.submit(self.image_job(epochs=1)))
+        self.assertIn("it burns", daemon.log())
+        self.assertNotIn("\n2026-01-01", daemon.log())
+        self.assertNotIn("\x1b", daemon.log())
+
     def test_an_interrupted_run_ends_with_the_same_bits(self):
         daemon = self.image_daemon()
         spec = self.image_job(method="m-rwp", epochs=6,

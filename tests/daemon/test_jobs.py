@@ -94,6 +94,10 @@ class Jobs(support.Case):
         both = daemon.post("/v1/jobs", made, 422)
         self.assertEqual([error["pointer"] for error in both["errors"]], ["/updates"])
         del made["epochs"]
+        # What is wrong with one says nothing of the other.
+        for wrong, pointer in (({"updates": 1e12}, "/updates"), ({"epochs": "two"}, "/epochs")):
+            told = daemon.post("/v1/jobs", {**made, **wrong}, 422)
+            self.assertEqual([error["pointer"] for error in told["errors"]], [pointer])
         made = daemon.post("/v1/jobs", made, 201)
         self.assertEqual((made["updates"], made["spec"]["epochs"], made["spec"]["updates"]),
                          (12, 0, 12))

@@ -255,6 +255,40 @@ static void datasets_must_be_readable(void **state)
     assert_problem(&job, "/dataset/path", "absolute");
 }
 
+/* Files of 64 GiB with a hole in place of the pixels: nobody reads them before a job is run. */
+static void a_dataset_has_to_fit_into_memory(void **state)
+{
+    enum { SIDE = 4096, N = 4096, BYTES = 16 };
+    static const uint8_t head[] = {0,         0,          N >> 8, N & 255, 0,         0,
+                                   SIDE >> 8, SIDE & 255, 0,      0,       SIDE >> 8, SIDE & 255};
+    static const char *const splits[] = {"train", "t10k"};
+    const struct engine_device *devices;
+    struct engine_job job;
+    char name[64];
+    int n;
+
+    (void)state;
+    devices = engine_devices(&n);
+    if (devices[n - 1].memory_bytes >= INT64_C(2) * N * SIDE * SIDE)
+        skip();
+    engine_job_defaults(&job, MODEL_RESNET, DATASET_IDX, METHOD_SGD);
+    job.model.blocks = (struct spec_int_list){1, {1}};
+    job.model.width = 1;
+    job.model.stem = STEM_IMAGENET;
+    job.batch_size = 2;
+    idx_folder_make(&job.dataset);
+    for (size_t s = 0; s < ARRAY_LENGTH(splits); s++) {
+        snprintf(name, sizeof name, "%s-images-idx3-ubyte", splits[s]);
+        idx_folder_resize(&job.dataset, name, (size_t)N * SIDE * SIDE + BYTES);
+        idx_folder_patch(&job.dataset, name, 4, head, sizeof head);
+        snprintf(name, sizeof name, "%s-labels-idx1-ubyte", splits[s]);
+        idx_folder_resize(&job.dataset, name, N + 8);
+        idx_folder_patch(&job.dataset, name, 4, head, 4);
+    }
+    assert_problem(&job, "/dataset/path", "128.0 GiB");
+    idx_folder_remove(&job.dataset);
+}
+
 static void augmentation_must_fit_the_images(void **state)
 {
     struct engine_job job;
@@ -434,6 +468,7 @@ int main(void)
         cmocka_unit_test(precisions_belong_to_devices),
         cmocka_unit_test(endless_and_giant_jobs_are_refused),
         cmocka_unit_test(datasets_must_be_readable),
+        cmocka_unit_test(a_dataset_has_to_fit_into_memory),
         cmocka_unit_test(augmentation_must_fit_the_images),
         cmocka_unit_test(folders_of_images_are_checked),
         cmocka_unit_test(augmentation_by_default),
