@@ -144,6 +144,9 @@ static int train(struct slot *slot, const struct db_claim *claim, const struct e
     if (!rc) {
         measure(slot, job, facts, row, claim->from_update);
         rc = engine_run_train(run, &slot->request, &outcome, &out->err);
+        /* No image of many could be read, or none be opened: a file system may come back. */
+        out->data_failed = !recorder.failed && !says_of_device(rc, facts) &&
+                           (rc == ERR_CORRUPT || rc == ERR_IO || rc == ERR_NO_MEMORY);
         rate_stop(&slot->rate);
         /* One that is lost harms nothing. */
         db_held_add(slot->queue->db, claim->id, engine_run_memory(run),

@@ -144,6 +144,20 @@ class Datasets(support.Case):
         daemon.post(f"/v1/jobs/{endless}/cancel")
         daemon.wait(endless, "cancelled")
 
+    def test_a_folder_that_goes_away_during_a_run_pauses_it(self):
+        daemon = self.image_daemon()
+        number = daemon.submit(self.image_job(epochs=100000))
+        daemon.wait_update(number, 3)
+        folder = os.path.join(self.folder, "images")
+        os.rename(folder, folder + " away")
+        self.assertIn("image", daemon.wait(number, "paused")["reason"])
+        os.rename(folder + " away", folder)
+        reached = daemon.job(number)["updates_done"]
+        daemon.post(f"/v1/jobs/{number}/resume")
+        daemon.wait_update(number, reached + 3)
+        daemon.post(f"/v1/jobs/{number}/cancel")
+        daemon.wait(number, "cancelled")
+
     def test_what_is_wrong_with_the_data_is_named(self):
         daemon = self.image_daemon()
         before = len(daemon.jobs())

@@ -347,6 +347,29 @@ static void test_a_small_job_is_timed(void **state)
     assert_false(again.timed);
 }
 
+static void keep_pointer(void *context, const char *pointer, const char *message)
+{
+    char *kept = context;
+
+    snprintf(kept, 500, "%s: %s", pointer, message);
+}
+
+/* Some TiB, of which nothing is taken. */
+static void test_what_no_machine_holds_is_refused(void **state)
+{
+    struct engine_job job;
+    char problem[500] = "";
+
+    (void)state;
+    engine_job_defaults(&job, MODEL_RESNET18, DATASET_DIGITS, METHOD_M_ARWP);
+    job.device = DEVICE_CPU;
+    assert_int_equal(engine_estimate_check(&job, 1, keep_pointer, problem), 0);
+    job.model.width = 8192;
+    assert_int_equal(engine_estimate_check(&job, 1, keep_pointer, problem), 1);
+    assert_non_null(strstr(problem, "/batch_size: the job needs "));
+    assert_non_null(strstr(problem, "a smaller model.width"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -358,6 +381,7 @@ int main(void)
         cmocka_unit_test(test_a_second_term_shares_activations),
         cmocka_unit_test(test_each_family_can_be_timed_by_a_part),
         cmocka_unit_test(test_a_small_job_is_timed),
+        cmocka_unit_test(test_what_no_machine_holds_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

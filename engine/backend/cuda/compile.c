@@ -171,8 +171,11 @@ static int open_tables(struct compiler *c)
     c->gradient_of = malloc(values * sizeof *c->gradient_of);
     c->output_of = malloc(values * sizeof *c->output_of);
     c->absorbed = calloc((size_t)g->n_nodes + 1, sizeof *c->absorbed);
-    if (!c->use || !c->gradient_of || !c->output_of || !c->absorbed)
+    c->attention = malloc(((size_t)g->n_nodes + 1) * sizeof *c->attention);
+    if (!c->use || !c->gradient_of || !c->output_of || !c->absorbed || !c->attention)
         return err_no_memory(c->err);
+    for (int i = 0; i < g->n_nodes; i++)
+        c->attention[i] = (struct attention_of){-1, -1};
     for (int i = 0; i < g->n_values; i++)
         c->gradient_of[i] = c->output_of[i] = -1;
     for (int i = g->n_params - 1; i >= 0; i--)
@@ -201,5 +204,6 @@ int cuda_compile(struct program *program, struct err *err)
     free(c.gradient_of);
     free(c.output_of);
     free(c.absorbed);
+    free(c.attention);
     return c.code;
 }

@@ -11,15 +11,23 @@ struct use_of {
     int first; /* node; -1: none */
 };
 
+/* Of a node that ends a piece of attention: the one that ends it forward, which it is itself or
+ * whose derivative it belongs to; -1: none. */
+struct attention_of {
+    int forward;
+    int log_sums; /* slot, of the former; -1 */
+};
+
 struct compiler {
     struct program *program;
     const struct graph *graph;
     struct err *err;
     int code;
-    struct use_of *use; /* of each value */
-    int *gradient_of;   /* each value: the parameter whose gradient it is, or -1 */
-    int *output_of;     /* each value: the output that it is, or -1 */
-    bool *absorbed;     /* each node: left to another's command */
+    struct use_of *use;             /* of each value */
+    int *gradient_of;               /* each value: the parameter whose gradient it is, or -1 */
+    int *output_of;                 /* each value: the output that it is, or -1 */
+    bool *absorbed;                 /* each node: left to another's command */
+    struct attention_of *attention; /* each node */
 };
 
 /* fusion.c: fills `use` and `absorbed`. */
@@ -35,6 +43,11 @@ bool gpu_is_scores(const struct compiler *c, int value);
  */
 const struct node *gpu_norm_before(const struct compiler *c, const struct node *norm_grad,
                                    const struct node *relu_grad);
+
+/* attention.c: fills `attention`, and more of `absorbed`. */
+void gpu_attention_fusions(struct compiler *c);
+/* Whether the node's command is one for a piece of attention, which is then given. */
+bool gpu_attention(struct compiler *c, const struct node *node);
 
 /* compile_params.c: how parameters lie, before anything is compiled. */
 int gpu_params(struct compiler *c);

@@ -201,7 +201,8 @@ bool gpu_tokens(struct compiler *c, const struct node *node)
         return true;
     case OP_SPLIT_HEADS:
     case OP_MERGE_HEADS:
-        gpu_heads(c, node);
+        if (!gpu_attention(c, node))
+            gpu_heads(c, node);
         return true;
     case OP_MATMUL:
         gpu_matmul(c, node);

@@ -3,7 +3,9 @@
  * Forward, a batch norm's second sweep is left to what follows it:
  *     batch_norm → relu        batch_norm (+ batch_norm, or + what came before) → add [→ relu]
  * Backward, the ReLU's derivative is left to the batch norm's, which also writes it for others:
- *     relu_grad → batch_norm_grad */
+ *     relu_grad → batch_norm_grad
+ *
+ * Attention is attention.c's. */
 #include "backend/cuda/compile.h"
 
 static void count_uses(struct compiler *c)
@@ -127,4 +129,5 @@ void gpu_fusions(struct compiler *c)
         else if (node->op == OP_RELU_GRAD)
             c->absorbed[i] = relu_grad_absorbed(c, node);
     }
+    gpu_attention_fusions(c);
 }

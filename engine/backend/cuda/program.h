@@ -82,6 +82,7 @@ struct command {
         struct patches patches;
         struct token_move token_move;
         struct heads heads;
+        struct attention attention;
         struct reorder reorder;
         struct cast_elements cast;
         struct {
@@ -176,6 +177,6 @@ command_run cuda_run_statistics, cuda_run_apply, cuda_run_norm_grad, cuda_run_la
     cuda_run_layer_norm_grad;
 command_run cuda_run_softmax, cuda_run_softmax_grad, cuda_run_patches, cuda_run_patches_grad,
     cuda_run_prepend, cuda_run_drop_first, cuda_run_token, cuda_run_token_grad,
-    cuda_run_split_heads, cuda_run_merge_heads;
+    cuda_run_split_heads, cuda_run_merge_heads, cuda_run_attention, cuda_run_attention_grad;
 
 #endif

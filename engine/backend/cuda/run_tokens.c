@@ -23,3 +23,9 @@ RUN_COMMAND(split_heads, heads, heads, launch_split_heads(STREAM, &a), a.merged 
             for (int i = 0; i < a.parts; i++) a.part[i] = OUT(i))
 RUN_COMMAND(merge_heads, heads, heads, launch_merge_heads(STREAM, &a), a.merged = OUT(0);
             for (int i = 0; i < a.parts; i++) a.part[i] = IN(i))
+
+RUN_COMMAND(attention, attention, attention, launch_attention(STREAM, &a), a.qkv = IN(0);
+            a.y = OUT(0); a.log_sums = OUT(1))
+RUN_COMMAND(attention_grad, attention, attention, launch_attention_grad(STREAM, &a), a.dy = IN(0);
+            a.qkv = IN(1); a.y = IN(2); a.log_sums = IN(3); a.dqkv = OUT(0);
+            a.workspace = WORKSPACE)

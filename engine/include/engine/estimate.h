@@ -33,10 +33,9 @@ int engine_estimate_memory(const struct engine_job *job, int threads, struct eng
                            struct err *err);
 
 /* Calls `problem`, with a pointer into the job and what would help, if a job that was checked needs
- * more of its GPU than that ever has room for; what others have there now does not count. Returns
- * how many problems there were: none, either, where memory cannot be forecast, and where a quarter
- * of the time went into such forecasts already. Jobs on no GPU have the machine's memory and swap,
- * and are not looked at. */
+ * more memory than its GPU ever has room for, or the machine with its swap; what others have there
+ * now does not count. Returns how many problems there were: none, either, where memory cannot be
+ * forecast, and where a quarter of the time went into such forecasts already. */
 int engine_estimate_check(const struct engine_job *job, int threads,
                           void (*problem)(void *context, const char *pointer, const char *message),
                           void *context);

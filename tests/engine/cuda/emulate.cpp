@@ -239,6 +239,75 @@ double emulated_exchange(double x, unsigned mask)
     return place[me ^ mask];
 }
 
+void __syncwarp(void)
+{
+    wait_for(&warps[threadIdx.x / WARP_LANES]);
+}
+
+/* Row r of matrix m is what lane 8·m + r points to. */
+void emulated_matrices(bool turned, const void *row, uint32_t to[4])
+{
+    static const void *rows[2][THREADS_MOST];
+    unsigned me = threadIdx.x, lane = me % WARP_LANES;
+    struct group *warp = &warps[me / WARP_LANES];
+    const void **place = rows[warp->round % 2];
+
+    if ((uintptr_t)row % 16) {
+        fprintf(stderr, "emulated block %u: a matrix at %p\n", blockIdx.x, row);
+        abort();
+    }
+    place[me] = row;
+    wait_for(warp);
+    for (unsigned m = 0; m < 4; m++) {
+        uint16_t pair[2];
+
+        for (unsigned i = 0; i < 2; i++) {
+            unsigned along = lane / 4, across = lane % 4 * 2 + i;
+            unsigned r = turned ? across : along, c = turned ? along : across;
+
+            pair[i] = ((const uint16_t *)place[me - lane + 8 * m + r])[c];
+        }
+        to[m] = pair[0] | (uint32_t)pair[1] << 16;
+    }
+}
+
+static float bf16_of(uint32_t pair, unsigned which)
+{
+    uint32_t bits = which ? pair & 0xffff0000u : pair << 16;
+    float x;
+
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Where the manual says that A's element lies: its columns from 8 on in the later registers, its
+ * rows from 8 on in the odd ones; B's likewise by its rows. */
+static float left_at(const uint32_t (*warp)[6], unsigned row, unsigned k)
+{
+    return bf16_of(warp[row % 8 * 4 + k % 8 / 2][k / 8 * 2 + row / 8], k % 2);
+}
+
+static float right_at(const uint32_t (*warp)[6], unsigned k, unsigned column)
+{
+    return bf16_of(warp[column * 4 + k % 8 / 2][4 + k / 8], k % 2);
+}
+
+void emulated_multiply_add(float acc[4], const uint32_t a[4], const uint32_t b[2])
+{
+    static uint32_t registers[2][THREADS_MOST][6];
+    unsigned me = threadIdx.x, lane = me % WARP_LANES;
+    struct group *warp = &warps[me / WARP_LANES];
+    uint32_t(*place)[6] = registers[warp->round % 2];
+
+    memcpy(place[me], a, 4 * sizeof *a);
+    memcpy(place[me] + 4, b, 2 * sizeof *b);
+    wait_for(warp);
+    for (unsigned i = 0; i < 4; i++)
+        for (unsigned k = 0; k < 16; k++)
+            acc[i] += left_at(place + (me - lane), lane / 4 + i / 2 * 8, k) *
+                      right_at(place + (me - lane), k, lane % 4 * 2 + i % 2);
+}
+
 static struct fiber_room {
     ~fiber_room()
     {

@@ -10,6 +10,7 @@
 #define TESTS_ENGINE_CUDA_EMULATE_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,7 @@ extern char *emulated_row;
 #define SHARED_ROW(name) float *name = (float *)(void *)emulated_row
 
 void __syncthreads(void);
+void __syncwarp(void);
 
 /* What lane `lane ^ mask` gave. All lanes of the warp take part. */
 double emulated_exchange(double x, unsigned mask);
@@ -45,6 +47,12 @@ static inline double __shfl_xor_sync(unsigned, double x, unsigned mask)
 {
     return emulated_exchange(x, mask);
 }
+
+/* What the PTX manual says of `ldmatrix` (four matrices of 8 × 8 numbers of 16 bits, whose rows are
+ * at `row` of the lanes; `turned`: .trans) and of `mma` m16n8k16 (acc += a·b, bfloat16). All lanes
+ * of the warp take part. A row that is not at 16 bytes ends the program. */
+void emulated_matrices(bool turned, const void *row, uint32_t to[4]);
+void emulated_multiply_add(float acc[4], const uint32_t a[4], const uint32_t b[2]);
 
 /* The value is the launch's error: a kernel that CUDA would not launch either. */
 int emulate(unsigned blocks, unsigned threads, size_t shared_bytes,

@@ -15,9 +15,10 @@
 #include "model/model.h"
 #include "op_cases.h"
 
-#define TOLERANCE      2e-5
-#define BF16_TOLERANCE 4e-2
-#define NET_TOLERANCE  1e-3
+#define TOLERANCE          2e-5
+#define BF16_TOLERANCE     4e-2
+#define NET_TOLERANCE      1e-3
+#define BF16_NET_TOLERANCE 0.1
 
 static void compare(const char *what, const struct graph *g, uint64_t seed)
 {
@@ -118,6 +119,123 @@ static void curvature(void **state)
         }
 }
 
+/* ---- attention ----------------------------------------------------------------------------- */
+
+static int launches_of(const char *what)
+{
+    const struct host_launch *launches;
+    int n = host_device_launches(&launches), found = 0;
+
+    for (int i = 0; i < n; i++)
+        found += !strcmp(launches[i].what, what);
+    return found;
+}
+
+/* The commands that attention is made of where it is not one. */
+static int launches_of_parts(void)
+{
+    return launches_of("softmax") + launches_of("softmax_grad") + launches_of("matmul") +
+           launches_of("split_heads") + launches_of("merge_heads");
+}
+
+static const struct net *net_called(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(nets); i++)
+        if (!strcmp(nets[i].name, name))
+            return &nets[i];
+    fail_msg("no net %s", name);
+    return NULL;
+}
+
+/* A vision transformer takes the kernels for attention, and nothing else for it; a graph with
+ * tangents takes the parts. */
+static void attention_of_a_net(void **state)
+{
+    const struct net *vit = net_called("vit");
+    struct graph *g;
+
+    (void)state;
+    for (int training = 0; training < 2; training++)
+        for (int compute = COMPUTE_F32; compute <= COMPUTE_BF16; compute++) {
+            assert_ok(model_graph(&g, &vit->model, &vit->input, training, err));
+            host_device_reset();
+            device_compare("vit", g, compute, 3,
+                           compute == COMPUTE_BF16 ? BF16_NET_TOLERANCE : NET_TOLERANCE);
+            assert_int_equal(launches_of("attention"), vit->model.depth);
+            assert_int_equal(launches_of("attention_grad"), training ? vit->model.depth : 0);
+            assert_int_equal(launches_of_parts(), 0);
+            graph_free(g);
+        }
+    assert_ok(model_curvature_graph(&g, &vit->model, &vit->input, false, err));
+    host_device_reset();
+    device_compare("vit", g, COMPUTE_F32, 3, NET_TOLERANCE);
+    assert_int_equal(launches_of("attention") + launches_of("attention_grad"), 0);
+    assert_int_equal(launches_of("softmax"), vit->model.depth);
+    graph_free(g);
+}
+
+/* Attention and its derivative, with something that the kernels cannot do, or nothing of it. */
+enum oddity {
+    ODD_NOTHING,
+    ODD_DROPOUT, /* of probabilities */
+    ODD_OUTPUT,  /* probabilities are asked for */
+    ODD_KEYS,    /* queries and keys change places */
+    ODD_VALUES,  /* keys are the values, too */
+    ODD_SCALE,   /* of the second product */
+    ODD_HEADS,   /* too wide */
+    ODD_SCORES,  /* a second reader of what is inside */
+    ODD_COUNT
+};
+
+static struct graph *attention_graph(enum oddity odd)
+{
+    int64_t n = 2, t = 19, heads = 3, d = odd == ODD_HEADS ? 136 : 20;
+    struct graph *g = graph_new(true);
+    int x = graph_input(g, shape_of(3, n, t, 3 * heads * d), VALUE_REAL);
+    int part = graph_split_heads(g, x, 3, (int)heads), q = part, k = part + 1, v = part + 2, y;
+
+    y = graph_matmul(g, odd == ODD_KEYS ? k : q, odd == ODD_KEYS ? q : k,
+                     (struct matmul){.transpose_b = true, .scale = 0.3});
+    if (odd == ODD_SCORES)
+        y = graph_add(g, y, y);
+    part = y = graph_softmax(g, y);
+    y = graph_dropout(g, y, odd == ODD_DROPOUT ? 0.3 : 0);
+    y = graph_matmul(g, y, odd == ODD_VALUES ? k : v,
+                     (struct matmul){.scale = odd == ODD_SCALE ? 1.5 : 1});
+    if (odd == ODD_VALUES) /* all parts have a derivative, or none */
+        y = graph_add(g, y, v);
+    graph_output(g, graph_merge_heads(g, y));
+    if (odd == ODD_OUTPUT)
+        graph_output(g, part);
+    device_add_derivatives(g);
+    return g;
+}
+
+static void attention_in_parts(void **state)
+{
+    char name[40];
+
+    (void)state;
+    for (int odd = 0; odd < ODD_COUNT; odd++) {
+        struct graph *g = attention_graph(odd);
+        bool whole = odd == ODD_NOTHING;
+
+        snprintf(name, sizeof name, "attention %d", odd);
+        for (int compute = COMPUTE_F32; compute <= COMPUTE_BF16; compute++) {
+            host_device_reset();
+            device_compare(name, g, compute, (uint64_t)odd,
+                           compute == COMPUTE_BF16 ? BF16_TOLERANCE : TOLERANCE);
+            assert_int_equal(launches_of("attention"), whole);
+            assert_int_equal(launches_of("attention_grad"), whole);
+            assert_int_equal(launches_of("softmax"), !whole);
+            assert_int_equal(launches_of("softmax_grad"), !whole);
+        }
+        graph_free(g);
+    }
+}
+
+/* ---- passes -------------------------------------------------------------------------------- */
+
 /* The same pass as it is given, captured and replayed, along a direction and without one. */
 static void captured_curvature(void **state)
 {
@@ -192,6 +310,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_operation),    cmocka_unit_test(every_derivative),
         cmocka_unit_test(whole_nets),         cmocka_unit_test(curvature),
+        cmocka_unit_test(attention_of_a_net), cmocka_unit_test(attention_in_parts),
         cmocka_unit_test(captured_curvature), cmocka_unit_test(full_device),
     };
 

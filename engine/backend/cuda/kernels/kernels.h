@@ -321,6 +321,28 @@ struct heads {
 int launch_split_heads(struct CUstream_st *stream, const struct heads *h);
 int launch_merge_heads(struct CUstream_st *stream, const struct heads *h);
 
+/* ---- attention.cu -------------------------------------------------------------------------- */
+
+/* y[n,t,heads·d] = softmax(scale·q·kᵀ)·v, head by head, of qkv[n,t,3·heads·d]: queries, keys and
+ * values side by side, as OP_SPLIT_HEADS takes them apart. 1 ≤ d ≤ ATTENTION_FEATURES_MAX; scores
+ * and probabilities are in no memory. bfloat16: probabilities, and their derivatives, are rounded
+ * before a product, sums are float. */
+#define ATTENTION_FEATURES_MAX 128
+struct attention {
+    enum element type;
+    int64_t n, t, heads, d;
+    float scale;
+    const void *qkv;
+    void *y;         /* out; grad: in */
+    float *log_sums; /* [n,heads,t], for the gradient: out, or NULL; grad: in */
+    const void *dy;  /* grad */
+    void *dqkv;      /* grad: out, as qkv */
+    float *workspace;
+};
+int launch_attention(struct CUstream_st *stream, const struct attention *a);
+size_t attention_grad_workspace(const struct attention *a);
+int launch_attention_grad(struct CUstream_st *stream, const struct attention *a);
+
 /* ---- convert.cu: between the host's order and the device's --------------------------------- */
 
 /* from[n,channels,plane] float ↔ to[n,plane,c] of `type`; channels beyond `channels` become 0.
