@@ -163,9 +163,45 @@ void check_operations(bool quick)
     check_cases(quick, false);
 }
 
+/* softmax(q·kᵀ/√d)·v of two samples, with its derivative. */
+static struct graph *attention_graph(int64_t tokens, int64_t heads, int64_t d)
+{
+    struct graph *g = graph_new(true);
+    int q = graph_input(g, shape_of(3, (int64_t)2, tokens, 3 * heads * d), VALUE_REAL), y;
+
+    q = graph_split_heads(g, q, 3, (int)heads);
+    y = graph_matmul(g, q, q + 1,
+                     (struct matmul){.transpose_b = true, .scale = 1 / sqrt((double)d)});
+    y = graph_matmul(g, graph_softmax(g, y), q + 2, (struct matmul){.scale = 1});
+    graph_output(g, graph_merge_heads(g, y));
+    device_add_derivatives(g);
+    return g;
+}
+
+/* Each width of the kernels, with one block of a head and with several. */
+static void check_attention(bool quick)
+{
+    static const double tolerance[] = {2e-5, 5e-3, 4e-2};
+    static const struct {
+        int64_t tokens, heads, d;
+    } sizes[] = {{65, 3, 64}, {197, 2, 64}, {50, 2, 32}, {300, 1, 20}, {130, 2, 128}, {67, 2, 77}};
+
+    for (size_t i = 0; i < (quick ? 1 : ARRAY_LENGTH(sizes)); i++) {
+        char name[100];
+        struct graph_case c = {.name = name, .seed = i + 1};
+
+        snprintf(name, sizeof name, "attention of %d tokens, %d heads of %d", (int)sizes[i].tokens,
+                 (int)sizes[i].heads, (int)sizes[i].d);
+        c.graph = attention_graph(sizes[i].tokens, sizes[i].heads, sizes[i].d);
+        in_each_precision("derivative", c, tolerance, compare);
+        graph_free(c.graph);
+    }
+}
+
 void check_derivatives(bool quick)
 {
     check_cases(quick, true);
+    check_attention(quick);
 }
 
 static const struct net {

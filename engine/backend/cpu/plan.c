@@ -1,10 +1,10 @@
-/* Which commands vary, which slots live when, and where. Slots that are never alive together share
- * memory: the largest are placed first, each at the lowest address that is free for its whole life.
- */
+/* Which commands vary, which slots live when, and where: those that are never alive together share
+ * memory. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "backend/cpu/program.h"
+#include "backend/place.h"
 #include "base/cleanup.h"
 
 #define ALIGN 64
@@ -128,83 +128,23 @@ static bool owns_memory(const struct program *p, int slot)
     return p->slots[slot].place == PLACE_ARENA && p->slots[slot].storage == slot;
 }
 
-static size_t aligned_bytes(const struct slot *slot)
-{
-    return (slot->bytes + ALIGN - 1) / ALIGN * ALIGN;
-}
-
-/* The lowest offset at which `slot` overlaps none of the `n` placed ones that live with it.
- * `placed` is in the order of offsets. */
-static size_t free_offset(const struct program *p, const struct slot *slot, const int *placed,
-                          int n)
-{
-    size_t at = 0;
-
-    for (int i = 0; i < n; i++) {
-        const struct slot *other = &p->slots[placed[i]];
-        if (other->last < slot->first || other->first > slot->last)
-            continue;
-        if (other->offset >= at + aligned_bytes(slot))
-            break;
-        if (other->offset + aligned_bytes(other) > at)
-            at = other->offset + aligned_bytes(other);
-    }
-    return at;
-}
-
-static void insert_by_offset(const struct program *p, int *placed, int n, int slot)
-{
-    int i = n;
-
-    for (; i > 0 && p->slots[placed[i - 1]].offset > p->slots[slot].offset; i--)
-        placed[i] = placed[i - 1];
-    placed[i] = slot;
-}
-
-struct size {
-    size_t bytes;
-    int slot;
-};
-
-static int by_size(const void *a, const void *b)
-{
-    const struct size *left = a, *right = b;
-
-    if (left->bytes != right->bytes)
-        return left->bytes > right->bytes ? -1 : 1;
-    return left->slot - right->slot;
-}
-
-/* The largest first, of several the first. */
-static int sort_slots(const struct program *p, struct size *sizes)
-{
-    int n = 0;
-
-    for (int i = 0; i < p->n_slots; i++)
-        if (owns_memory(p, i))
-            sizes[n++] = (struct size){p->slots[i].bytes, i};
-    qsort(sizes, (size_t)n, sizeof *sizes, by_size);
-    return n;
-}
-
 static int place_slots(struct program *p, struct err *err)
 {
-    int *placed = malloc(((size_t)p->n_slots + 1) * sizeof *placed);
-    struct size *sizes = malloc(((size_t)p->n_slots + 1) * sizeof *sizes);
-    int rc = placed && sizes ? 0 : err_no_memory(err);
-    int n = rc ? 0 : sort_slots(p, sizes);
+    struct place_block *blocks = malloc(((size_t)p->n_slots + 1) * sizeof *blocks);
+    int n = 0, rc;
 
-    for (int i = 0; i < n; i++) {
-        struct slot *s = &p->slots[sizes[i].slot];
-        size_t end;
-
-        s->offset = free_offset(p, s, placed, i);
-        insert_by_offset(p, placed, i, sizes[i].slot);
-        end = s->offset + aligned_bytes(s);
-        p->arena_bytes = end > p->arena_bytes ? end : p->arena_bytes;
-    }
-    free(placed);
-    free(sizes);
+    if (!blocks)
+        return err_no_memory(err);
+    for (int i = 0; i < p->n_slots; i++)
+        if (owns_memory(p, i))
+            blocks[n++] = (struct place_block){
+                .bytes = p->slots[i].bytes, .first = p->slots[i].first, .last = p->slots[i].last};
+    rc = place_blocks(blocks, n, ALIGN, &p->arena_bytes, err);
+    n = 0;
+    for (int i = 0; i < p->n_slots && !rc; i++)
+        if (owns_memory(p, i))
+            p->slots[i].offset = blocks[n++].offset;
+    free(blocks);
     return rc;
 }
 

@@ -49,6 +49,10 @@ void gpu_attention_fusions(struct compiler *c);
 /* Whether the node's command is one for a piece of attention, which is then given. */
 bool gpu_attention(struct compiler *c, const struct node *node);
 
+/* Whether a batch norm's derivative asks where y, a ReLU's result, is positive, and cannot tell
+ * from what it reads anyway: something was added in between. */
+bool gpu_wants_mask(const struct compiler *c, int y);
+
 /* compile_params.c: how parameters lie, before anything is compiled. */
 int gpu_params(struct compiler *c);
 
@@ -96,6 +100,8 @@ void gpu_norm(struct compiler *c, const struct node *node);
 void gpu_norm_grad(struct compiler *c, const struct node *node);
 /* y = norm (+ other) (then ReLU); `other` is a value or -1. */
 void gpu_apply(struct compiler *c, int y, int norm, int other, bool relu);
+/* The bits that the command which made y has kept of where it is positive, or -1. */
+int gpu_kept_mask(const struct compiler *c, int y);
 bool gpu_tokens(struct compiler *c, const struct node *node);
 /* compile_tangents.c; likewise. */
 bool gpu_tangents(struct compiler *c, const struct node *node);

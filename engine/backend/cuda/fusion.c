@@ -116,6 +116,20 @@ const struct node *gpu_norm_before(const struct compiler *c, const struct node *
                : NULL;
 }
 
+bool gpu_wants_mask(const struct compiler *c, int y)
+{
+    const struct graph *g = c->graph;
+
+    for (int i = 0; i < g->n_nodes; i++) {
+        const struct node *node = &g->nodes[i];
+
+        if (node->op == OP_RELU_GRAD && node->input[1] == y && c->absorbed[i] &&
+            !gpu_norm_before(c, &g->nodes[c->use[node->output[0]].first], node))
+            return true;
+    }
+    return false;
+}
+
 void gpu_fusions(struct compiler *c)
 {
     count_uses(c);

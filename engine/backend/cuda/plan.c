@@ -1,8 +1,9 @@
-/* Which slots live when, and where in the arena. Slots that are never alive together share memory:
- * the largest are placed first, each at the lowest address that is free for its whole life. */
+/* Which slots live when, and where in the arena: those that are never alive together share memory.
+ */
 #include <stdlib.h>
 
 #include "backend/cuda/program.h"
+#include "backend/place.h"
 
 #define ALIGN 256
 
@@ -50,75 +51,28 @@ static void share_in_place(struct program *p)
     }
 }
 
-static size_t aligned_bytes(const struct slot *slot)
+static bool owns_memory(const struct program *p, int slot)
 {
-    return (slot->bytes + ALIGN - 1) / ALIGN * ALIGN;
-}
-
-/* The lowest offset at which `slot` overlaps none of the `n` placed ones that live with it.
- * `placed` is in the order of offsets. */
-static size_t free_offset(const struct program *p, const struct slot *slot, const int *placed,
-                          int n)
-{
-    size_t at = 0;
-
-    for (int i = 0; i < n; i++) {
-        const struct slot *other = &p->slots[placed[i]];
-
-        if (other->last < slot->first || other->first > slot->last)
-            continue;
-        if (other->offset >= at + aligned_bytes(slot))
-            break;
-        if (other->offset + aligned_bytes(other) > at)
-            at = other->offset + aligned_bytes(other);
-    }
-    return at;
-}
-
-static void insert_by_offset(const struct program *p, int *placed, int n, int slot)
-{
-    int i = n;
-
-    for (; i > 0 && p->slots[placed[i - 1]].offset > p->slots[slot].offset; i--)
-        placed[i] = placed[i - 1];
-    placed[i] = slot;
-}
-
-/* The largest slot that has no place yet, or -1; the first of several. */
-static int next_to_place(const struct program *p, const bool *done)
-{
-    int best = -1;
-
-    for (int i = 0; i < p->n_slots; i++) {
-        const struct slot *slot = &p->slots[i];
-
-        if (!done[i] && slot->place == PLACE_ARENA && slot->storage == i &&
-            (best < 0 || slot->bytes > p->slots[best].bytes))
-            best = i;
-    }
-    return best;
+    return p->slots[slot].place == PLACE_ARENA && p->slots[slot].storage == slot;
 }
 
 static int place_slots(struct program *p, struct err *err)
 {
-    int *placed = malloc(((size_t)p->n_slots + 1) * sizeof *placed);
-    bool *done = calloc((size_t)p->n_slots + 1, sizeof *done);
-    int rc = 0, n = 0, slot;
+    struct place_block *blocks = malloc(((size_t)p->n_slots + 1) * sizeof *blocks);
+    int n = 0, rc;
 
-    if (!placed || !done)
-        rc = err_no_memory(err);
-    while (!rc && (slot = next_to_place(p, done)) >= 0) {
-        struct slot *s = &p->slots[slot];
-        size_t end;
-
-        s->offset = free_offset(p, s, placed, n);
-        insert_by_offset(p, placed, n++, slot);
-        done[slot] = true;
-        end = s->offset + aligned_bytes(s);
-        p->arena_bytes = end > p->arena_bytes ? end : p->arena_bytes;
-    }
-    free(placed);
-    free(done);
+    if (!blocks)
+        return err_no_memory(err);
+    for (int i = 0; i < p->n_slots; i++)
+        if (owns_memory(p, i))
+            blocks[n++] = (struct place_block){
+                .bytes = p->slots[i].bytes, .first = p->slots[i].first, .last = p->slots[i].last};
+    rc = place_blocks(blocks, n, ALIGN, &p->arena_bytes, err);
+    n = 0;
+    for (int i = 0; i < p->n_slots && !rc; i++)
+        if (owns_memory(p, i))
+            p->slots[i].offset = blocks[n++].offset;
+    free(blocks);
     return rc;
 }
 

@@ -45,6 +45,7 @@ int cuda_run_apply(const struct program *program, const struct command *command,
     else
         a.residual = IN(NORM_OPERANDS);
     a.y = OUT(0);
+    a.mask = OUT(1);
     return cuda_launched(launch_batch_norm_apply(STREAM, &a), command->what, err);
 }
 
@@ -60,6 +61,8 @@ int cuda_run_norm_grad(const struct program *program, const struct command *comm
     a.gamma = IN(4);
     if (a.relu == RELU_AGAIN)
         a.beta = IN(5);
+    else if (a.relu == RELU_MASK)
+        a.mask = IN(5);
     else
         a.y = IN(5);
     a.dx = OUT(0);

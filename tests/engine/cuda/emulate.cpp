@@ -244,6 +244,41 @@ void __syncwarp(void)
     wait_for(&warps[threadIdx.x / WARP_LANES]);
 }
 
+struct fetched {
+    const void *from;
+    void *to;
+};
+
+static std::vector<fetched> &fetched_of(unsigned thread)
+{
+    static std::vector<fetched> *all = new std::vector<fetched>[THREADS_MOST];
+
+    return all[thread];
+}
+
+static void check_aligned(const void *at, const char *what)
+{
+    if ((uintptr_t)at % 16 == 0)
+        return;
+    fprintf(stderr, "emulated block %u: %s at %p\n", blockIdx.x, what, at);
+    abort();
+}
+
+void emulated_fetch(const void *from, void *to)
+{
+    check_aligned(from, "fetched from what is");
+    check_aligned(to, "fetched to what is");
+    memset(to, 0xff, 16);
+    fetched_of(threadIdx.x).push_back({from, to});
+}
+
+void emulated_wait_for_fetched(void)
+{
+    for (const struct fetched &f : fetched_of(threadIdx.x))
+        memcpy(f.to, f.from, 16);
+    fetched_of(threadIdx.x).clear();
+}
+
 /* Row r of matrix m is what lane 8·m + r points to. */
 void emulated_matrices(bool turned, const void *row, uint32_t to[4])
 {
@@ -252,10 +287,7 @@ void emulated_matrices(bool turned, const void *row, uint32_t to[4])
     struct group *warp = &warps[me / WARP_LANES];
     const void **place = rows[warp->round % 2];
 
-    if ((uintptr_t)row % 16) {
-        fprintf(stderr, "emulated block %u: a matrix at %p\n", blockIdx.x, row);
-        abort();
-    }
+    check_aligned(row, "a matrix");
     place[me] = row;
     wait_for(warp);
     for (unsigned m = 0; m < 4; m++) {

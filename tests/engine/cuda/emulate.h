@@ -48,6 +48,10 @@ static inline double __shfl_xor_sync(unsigned, double x, unsigned mask)
     return emulated_exchange(x, mask);
 }
 
+/* `cp.async` of 16 bytes, and waiting for those of this thread; before that the bytes are NaN. */
+void emulated_fetch(const void *from, void *to);
+void emulated_wait_for_fetched(void);
+
 /* What the PTX manual says of `ldmatrix` (four matrices of 8 × 8 numbers of 16 bits, whose rows are
  * at `row` of the lanes; `turned`: .trans) and of `mma` m16n8k16 (acc += a·b, bfloat16). All lanes
  * of the warp take part. A row that is not at 16 bytes ends the program. */

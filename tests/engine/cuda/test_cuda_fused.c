@@ -271,6 +271,73 @@ static void gradients_behind_relus(void **state)
                 norm_grad(type, relu, dz);
 }
 
+/* dx, dz, dgamma and dbeta one after another, as bytes; the caller's to free. */
+static unsigned char *derivative_bytes(struct batch_norm_grad b, size_t *bytes)
+{
+    size_t image = COUNT * element_bytes(b.type), channels = C * sizeof(float);
+    unsigned char *all;
+
+    *bytes = 2 * image + 2 * channels;
+    all = device_new(*bytes);
+    b.dx = all;
+    b.dz = all + image;
+    b.dgamma = (float *)(void *)(all + 2 * image);
+    b.dbeta = b.dgamma + C;
+    b.workspace = device_new(batch_norm_workspace(ROWS, C) * sizeof(float));
+    launched(launch_batch_norm_grad(NULL, &b));
+    free(b.workspace);
+    return all;
+}
+
+/* The signs that a block's end keeps tell its derivative to the bit what its result does. */
+static void signs_for_a_result(enum element type)
+{
+    struct numbers x, kept, dy;
+    struct norm norm;
+    struct batch_norm_apply end = {.type = type, .rows = ROWS, .c = C, .relu = true};
+    struct batch_norm_grad b = {.type = type, .rows = ROWS, .c = C, .eps = (float)EPS};
+    unsigned char *by_result, *by_signs;
+    size_t bytes;
+
+    fill(&x, type, 1, -1);
+    fill(&kept, type, 2, -1);
+    fill(&dy, type, 3, -1);
+    fill_norm(&norm, 50);
+    end.first = normalised_of(&norm, &x);
+    end.residual = kept.array;
+    end.y = device_new(COUNT * element_bytes(type));
+    end.mask = device_new(COUNT / 8);
+    launched(launch_batch_norm_apply(NULL, &end));
+    b.dy = dy.array;
+    b.x = x.array;
+    b.mean = norm.device[0];
+    b.var = norm.device[1];
+    b.gamma = norm.device[2];
+    b.y = end.y;
+    b.relu = RELU_Y;
+    by_result = derivative_bytes(b, &bytes);
+    b.y = NULL;
+    b.mask = end.mask;
+    b.relu = RELU_MASK;
+    by_signs = derivative_bytes(b, &bytes);
+    assert_memory_equal(by_result, by_signs, bytes);
+    free(by_result);
+    free(by_signs);
+    free(end.y);
+    free(end.mask);
+    free(x.array);
+    free(kept.array);
+    free(dy.array);
+    free_norm(&norm);
+}
+
+static void signs_do_for_results(void **state)
+{
+    (void)state;
+    signs_for_a_result(ELEMENT_F32);
+    signs_for_a_result(ELEMENT_BF16);
+}
+
 /* ---- elementwise --------------------------------------------------------------------------- */
 
 /* With a last byte of the mask that is not whole. */
@@ -406,6 +473,7 @@ int main(void)
         cmocka_unit_test(running_statistics),
         cmocka_unit_test(statistics_survive_an_offset),
         cmocka_unit_test(gradients_behind_relus),
+        cmocka_unit_test(signs_do_for_results),
         cmocka_unit_test(masks),
         cmocka_unit_test(casts),
         cmocka_unit_test(nan_comes_through),

@@ -10,9 +10,9 @@
  * floats to and from memory; backward 14·E·t FLOPs (10 if S and dP were computed once), 12·E
  * elements and 4·E/d floats. Tiles that several blocks of a head read count once: they are in L2.
  *
- * What a GPU should try first: tiles by cp.async into a second buffer while the first is
- * multiplied, probabilities kept in registers as the next product's operand, TF32 tensor cores for
- * float where the precision allows them, wgmma. */
+ * What a GPU should try first: a second buffer that is fetched while the first is multiplied,
+ * probabilities kept in registers as the next product's operand, TF32 tensor cores for float where
+ * the precision allows them, wgmma. */
 #include "backend/cuda/kernels/matrix.h"
 
 /* Sixteens of rows of a block at most, and tokens of a tile, so that 48 KiB are enough backward. */
@@ -118,7 +118,8 @@ static __device__ inline int64_t sums_at(const struct attention *a, const struct
     return (p->sample * a->heads + p->head) * a->t + token;
 }
 
-/* `count` rows of a tile of `total`; the others, and features beyond d, are zero. */
+/* `count` rows of a tile of `total`, to be waited for; the others, and features beyond d, are zero.
+ */
 template <class T, int D>
 static __device__ inline void load_rows(const void *from, struct rows r, int count, int total,
                                         int64_t d, T *to)
@@ -131,8 +132,8 @@ static __device__ inline void load_rows(const void *from, struct rows r, int cou
         T *target = to + row * pitch + column;
 
         if (row < count && d % VECTOR == 0 && column < d) {
-            for (int k = 0; k < VECTOR * (int)sizeof(T) / 16; k++)
-                ((sixteen_bytes *)target)[k] = ((const sixteen_bytes *)source)[k];
+            for (int k = 0; k < VECTOR; k += 16 / (int)sizeof(T))
+                fetch(source + k, target + k);
             continue;
         }
         for (int k = 0; k < VECTOR; k++)
@@ -256,6 +257,7 @@ static __global__ void __launch_bounds__(sizes<T, D>::warps *WARP)
         __syncthreads(); /* those before have been used */
         for (int i = 0; i < 2; i++)
             load_rows<T, D>(a.qkv, rows_of(&a, &p, 3, 1 + i, token), count, tile, a.d, l.others[i]);
+        wait_for_fetched();
         __syncthreads();
         if (p.warp_rows > 0)
             attend<T, D>(&l, queries, count, scale_of(&a), &o, acc);
@@ -341,6 +343,7 @@ static __global__ void __launch_bounds__(sizes<T, D>::warps *WARP)
 
     load_rows<T, D>(a.qkv, rows_of(&a, &p, 3, 0, p.token), p.block_rows, rows, a.d, l.first);
     load_rows<T, D>(a.dy, rows_of(&a, &p, 1, 0, p.token), p.block_rows, rows, a.d, l.second);
+    wait_for_fetched();
     __syncthreads();
     correct<T, D>(&a, &p, l.second + p.row * l.pitch, delta);
     for (int half = 0; half < 2; half++) {
@@ -355,6 +358,7 @@ static __global__ void __launch_bounds__(sizes<T, D>::warps *WARP)
         __syncthreads();
         for (int i = 0; i < 2; i++)
             load_rows<T, D>(a.qkv, rows_of(&a, &p, 3, 1 + i, token), count, tile, a.d, l.others[i]);
+        wait_for_fetched();
         __syncthreads();
         if (p.warp_rows > 0)
             query_slope<T, D>(&l, p.row, count, scale_of(&a), log_sum, delta, acc);
@@ -417,6 +421,7 @@ static __global__ void __launch_bounds__(sizes<T, D>::warps *WARP)
             l.log_sums[i] = i < count ? a.log_sums[sums + i] : INFINITY;
             l.corrections[i] = i < count ? a.workspace[sums + i] : 0;
         }
+        wait_for_fetched();
         __syncthreads();
         if (p.warp_rows > 0)
             key_slope<T, D>(&l, p.row, scale_of(&a), dk, dv);

@@ -22,6 +22,29 @@ template <class T> static constexpr int matrix_pitch(int columns)
     return columns + 16 / (int)sizeof(T);
 }
 
+/* Sixteen bytes on their way from memory to shared memory: there once this thread has waited, for
+ * others after a barrier that follows. */
+static __device__ inline void fetch(const void *from, void *to)
+{
+#ifdef KERNELS_EMULATED
+    emulated_fetch(from, to);
+#else
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;"
+                 :
+                 : "r"((uint32_t)__cvta_generic_to_shared(to)), "l"(__cvta_generic_to_global(from))
+                 : "memory");
+#endif
+}
+
+static __device__ inline void wait_for_fetched(void)
+{
+#ifdef KERNELS_EMULATED
+    emulated_wait_for_fetched();
+#else
+    asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
+
 /* Four matrices of 8 × 8; `row`: of row lane mod 8 of matrix ⌊lane/8⌋. A lane gets the two
  * neighbours at [ROW][COLUMN] of each; TURNED: that at [COLUMN][ROW] and the one a row below. */
 template <bool TURNED> static __device__ inline void load_matrices(const bf16 *row, uint32_t to[4])
@@ -69,7 +92,7 @@ static __device__ inline void multiply(const bf16 *a, int a_pitch, const bf16 *b
                                : b + (lane % 8 + lane / 16 * 8) * b_pitch + lane / 8 % 2 * 8;
 
     static_assert(DEPTH % 16 == 0 && COLUMNS % 16 == 0, "what tensor cores take");
-#pragma unroll
+#pragma unroll 4
     for (int k = 0; k < DEPTH; k += 16) {
         uint32_t left[4];
 
