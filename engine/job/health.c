@@ -155,12 +155,16 @@ int engine_device_ready(const struct engine_job *job, struct err *err)
     }
 }
 
+/* Which of several devices it was that is lost, their tests tell. */
 void engine_device_failed(const struct engine_job *job, const struct err *err)
 {
+    struct err failed = *err;
     struct job_place place;
 
     if (!job_place(&place, job) || !place.gpu)
         return;
+    if (job->world_size > 1 && failed.code == ERR_DEVICE_LOST)
+        failed.code = ERR_DEVICE;
     for (int rank = 0; rank < job->world_size && place.device + rank < CUDA_DEVICES_MAX; rank++)
-        health_failed(place.device + rank, err);
+        health_failed(place.device + rank, &failed);
 }

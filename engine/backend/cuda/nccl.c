@@ -2,7 +2,9 @@
  * communicator, and used once there, so that a GPU that cannot be reached is an error then; after
  * that no call waits on the host for another rank. What waits on a device is ended by `abort`: it
  * may be called while a rank waits for its stream, but never while a rank is within NCCL, which
- * that rank's lock says. */
+ * that rank's lock says. NCCL stops the devices at once, but then waits until nothing that was
+ * captured of its communicators is left: a thread of its own does that until the backends, whose
+ * captures they are, have been closed, and the communicator after them. */
 #include "backend/cuda/nccl.h"
 
 #include <dlfcn.h>
@@ -40,6 +42,10 @@ struct nccl {
     struct communicator base;
     int device; /* of rank 0 */
     struct end end[COMMUNICATOR_RANKS_MAX];
+    pthread_mutex_t lock; /* of what follows */
+    bool aborting, by_thread;
+    struct ncclComm *aborted[COMMUNICATOR_RANKS_MAX];
+    pthread_t aborter;
 };
 
 static void find_nccl(void)
@@ -86,17 +92,33 @@ static int failed(int code, const char *what, struct err *err)
 
 /* ---- Opening ---- */
 
+static void *abort_all(void *argument)
+{
+    struct nccl *own = argument;
+
+    for (int r = 0; r < own->base.ranks; r++)
+        if (own->aborted[r])
+            nccl.abort(own->aborted[r]);
+    return NULL;
+}
+
 static void nccl_abort(struct communicator *communicator)
 {
     struct nccl *own = (struct nccl *)communicator;
 
-    for (int r = 0; r < own->base.ranks; r++) {
+    pthread_mutex_lock(&own->lock);
+    for (int r = 0; r < own->base.ranks && !own->aborting; r++) {
         pthread_mutex_lock(&own->end[r].lock);
-        if (own->end[r].comm)
-            nccl.abort(own->end[r].comm);
+        own->aborted[r] = own->end[r].comm;
         own->end[r].comm = NULL;
         pthread_mutex_unlock(&own->end[r].lock);
     }
+    if (!own->aborting)
+        own->by_thread = !pthread_create(&own->aborter, NULL, abort_all, own);
+    if (!own->aborting && !own->by_thread)
+        abort_all(own); /* as well as can be */
+    own->aborting = true;
+    pthread_mutex_unlock(&own->lock);
 }
 
 /* What a rank has for its first exchanges. */
@@ -178,11 +200,14 @@ static void nccl_close(struct communicator *communicator)
 
     if (!own)
         return;
+    if (own->by_thread)
+        pthread_join(own->aborter, NULL);
     for (int r = 0; r < own->base.ranks; r++) {
         if (own->end[r].comm)
             nccl.destroy(own->end[r].comm);
         pthread_mutex_destroy(&own->end[r].lock);
     }
+    pthread_mutex_destroy(&own->lock);
     free(own);
 }
 
@@ -227,6 +252,7 @@ static int nccl_open(struct communicator **out, const struct backend_class *clas
         return err_no_memory(err);
     own->base = (struct communicator){&communicator_nccl, ranks};
     own->device = device;
+    pthread_mutex_init(&own->lock, NULL);
     for (int r = 0; r < ranks; r++)
         pthread_mutex_init(&own->end[r].lock, NULL);
     rc = open_ends(own, err);

@@ -393,9 +393,10 @@ bool engine_device_load(const struct engine_device *device, struct device_load *
 /* `name` is a device's. */
 void engine_device_health(const char *name, struct device_health *out);
 
-/* Before a job: tests its device, unless that is known to be ready; a job that leaves the device
- * open comes to another one where that fails. 0, ERR_DEVICE: it is set aside or gone,
- * ERR_DEVICE_LOST: this process has to end first. Memory that is not there is the job's to tell. */
+/* Before a job: tests its device, or one a rank, unless that is known to be ready; a job that
+ * leaves the device open comes to another one where that fails. 0, ERR_DEVICE: it is set aside or
+ * gone, ERR_DEVICE_LOST: this process has to end first. Memory that is not there is the job's to
+ * tell. */
 int engine_device_ready(const struct engine_job *job, struct err *err);
 
 /* The job failed with this error. Only ERR_DEVICE and ERR_DEVICE_LOST say something of its device.

@@ -177,6 +177,8 @@ int ncclCommAbort(struct ncclComm *comm)
     comm->clique->aborted = true;
     comm->given = (struct given){0};
     pthread_cond_broadcast(&changed);
+    while (comm->clique->left == 1 && state.captures > 0)
+        pthread_cond_wait(&changed, &lock);
     close_comm(comm);
     pthread_mutex_unlock(&lock);
     return 0;
@@ -270,9 +272,17 @@ static void wait(struct CUstream_st *stream)
     pthread_mutex_unlock(&lock);
 }
 
+static void capture(int captures)
+{
+    pthread_mutex_lock(&lock);
+    state.captures = captures;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
 const struct fake_nccl_functions *fake_nccl(void)
 {
-    static const struct fake_nccl_functions functions = {get_state, wait};
+    static const struct fake_nccl_functions functions = {get_state, wait, capture};
 
     return &functions;
 }

@@ -9,13 +9,15 @@ struct fake_nccl {
     int operations; /* scaled sums that are open */
     int device[8];  /* of each rank of the last communicator */
     int sums, copies;
-    int fail; /* the so manieth call from now on, from 1, fails; 0: none */
+    int captures; /* that are left: who aborts waits until there are none */
+    int fail;     /* the so manieth call from now on, from 1, fails; 0: none */
 };
 
 struct fake_nccl_functions {
     struct fake_nccl *(*state)(void);
     /* Until what was given to the stream is done, or aborted. */
     void (*wait)(struct CUstream_st *stream);
+    void (*capture)(int captures);
 };
 
 #endif

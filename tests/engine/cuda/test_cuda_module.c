@@ -240,6 +240,32 @@ static void set_aside(void **state)
     assert_place(DEVICE_AUTO, PRECISION_BF16, "cuda:0", "bf16");
 }
 
+/* Each rank's device is tested, and any of them may have failed. */
+static void of_all_ranks(void **state)
+{
+    struct engine_job job = job_on(DEVICE_CUDA, PRECISION_FP32);
+    struct err found = {0}, lost = {.code = ERR_DEVICE_LOST, .message = "an illegal access"};
+    struct engine_sink sink = {0};
+    struct engine_run *run;
+
+    (void)state;
+    job.world_size = 2;
+    assert_ok(engine_device_ready(&job, err));
+    engine_device_failed(&job, &lost);
+    assert_state("cuda:0", STATE_UNTESTED, "");
+    assert_state("cuda:1", STATE_UNTESTED, "");
+    *fault() = (struct fake_gpu_fault){.device = 1, .code = ERR_DEVICE};
+    assert_int_equal(engine_device_ready(&job, &found), ERR_DEVICE);
+    assert_string_equal(found.message, "cuda:1 is set aside: a fault of the fake");
+    assert_state("cuda:0", STATE_READY, "");
+    /* Nor does a run open on it, however well the others are. */
+    assert_int_equal(engine_run_open(&run, &job, 2, &sink, &found), ERR_DEVICE);
+    assert_string_equal(found.message, "a fault of the fake");
+    fault()->device = -1;
+    assert_ok(engine_device_ready(&job, err));
+    assert_state("cuda:1", STATE_READY, "");
+}
+
 /* What fails on a device that was ready has it tested again; memory that others have is no fault of
  * its; and what is lost stays so. */
 static void faults(void **state)
@@ -366,6 +392,7 @@ int main(int argc, char **argv)
                                               cmocka_unit_test(ranks_have_a_device_each),
                                               cmocka_unit_test(broken_from_the_start),
                                               cmocka_unit_test(set_aside),
+                                              cmocka_unit_test(of_all_ranks),
                                               cmocka_unit_test(faults)};
     const char *what = argc > 1 ? argv[1] : "";
 

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "engine/estimate.h"
 #include "host_gpu.h"
 #include "record.h"
 
@@ -119,6 +120,29 @@ static void resumed(void **state)
     record_free(rest);
 }
 
+/* Of the GPU that needs most, which is the first one: it evaluates. */
+static void memory_is_forecast(void **state)
+{
+    struct engine_job one = job_of(METHOD_M_ARWP, 1), two = job_of(METHOD_M_ARWP, 2);
+    struct engine_estimate alone, estimate;
+    const struct engine_sink sink = {0};
+    atomic_int request = ENGINE_CONTINUE;
+    enum engine_outcome outcome;
+    struct engine_run *run;
+    struct err err = {0};
+
+    (void)state;
+    if (engine_estimate_memory(&one, 2, &alone, &err) ||
+        engine_estimate_memory(&two, 2, &estimate, &err) ||
+        engine_run_open(&run, &two, 2, &sink, &err) ||
+        engine_run_train(run, &request, &outcome, &err))
+        fail_msg("%s", err.message);
+    assert_int_equal(estimate.device_bytes, engine_run_device_memory(run));
+    assert_int_equal(estimate.memory_bytes, engine_run_memory(run));
+    assert_true(estimate.device_bytes > 0 && estimate.device_bytes < alone.device_bytes);
+    engine_run_close(run);
+}
+
 /* The first rank's device is full sooner or later; the other one has all that it wants. */
 static void a_full_device_is_told(void **state)
 {
@@ -149,6 +173,7 @@ int main(void)
         cmocka_unit_test(a_gradient_each),
         cmocka_unit_test(half_a_batch_each),
         cmocka_unit_test(resumed),
+        cmocka_unit_test(memory_is_forecast),
         cmocka_unit_test(a_full_device_is_told),
     };
     union {
