@@ -47,15 +47,18 @@ static bool says_of_device(int rc, const struct engine_job_facts *facts)
     return on_gpu(facts) && (rc == ERR_DEVICE || rc == ERR_DEVICE_LOST || rc == ERR_NO_MEMORY);
 }
 
-int job_device_failed(const struct engine_job *job, struct err *err)
+int job_device_failed(const struct engine_job *job, bool *aside, struct err *err)
 {
     struct err found = {0};
 
+    *aside = false;
     if (err->code != ERR_DEVICE && err->code != ERR_DEVICE_LOST)
         return err->code;
     engine_device_failed(job, err);
-    if (err->code == ERR_DEVICE && engine_device_ready(job, &found) == ERR_DEVICE_LOST)
+    if (err->code == ERR_DEVICE && engine_device_ready(job, &found)) {
+        *aside = found.code == ERR_DEVICE;
         *err = found;
+    }
     return err->code;
 }
 
@@ -182,9 +185,12 @@ void job_run(struct slot *slot, const struct db_claim *claim, struct job_result 
     if (!out->rc)
         out->rc = follow_device(slot, claim->id, &job, &facts, &out->err);
     if (!out->rc) {
+        bool aside = false;
+
         out->rc = train(slot, claim, &job, &facts, &row, out);
         if (out->rc && !out->database_failed)
-            out->rc = job_device_failed(&job, &out->err);
+            out->rc = job_device_failed(&job, &aside, &out->err);
+        out->data_failed = out->data_failed || aside;
     }
     db_job_free(&row);
 }

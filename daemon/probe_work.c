@@ -164,6 +164,7 @@ static int measure(struct slot *slot, const struct db_probe_claim *claim, struct
                                            .message = record_message};
     struct engine_probe_run *run = NULL;
     struct material material = {0};
+    bool aside;
     int rc = load(slot->reader, claim, &material, err);
 
     if (!rc)
@@ -185,7 +186,7 @@ static int measure(struct slot *slot, const struct db_probe_claim *claim, struct
         rc = engine_probe_measure(run, &slot->request, outcome, err);
     if (rc != ERR_DEVICE_LOST) /* which may never answer again; the process ends soon */
         engine_probe_close(run);
-    return rc && !recorder->failed ? job_device_failed(&material.job, err) : rc;
+    return rc && !recorder->failed ? job_device_failed(&material.job, &aside, err) : rc;
 }
 
 /* How it ended, as far as the probe is concerned. */
@@ -265,8 +266,9 @@ void probe_work(struct slot *slot, struct db_probe_claim *claim)
     end.rc = measure(slot, claim, &recorder, &end.outcome, &end.err);
     end.database_failed = recorder.failed;
     if (end.rc == ERR_DEVICE_LOST) {
-        queue_lose(slot->queue);
-        db_probe_lost(slot->queue->db, claim->id, &end.again, NULL);
+        end.again = true;
+        if (queue_lose(slot->queue)) /* else it was stopped by what another one did */
+            db_probe_lost(slot->queue->db, claim->id, &end.again, NULL);
     }
     db_probe_claim_free(claim);
     if (!end.database_failed || (end.rc != ERR_CORRUPT && !atomic_load(&slot->queue->giving_up))) {

@@ -72,17 +72,18 @@ bool queue_passes_by_itself(int rc);
 /* job.c: a stored description. */
 int job_parse_spec(const char *spec, struct engine_job *job, struct err *err);
 /* job.c: tells of a failure of a job or probe on its job's device. What a device does not say
- * clearly its test does: then *err becomes ERR_DEVICE_LOST. Returns its code. */
-int job_device_failed(const struct engine_job *job, struct err *err);
+ * clearly its test does: then *err becomes what that found. *aside: the device is set aside.
+ * Returns the code of *err. */
+int job_device_failed(const struct engine_job *job, bool *aside, struct err *err);
 
 /* job.c: trains a job that was taken, to its end or until it is told to stop. */
 struct job_result {
     int rc;               /* of err, 0: the run ended as `outcome` says */
     int outcome;          /* enum engine_outcome */
     bool database_failed; /* the history could not be recorded */
-    bool data_failed; /* nothing was trained: what it needs (the dataset, the checkpoint, its GPU)
-                         may be had another time */
-    bool counted;     /* its GPU was lost to this process, and first of all here */
+    bool data_failed;     /* what it needs (the dataset, the checkpoint, its GPU) may be had another
+                             time */
+    bool counted;         /* its GPU was lost to this process, and first of all here */
     struct err err;
 };
 void job_run(struct slot *slot, const struct db_claim *claim, struct job_result *out);

@@ -141,11 +141,11 @@ static double largest_product(const struct graph *graph)
 }
 
 /* What a pass over a batch holds at the very least, beside its images. */
-static double batch_memory(const struct check *check, const struct engine_job_facts *facts,
-                           const struct graph *graph)
+static double batch_memory(const struct check *check, const struct job_place *place,
+                           const struct engine_job_facts *facts, const struct graph *graph)
 {
     double batch = (double)set_batch(check, facts);
-    double real = (double)real_bytes(job_backend(check->job)->real);
+    double real = place->compute == COMPUTE_BF16 ? 2 : (double)real_bytes(place->class->real);
     double image = (double)(facts->channels * facts->height * facts->width);
     int held = held_results(check->probe);
     double results = held ? held * model_product_elements(graph) : largest_product(graph);
@@ -180,12 +180,12 @@ static double layer_rows(const struct check *check, const struct graph *graph)
 static void check_batch(struct check *check)
 {
     struct engine_job_facts facts;
+    struct job_place place;
     struct graph *graph;
     struct err err;
     double needed, present;
-    int n;
 
-    if (engine_job_facts(check->job, &facts, &err))
+    if (engine_job_facts(check->job, &facts, &err) || !job_place(&place, check->job))
         return; /* the job's own check says why, here and below */
     struct model_input input = {.batch = LOOK_BATCH,
                                 .channels = facts.channels,
@@ -196,12 +196,12 @@ static void check_batch(struct check *check)
         return;
     if (check->probe->kind == PROBE_SPECTRUM)
         check_rows(check, "/layers", layer_rows(check, graph));
-    needed = batch_memory(check, &facts, graph);
-    present = (double)engine_devices(&n)[0].memory_bytes;
+    needed = batch_memory(check, &place, &facts, graph);
+    present = (double)place.memory_bytes;
     graph_free(graph);
     if (needed > present)
-        report(check, "/batch_size", "a pass needs more than %.1f GiB of memory; there are %.1f",
-               needed / 0x1p30, present / 0x1p30);
+        report(check, "/batch_size", "a pass needs more than %.1f GiB of memory; %s has %.1f",
+               needed / 0x1p30, place.gpu ? place.name : "this machine", present / 0x1p30);
 }
 
 static void check_spectrum(struct check *check)

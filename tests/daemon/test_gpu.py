@@ -161,6 +161,20 @@ class Faults(Gpu):
         self.assertIn("on cpu in fp32 instead of cuda:0, which is set aside", "\n".join(said))
         self.assertIn("parameters on cpu in fp32", "\n".join(said))
 
+    def test_a_device_that_breaks_pauses_its_job(self):
+        made = gpu_job("m-arwp", 10, deterministic=True)
+        daemon = self.start()
+        truth = daemon.wait(daemon.submit(made))["test_loss"]
+        number = daemon.submit(made)
+        daemon.wait_until(number, lambda shown: (shown["checkpoint_update"] or 0) >= 3,
+                          "to have a checkpoint", 60)
+        self.put("broken")
+        self.assertIn("cuda:0 is set aside", daemon.wait(number, "paused")["reason"])
+        self.assertEqual(self.device(daemon)["state"], "set aside")
+        self.take_away("broken")
+        daemon.post(f"/v1/jobs/{number}/resume")
+        self.assertEqual(daemon.wait(number)["test_loss"], truth)
+
     def test_a_device_that_is_lost_from_the_start_ends_nothing(self):
         """Another process would lose it as well."""
         self.put("fault", "lost 0 again")

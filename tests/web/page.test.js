@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { cost } from "../../web/page/facts.js";
+import { cost, machine } from "../../web/page/facts.js";
 import { History, POINTS } from "../../web/page/history.js";
 import { read } from "../../web/page/stream.js";
 import { ago, bytes, compact, count, duration, number, percent, short } from "../../web/page/text.js";
@@ -128,6 +128,17 @@ test("numbers as a person reads them", () => {
   const times = ["2024-01-02T00:00:05Z", "2024-01-01T23:59:00Z", "2024-01-01T20:00:00Z",
     "2023-12-30T00:00:00Z"];
   assert.deepEqual(times.map((t) => ago(t, now)), ["just now", "1 min ago", "4 h ago", "3 d ago"]);
+});
+
+test("what there is to train on", () => {
+  const cpu = { name: "cpu", description: "Xeon", cores: 16, memory_bytes: 2 ** 37 };
+  const gpu = { name: "cuda:0", description: "H200", cores: 16, memory_bytes: 2 ** 37, uuid: "GPU-1",
+    state: "ready" };
+  assert.equal(machine([]), "");
+  assert.equal(machine([cpu]), "Xeon · 16 cores");
+  assert.equal(machine([gpu, cpu]), "H200 · 128 GiB");
+  assert.equal(machine([gpu, { ...gpu, name: "cuda:1", state: "set aside" }, cpu]),
+    "H200 · 128 GiB · 2 GPUs · cuda:1 is set aside");
 });
 
 test("what a job costs, as far as it is known", () => {

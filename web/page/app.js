@@ -1,6 +1,7 @@
 // The page: which job is chosen, the connection's state, the words at the top.
 import { get } from "./daemon.js";
 import { Detail } from "./detail.js";
+import { machine } from "./facts.js";
 import { List, progressOf } from "./list.js";
 import { Store } from "./store.js";
 import { SweepDetail } from "./sweep.js";
@@ -174,11 +175,9 @@ async function health() {
 }
 
 async function devices() {
-  const { devices: found } = await get("/v1/devices");
-  const amiss = found.filter(({ state }) => state === "set aside" || state === "lost")
-    .map(({ name, state }) => ` · ${name} is ${state}`);
-  if (found.length)
-    say(at("device"), `${found[0].description} · ${found[0].cores} cores${amiss.join("")}`);
+  try {
+    say(at("device"), machine((await get("/v1/devices")).devices));
+  } catch { /* that the daemon does not answer is said elsewhere */ }
 }
 
 store.addEventListener("changed", () => {
@@ -206,7 +205,8 @@ document.querySelector("[data-skip]").addEventListener("click", (event) => {
 });
 setInterval(() => list.show(), TICK_MS); // "3 min ago"
 setInterval(health, HEALTH_MS);
+setInterval(devices, HEALTH_MS); // a GPU may be set aside, and be back
 store.start();
 route();
 health();
-devices().catch(() => {});
+devices();

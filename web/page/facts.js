@@ -19,6 +19,19 @@ export function settings({ kind, ...rest }) {
 const probeText = ({ kind, every_epochs: every }) =>
   `${kind} ${every === 1 ? "each epoch" : `every ${count(every)} epochs`}`;
 
+// The first device; the processor's cores say nothing of a GPU.
+export function machine(devices) {
+  const gpus = devices.filter(({ uuid }) => uuid), [first] = devices;
+  if (!first) return "";
+  return [
+    first.description,
+    first.uuid ? bytes(first.memory_bytes) : `${first.cores} cores`,
+    ...(gpus.length > 1 ? [`${gpus.length} GPUs`] : []),
+    ...gpus.filter(({ state }) => state === "set aside" || state === "lost")
+      .map(({ name, state }) => `${name} is ${state}`),
+  ].join(" · ");
+}
+
 // {memory_bytes, seconds_per_update, seconds} → "1.2 GiB · 815 ms an update · 3 h 20 min in all";
 // what is null is left out.
 export function cost(of) {

@@ -10,7 +10,6 @@
 
 #define SHOWN __attribute__((visibility("default")))
 
-static struct backend_options opened;
 static struct fake_gpu_fault fault = {.device = -1};
 static struct backend_options opened; /* the first rank's */
 static atomic_int opened_ranks;       /* a bit a device that was opened beside it */

@@ -152,6 +152,23 @@ static void memory_of_the_device(void **state)
     assert_non_null(strstr(problem.message, "cuda:1 has 0.0"));
 }
 
+/* It is the job's device that a probe's passes take it of, with another GPU beside it or not. */
+static void memory_of_a_probe(void **state)
+{
+    struct engine_probe probe = {.kind = PROBE_SHARPNESS, .batch_size = 1000, .draws = 1};
+    struct engine_job job = job_on(DEVICE_CUDA + 2, PRECISION_AUTO);
+
+    (void)state;
+    problem = (struct problem){0};
+    assert_int_equal(engine_probe_check(&job, &probe, keep, NULL), 1);
+    assert_string_equal(problem.pointer, "/batch_size");
+    assert_non_null(strstr(problem.message, "cuda:1 has 0.0"));
+    job.device = DEVICE_CUDA + 1;
+    assert_int_equal(engine_probe_check(&job, &probe, keep, NULL), 0);
+    job.device = DEVICE_CPU;
+    assert_int_equal(engine_probe_check(&job, &probe, keep, NULL), 0);
+}
+
 static void load(void **state)
 {
     struct device_load load;
@@ -387,6 +404,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest alone[] = {cmocka_unit_test(module_without_driver)};
     static const struct CMUnitTest fakes[] = {cmocka_unit_test(places),
                                               cmocka_unit_test(memory_of_the_device),
+                                              cmocka_unit_test(memory_of_a_probe),
                                               cmocka_unit_test(load),
                                               cmocka_unit_test(run_on_the_device),
                                               cmocka_unit_test(ranks_have_a_device_each),
