@@ -172,6 +172,7 @@ static struct command new_command(const struct compiler *c, const struct piece *
 
     command.what = what;
     command.u.attention = (struct attention){.type = c->program->type,
+                                             .tf32 = c->program->cuda->compute == COMPUTE_TF32,
                                              .n = part->dim[0],
                                              .t = part->dim[2],
                                              .heads = part->dim[1],

@@ -2,14 +2,18 @@
  * communicator, and used once there, so that a GPU that cannot be reached is an error then; after
  * that no call waits on the host for another rank. What waits on a device is ended by `abort`: it
  * may be called while a rank waits for its stream, but never while a rank is within NCCL, which
- * that rank's lock says. NCCL stops the devices at once, but then waits until nothing that was
- * captured of its communicators is left: a thread of its own does that until the backends, whose
- * captures they are, have been closed, and the communicator after them. */
+ * that rank's lock says.
+ *
+ * ncclCommAbort frees at once what waits on the device, but does not return while a graph lives
+ * that was captured with the communicator, and graphs are their ranks' to destroy. So a thread has
+ * it for each rank, and closing, which comes after all graphs, waits for these. */
 #include "backend/cuda/nccl.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "backend/cuda/cuda.h"
 
@@ -36,16 +40,18 @@ static struct calls {
 struct end {
     pthread_mutex_t lock;
     struct ncclComm *comm; /* NULL: not open, or aborted */
+    struct ncclComm *aborted;
+    pthread_t aborting; /* if so */
+    bool is_aborting;
 };
+
+/* A device that is lost may never let go of its graphs; the process is to end then. */
+enum { ABORT_SECONDS = 20 };
 
 struct nccl {
     struct communicator base;
     int device; /* of rank 0 */
     struct end end[COMMUNICATOR_RANKS_MAX];
-    pthread_mutex_t lock; /* of what follows */
-    bool aborting, by_thread;
-    struct ncclComm *aborted[COMMUNICATOR_RANKS_MAX];
-    pthread_t aborter;
 };
 
 static void find_nccl(void)
@@ -82,6 +88,7 @@ static void find_nccl(void)
 void nccl_prepare(void)
 {
     setenv("NCCL_ALGO", "Ring", 0);
+    setenv("NCCL_GRAPH_REGISTER", "0", 0);
 }
 
 static int failed(int code, const char *what, struct err *err)
@@ -92,33 +99,56 @@ static int failed(int code, const char *what, struct err *err)
 
 /* ---- Opening ---- */
 
-static void *abort_all(void *argument)
+static void *abort_end(void *argument)
 {
-    struct nccl *own = argument;
-
-    for (int r = 0; r < own->base.ranks; r++)
-        if (own->aborted[r])
-            nccl.abort(own->aborted[r]);
+    nccl.abort(((struct end *)argument)->aborted);
     return NULL;
+}
+
+/* Signals are for the thread that opened the run. */
+static void start_abort(struct end *end)
+{
+    sigset_t all, before;
+
+    end->aborted = end->comm;
+    end->comm = NULL;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    end->is_aborting = !pthread_create(&end->aborting, NULL, abort_end, end);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!end->is_aborting)
+        nccl.abort(end->aborted);
 }
 
 static void nccl_abort(struct communicator *communicator)
 {
     struct nccl *own = (struct nccl *)communicator;
 
-    pthread_mutex_lock(&own->lock);
-    for (int r = 0; r < own->base.ranks && !own->aborting; r++) {
+    for (int r = 0; r < own->base.ranks; r++) {
         pthread_mutex_lock(&own->end[r].lock);
-        own->aborted[r] = own->end[r].comm;
-        own->end[r].comm = NULL;
+        if (own->end[r].comm)
+            start_abort(&own->end[r]);
         pthread_mutex_unlock(&own->end[r].lock);
     }
-    if (!own->aborting)
-        own->by_thread = !pthread_create(&own->aborter, NULL, abort_all, own);
-    if (!own->aborting && !own->by_thread)
-        abort_all(own); /* as well as can be */
-    own->aborting = true;
-    pthread_mutex_unlock(&own->lock);
+}
+
+/* Whether all of it is over. */
+static bool end_abort(struct nccl *own)
+{
+    struct timespec until;
+    bool over = true;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += ABORT_SECONDS;
+    for (int r = 0; r < own->base.ranks; r++) {
+        struct end *end = &own->end[r];
+
+        if (!end->is_aborting || !pthread_timedjoin_np(end->aborting, NULL, &until))
+            continue;
+        pthread_detach(end->aborting);
+        over = false;
+    }
+    return over;
 }
 
 /* What a rank has for its first exchanges. */
@@ -198,16 +228,13 @@ static void nccl_close(struct communicator *communicator)
 {
     struct nccl *own = (struct nccl *)communicator;
 
-    if (!own)
-        return;
-    if (own->by_thread)
-        pthread_join(own->aborter, NULL);
+    if (!own || !end_abort(own))
+        return; /* a thread that is not over has what is not freed then */
     for (int r = 0; r < own->base.ranks; r++) {
         if (own->end[r].comm)
             nccl.destroy(own->end[r].comm);
         pthread_mutex_destroy(&own->end[r].lock);
     }
-    pthread_mutex_destroy(&own->lock);
     free(own);
 }
 
@@ -252,7 +279,6 @@ static int nccl_open(struct communicator **out, const struct backend_class *clas
         return err_no_memory(err);
     own->base = (struct communicator){&communicator_nccl, ranks};
     own->device = device;
-    pthread_mutex_init(&own->lock, NULL);
     for (int r = 0; r < ranks; r++)
         pthread_mutex_init(&own->end[r].lock, NULL);
     rc = open_ends(own, err);

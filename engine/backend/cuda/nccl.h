@@ -16,7 +16,10 @@ enum {
 extern const struct communicator_class communicator_nccl;
 
 /* Says before NCCL is loaded, and before there are threads, how it adds: along a ring, whatever it
- * would find fastest, so that the same GPUs give the same bits. $NCCL_ALGO goes before that. */
+ * would find fastest, so that the same GPUs give the same bits; and that it does not register what
+ * is exchanged where that is captured: either all ranks of an exchange may, or none, and one rank
+ * may replay an update while another gives the same to its device as it is. $NCCL_ALGO and
+ * $NCCL_GRAPH_REGISTER go before that. */
 void nccl_prepare(void);
 
 /* Between the two nobody aborts this rank's part, so that a captured exchange may be replayed. It

@@ -25,6 +25,7 @@ int cuda_lasting(struct err *err)
 {
     cudaError_t code = cudaFree(NULL); /* does nothing, and says what lasts */
 
+    cudaGetLastError(); /* while a stream is captured it is refused, which is no launch's fault */
     return cuda_fault((int)code) == ERR_DEVICE_LOST ? cuda_failed((int)code, "the device", err) : 0;
 }
 

@@ -6,7 +6,16 @@
 static int add_slot(struct compiler *c, const struct slot *slot)
 {
     struct program *p = c->program;
+    size_t elements = slot->bytes / element_bytes(slot->type);
 
+    if (elements > UINT32_MAX) { /* kernels count in 32 bits (kernels/kernels.h) */
+        if (!c->code)
+            c->code = err_set(c->err, ERR_UNSUPPORTED,
+                              "the CUDA backend has no arrays of %zu elements: the batch is too "
+                              "large for this model",
+                              elements);
+        return -1;
+    }
     if (p->n_slots == p->slots_room) {
         int room = p->slots_room ? 2 * p->slots_room : 64;
         struct slot *grown = realloc(p->slots, (size_t)room * sizeof *grown);

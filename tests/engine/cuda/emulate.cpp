@@ -324,20 +324,54 @@ static float right_at(const uint32_t (*warp)[6], unsigned k, unsigned column)
     return bf16_of(warp[column * 4 + k % 8 / 2][4 + k / 8], k % 2);
 }
 
-void emulated_multiply_add(float acc[4], const uint32_t a[4], const uint32_t b[2])
+/* What all lanes of the warp gave, lane by lane: four registers of A, two of B. */
+static const uint32_t (*operands_of_warp(const uint32_t a[4], const uint32_t b[2]))[6]
 {
     static uint32_t registers[2][THREADS_MOST][6];
-    unsigned me = threadIdx.x, lane = me % WARP_LANES;
+    unsigned me = threadIdx.x;
     struct group *warp = &warps[me / WARP_LANES];
     uint32_t(*place)[6] = registers[warp->round % 2];
 
     memcpy(place[me], a, 4 * sizeof *a);
     memcpy(place[me] + 4, b, 2 * sizeof *b);
     wait_for(warp);
+    return place + (me - me % WARP_LANES);
+}
+
+void emulated_multiply_add(float acc[4], const uint32_t a[4], const uint32_t b[2])
+{
+    const uint32_t(*warp)[6] = operands_of_warp(a, b);
+    unsigned lane = threadIdx.x % WARP_LANES;
+
     for (unsigned i = 0; i < 4; i++)
         for (unsigned k = 0; k < 16; k++)
-            acc[i] += left_at(place + (me - lane), lane / 4 + i / 2 * 8, k) *
-                      right_at(place + (me - lane), k, lane % 4 * 2 + i % 2);
+            acc[i] +=
+                left_at(warp, lane / 4 + i / 2 * 8, k) * right_at(warp, k, lane % 4 * 2 + i % 2);
+}
+
+/* A number a register: A's columns and B's rows from 4 on in the later ones, A's rows from 8 on in
+ * the odd ones. Bits that TF32 does not have are not looked at. */
+static float tf32_of(uint32_t bits)
+{
+    float x;
+
+    bits &= 0xffffe000u;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+void emulated_multiply_add_tf32(float acc[4], const uint32_t a[4], const uint32_t b[2])
+{
+    const uint32_t(*warp)[6] = operands_of_warp(a, b);
+    unsigned lane = threadIdx.x % WARP_LANES;
+
+    for (unsigned i = 0; i < 4; i++)
+        for (unsigned k = 0; k < 8; k++) {
+            unsigned row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+
+            acc[i] += tf32_of(warp[row % 8 * 4 + k % 4][k / 4 * 2 + row / 8]) *
+                      tf32_of(warp[column * 4 + k % 4][4 + k / 4]);
+        }
 }
 
 static struct fiber_room {

@@ -56,6 +56,8 @@ void emulated_wait_for_fetched(void);
  * at `row` of the lanes; `turned`: .trans) and of `mma` m16n8k16 (acc += a·b, bfloat16). All lanes
  * of the warp take part. A row that is not at 16 bytes ends the program. */
 void emulated_matrices(bool turned, const void *row, uint32_t to[4]);
+/* Likewise m16n8k8 of TF32. */
+void emulated_multiply_add_tf32(float acc[4], const uint32_t a[4], const uint32_t b[2]);
 void emulated_multiply_add(float acc[4], const uint32_t a[4], const uint32_t b[2]);
 
 /* The value is the launch's error: a kernel that CUDA would not launch either. */

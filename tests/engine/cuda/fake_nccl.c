@@ -177,7 +177,7 @@ int ncclCommAbort(struct ncclComm *comm)
     comm->clique->aborted = true;
     comm->given = (struct given){0};
     pthread_cond_broadcast(&changed);
-    while (comm->clique->left == 1 && state.captures > 0)
+    while (state.graphs > 0)
         pthread_cond_wait(&changed, &lock);
     close_comm(comm);
     pthread_mutex_unlock(&lock);
@@ -272,17 +272,17 @@ static void wait(struct CUstream_st *stream)
     pthread_mutex_unlock(&lock);
 }
 
-static void capture(int captures)
+static void keep_graphs(int n)
 {
     pthread_mutex_lock(&lock);
-    state.captures = captures;
+    state.graphs = n;
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
 }
 
 const struct fake_nccl_functions *fake_nccl(void)
 {
-    static const struct fake_nccl_functions functions = {get_state, wait, capture};
+    static const struct fake_nccl_functions functions = {get_state, wait, keep_graphs};
 
     return &functions;
 }

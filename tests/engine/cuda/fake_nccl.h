@@ -9,15 +9,16 @@ struct fake_nccl {
     int operations; /* scaled sums that are open */
     int device[8];  /* of each rank of the last communicator */
     int sums, copies;
-    int captures; /* that are left: who aborts waits until there are none */
-    int fail;     /* the so manieth call from now on, from 1, fails; 0: none */
+    int fail; /* the so manieth call from now on, from 1, fails; 0: none */
+    int graphs;
 };
 
 struct fake_nccl_functions {
     struct fake_nccl *(*state)(void);
     /* Until what was given to the stream is done, or aborted. */
     void (*wait)(struct CUstream_st *stream);
-    void (*capture)(int captures);
+    /* So many captured graphs live: as with NCCL, aborting does not return before they are gone. */
+    void (*keep_graphs)(int n);
 };
 
 #endif

@@ -16,7 +16,15 @@
 
 #define GUARD 64 /* bytes after an array, which nobody may touch */
 
-static const double tolerances[] = {[ELEMENT_F32] = 1e-5, [ELEMENT_BF16] = 1e-2};
+/* Float, float whose products are of TF32, bfloat16. */
+static const struct precision {
+    enum element type;
+    bool tf32;
+    double tolerance;
+    double large; /* of large logits */
+} precisions[] = {{ELEMENT_F32, false, 1e-5, 3e-4},
+                  {ELEMENT_F32, true, 2e-3, 0.1},
+                  {ELEMENT_BF16, false, 1e-2, 0.1}};
 
 struct size {
     int n, t, heads, d;
@@ -245,13 +253,15 @@ static void compare_slopes(const struct numbers *x, enum element type, const voi
 }
 
 /* Closes the numbers. */
-static void try_numbers(struct numbers *x, enum element type, double tolerance)
+static void try_numbers(struct numbers *x, const struct precision *precision, double tolerance)
 {
     const struct size *s = &x->size;
+    enum element type = precision->type;
     struct device d = device_open(x, type);
     int64_t n = rows(s) * width(s);
 
     define(x);
+    d.a.tf32 = precision->tf32;
     launched(launch_attention(NULL, &d.a));
     compare("y", s, type, d.a.y, x->y, n, tolerance);
     compare("log-sums", s, ELEMENT_F32, d.a.log_sums, x->log_sums, rows(s) * s->heads, tolerance);
@@ -270,10 +280,10 @@ static void against_the_definition(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
-        for (int type = ELEMENT_F32; type <= ELEMENT_BF16; type++) {
-            struct numbers x = numbers_open(&sizes[i], type, 1);
+        for (size_t k = 0; k < ARRAY_LENGTH(precisions); k++) {
+            struct numbers x = numbers_open(&sizes[i], precisions[k].type, 1);
 
-            try_numbers(&x, type, tolerances[type]);
+            try_numbers(&x, &precisions[k], precisions[k].tolerance);
         }
 }
 
@@ -293,7 +303,7 @@ static void move_apart(struct numbers *x, enum element type, double by)
 
 /* Far beyond where exponentials of scores, or of what they lack to the sum, are numbers: on both
  * sides of zero, all above it, all below it. A row of dS adds up to zero, so that with keys far
- * from it dq is what roundings of dS leave: bfloat16 has few digits there. */
+ * from it dq is what roundings of dS leave: bfloat16 and TF32 have few digits there. */
 static void large_logits(void **state)
 {
     static const struct size large[] = {{1, 65, 1, 64}, {1, 37, 2, 128}, {1, 41, 1, 8}};
@@ -302,11 +312,12 @@ static void large_logits(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(large); i++)
         for (size_t k = 0; k < ARRAY_LENGTH(apart); k++)
-            for (int type = ELEMENT_F32; type <= ELEMENT_BF16; type++) {
-                struct numbers x = numbers_open(&large[i], type, reach[k]);
+            for (size_t j = 0; j < ARRAY_LENGTH(precisions); j++) {
+                const struct precision *precision = &precisions[j];
+                struct numbers x = numbers_open(&large[i], ELEMENT_BF16, reach[k]);
 
-                move_apart(&x, type, apart[k]);
-                try_numbers(&x, type, type == ELEMENT_F32 ? 3e-4 : 0.1);
+                move_apart(&x, ELEMENT_BF16, apart[k]);
+                try_numbers(&x, precision, precision->large);
                 assert_true(x.largest_logit > 80);
             }
 }
@@ -318,7 +329,8 @@ static void keys_without_weight(void **state)
     const int lost = 40;
 
     (void)state;
-    for (int type = ELEMENT_F32; type <= ELEMENT_BF16; type++) {
+    for (size_t i = 0; i < ARRAY_LENGTH(precisions); i++) {
+        enum element type = precisions[i].type;
         struct numbers x = numbers_open(&size, type, 1);
         struct device d;
 
@@ -329,8 +341,9 @@ static void keys_without_weight(void **state)
         }
         define(&x);
         d = device_open(&x, type);
+        d.a.tf32 = precisions[i].tf32;
         launched(launch_attention(NULL, &d.a));
-        compare("y", &size, type, d.a.y, x.y, rows(&size) * width(&size), tolerances[type]);
+        compare("y", &size, type, d.a.y, x.y, rows(&size) * width(&size), precisions[i].tolerance);
         device_close(&d);
         numbers_close(&x);
     }
@@ -342,10 +355,12 @@ static void same_bits_again(void **state)
     static const struct size size = {1, 65, 2, 64};
 
     (void)state;
-    for (int type = ELEMENT_F32; type <= ELEMENT_BF16; type++) {
+    for (size_t k = 0; k < ARRAY_LENGTH(precisions); k++) {
+        enum element type = precisions[k].type;
         struct numbers x = numbers_open(&size, type, 1);
         struct device first = device_open(&x, type), second = device_open(&x, type);
 
+        first.a.tf32 = second.a.tf32 = precisions[k].tf32;
         launched(launch_attention(NULL, &first.a));
         launched(launch_attention_grad(NULL, &first.a));
         for (int i = 0; i < 3; i++) {

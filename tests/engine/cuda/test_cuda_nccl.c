@@ -228,13 +228,11 @@ static void copies_come_from_one(void **state)
     communicator_nccl.close(ranks[0].communicator);
 }
 
-/* Two ranks wait for one that never comes. NCCL itself waits for what was captured, which goes only
- * when the ranks have come back and closed their backends. */
+/* Two ranks wait for one that never comes. */
 static void aborting_frees_who_waits(void **state)
 {
     (void)state;
     open_all();
-    fake->capture(1);
     start(0);
     start(1);
     communicator_nccl.abort(ranks[0].communicator);
@@ -245,7 +243,23 @@ static void aborting_frees_who_waits(void **state)
     assert_int_equal(ranks[2].rc, ERR_DEVICE);
     assert_string_equal(ranks[2].err.message, "another rank failed");
     assert_refused(nccl_enter(ranks[0].communicator, 0, err), ERR_DEVICE, "another rank");
-    fake->capture(0);
+    communicator_nccl.close(ranks[0].communicator);
+    assert_int_equal(fake->state()->aborted, RANKS);
+    assert_int_equal(fake->state()->destroyed, 0);
+}
+
+/* The rank that aborts has captured graphs itself, which it destroys afterwards. */
+static void aborting_waits_for_no_graph(void **state)
+{
+    (void)state;
+    open_all();
+    fake->keep_graphs(RANKS);
+    start(0);
+    start(1);
+    communicator_nccl.abort(ranks[2].communicator);
+    join(0);
+    join(1);
+    fake->keep_graphs(0);
     communicator_nccl.close(ranks[0].communicator);
     assert_int_equal(fake->state()->aborted, RANKS);
     assert_int_equal(fake->state()->destroyed, 0);
@@ -314,6 +328,7 @@ int main(void)
         cmocka_unit_test_setup(sums_count_by_share, setup),
         cmocka_unit_test_setup(copies_come_from_one, setup),
         cmocka_unit_test_setup(aborting_frees_who_waits, setup),
+        cmocka_unit_test_setup(aborting_waits_for_no_graph, setup),
         cmocka_unit_test(what_fails_in_opening_leaves_nothing),
         cmocka_unit_test_setup(a_sum_that_fails_is_an_error, setup),
     };

@@ -11,29 +11,32 @@
  * elements and 4·E/d floats. Tiles that several blocks of a head read count once: they are in L2.
  *
  * What a GPU should try first: a second buffer that is fetched while the first is multiplied,
- * probabilities kept in registers as the next product's operand, TF32 tensor cores for float where
- * the precision allows them, wgmma. */
+ * probabilities kept in registers as the next product's operand, wgmma. */
 #include "backend/cuda/kernels/matrix.h"
 
-/* Sixteens of rows of a block at most, and tokens of a tile, so that 48 KiB are enough backward. */
+/* Sixteens of rows of a block at most, and tokens of a tile, so that 48 KiB are enough backward;
+ * and how many such blocks a multiprocessor is to have registers for at least: left to itself the
+ * compiler spills some to get more in. */
 template <class T, int D> struct sizes;
 template <> struct sizes<bf16, 32> {
-    static constexpr int warps = 8, tile = 32;
+    static constexpr int warps = 8, tile = 32, blocks = 2;
 };
 template <> struct sizes<bf16, 64> {
-    static constexpr int warps = 6, tile = 32;
+    static constexpr int warps = 6, tile = 32, blocks = 2;
 };
 template <> struct sizes<bf16, 128> {
-    static constexpr int warps = 4, tile = 16;
+    static constexpr int warps = 4, tile = 16, blocks = 2;
 };
 template <> struct sizes<float, 32> {
-    static constexpr int warps = 4, tile = 32;
+    static constexpr int warps = 4, tile = 32, blocks = 4;
 };
 template <> struct sizes<float, 64> {
-    static constexpr int warps = 4, tile = 16;
+    static constexpr int warps = 4, tile = 16, blocks = 3;
 };
 template <> struct sizes<float, 128> {
-    static constexpr int warps = 2, tile = 8;
+    static constexpr int warps = 2, tile = 8, blocks = 4;
+};
+template <int D> struct sizes<tf32, D> : sizes<float, D> {
 };
 
 /* Where things lie in shared memory; D is d rounded up, the features beyond d are zero. */
@@ -238,7 +241,7 @@ static __device__ inline void attend(const struct layout<T, D> *l, const T *quer
 }
 
 template <class T, int D>
-static __global__ void __launch_bounds__(sizes<T, D>::warps *WARP)
+static __global__ void __launch_bounds__(sizes<T, D>::warps *WARP, sizes<T, D>::blocks)
     attention_kernel(struct attention a)
 {
     SHARED_ROW(memory);
@@ -331,7 +334,7 @@ static __device__ inline void query_slope(const struct layout<T, D> *l, int row,
 }
 
 template <class T, int D>
-static __global__ void __launch_bounds__(sizes<T, D>::warps *WARP)
+static __global__ void __launch_bounds__(sizes<T, D>::warps *WARP, sizes<T, D>::blocks)
     query_slope_kernel(struct attention a)
 {
     SHARED_ROW(memory);
@@ -398,7 +401,7 @@ static __device__ inline void key_slope(const struct layout<T, D> *l, int row, f
 }
 
 template <class T, int D>
-static __global__ void __launch_bounds__(sizes<T, D>::warps *WARP)
+static __global__ void __launch_bounds__(sizes<T, D>::warps *WARP, sizes<T, D>::blocks)
     key_slope_kernel(struct attention a)
 {
     SHARED_ROW(memory);
@@ -485,7 +488,8 @@ template <class T> static int backward_of(struct CUstream_st *stream, const stru
 
 int launch_attention(struct CUstream_st *stream, const struct attention *a)
 {
-    return BY_TYPE(a->type, forward_of, stream, a);
+    return a->tf32 && a->type == ELEMENT_F32 ? forward_of<tf32>(stream, a)
+                                             : BY_TYPE(a->type, forward_of, stream, a);
 }
 
 size_t attention_grad_workspace(const struct attention *a)
@@ -495,5 +499,6 @@ size_t attention_grad_workspace(const struct attention *a)
 
 int launch_attention_grad(struct CUstream_st *stream, const struct attention *a)
 {
-    return BY_TYPE(a->type, backward_of, stream, a);
+    return a->tf32 && a->type == ELEMENT_F32 ? backward_of<tf32>(stream, a)
+                                             : BY_TYPE(a->type, backward_of, stream, a);
 }

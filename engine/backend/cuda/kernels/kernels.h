@@ -330,6 +330,7 @@ int launch_merge_heads(struct CUstream_st *stream, const struct heads *h);
 #define ATTENTION_FEATURES_MAX 128
 struct attention {
     enum element type;
+    bool tf32; /* float: products may round what they multiply to TF32 */
     int64_t n, t, heads, d;
     float scale;
     const void *qkv;

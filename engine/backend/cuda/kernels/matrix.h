@@ -2,9 +2,10 @@
  * number of eights of columns; of each sixteen by eight a lane holds four numbers, as tensor cores
  * have it: rows ROW and ROW + 8, columns COLUMN and COLUMN + 1, in acc[0..1] and acc[2..3].
  *
- * bf16 goes through tensor cores (mma.sync m16n8k16, operands by ldmatrix), which all GPUs from
- * sm_80 on have; float is plain multiplication and addition, each lane for itself. Both add up in
- * float. On the host, emulate.h does what the two instructions' description says. */
+ * bf16 goes through tensor cores (mma.sync m16n8k16, operands by ldmatrix), and so does tf32
+ * (m16n8k8; operands are rounded as they are read), both from sm_80 on; float is plain
+ * multiplication and addition, each lane for itself. All add up in float. On the host, emulate.h
+ * does what the instructions' description says. */
 #ifndef ENGINE_BACKEND_CUDA_MATRIX_H
 #define ENGINE_BACKEND_CUDA_MATRIX_H
 
@@ -14,6 +15,39 @@
 #define LANE        (threadIdx.x % WARP)
 #define ROW         (LANE / 4)
 #define COLUMN      (LANE % 4 * 2)
+
+/* A float in memory. */
+struct tf32 {
+    float x;
+};
+
+static __device__ inline float widen(tf32 x)
+{
+    return x.x;
+}
+
+static __device__ inline void narrow(float x, tf32 *to)
+{
+    to->x = x;
+}
+
+static __device__ inline void load_eight(const tf32 *from, float x[VECTOR])
+{
+    load_eight((const float *)from, x);
+}
+
+/* To nearest, ties away from zero. */
+static __device__ inline uint32_t tf32_bits(tf32 x)
+{
+#ifdef KERNELS_EMULATED
+    return x.x != x.x ? 0x7fffe000u : (bits_of(x.x) + 0x1000) & 0xffffe000u;
+#else
+    uint32_t bits;
+
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x.x));
+    return bits;
+#endif
+}
 
 /* Elements from one row of a tile of `columns` to the next: rows stay at 16 bytes, and the words
  * that a warp asks for at once lie in different banks. */
@@ -80,6 +114,20 @@ static __device__ inline void multiply_add(float acc[4], const uint32_t a[4], co
 #endif
 }
 
+/* The same of tf32: 16 × 8 times 8 × 8. */
+static __device__ inline void multiply_add_tf32(float acc[4], const uint32_t a[4],
+                                                const uint32_t b[2])
+{
+#ifdef KERNELS_EMULATED
+    emulated_multiply_add_tf32(acc, a, b);
+#else
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
 /* acc[16,COLUMNS] += a[16,DEPTH]·b: element (k, n) of b is b[n·b_pitch + k], or of one that is
  * TURNED b[k·b_pitch + n]. All lanes take part. */
 template <int COLUMNS, int DEPTH, bool TURNED>
@@ -104,6 +152,31 @@ static __device__ inline void multiply(const bf16 *a, int a_pitch, const bf16 *b
             load_matrices<TURNED>(b_row + (TURNED ? k * b_pitch + j : j * b_pitch + k), right);
             multiply_add(acc[j / 8], left, right);
             multiply_add(acc[j / 8 + 1], left, right + 2);
+        }
+    }
+}
+
+template <int COLUMNS, int DEPTH, bool TURNED>
+static __device__ inline void multiply(const tf32 *a, int a_pitch, const tf32 *b, int b_pitch,
+                                       float acc[COLUMNS / 8][4])
+{
+    int down = TURNED ? b_pitch : 1, across = TURNED ? 1 : b_pitch;
+
+    static_assert(DEPTH % 8 == 0 && COLUMNS % 8 == 0, "what tensor cores take");
+    a += (int)ROW * a_pitch + (int)(LANE % 4);
+    b += (int)ROW * across + (int)(LANE % 4) * down;
+#pragma unroll 4
+    for (int k = 0; k < DEPTH; k += 8) {
+        uint32_t left[4];
+
+        for (int i = 0; i < 4; i++) /* lower rows, then later columns */
+            left[i] = tf32_bits(a[i % 2 * 8 * a_pitch + k + i / 2 * 4]);
+#pragma unroll
+        for (int j = 0; j < COLUMNS; j += 8) {
+            const tf32 *corner = b + k * down + j * across;
+            uint32_t right[2] = {tf32_bits(corner[0]), tf32_bits(corner[4 * down])};
+
+            multiply_add_tf32(acc[j / 8], left, right);
         }
     }
 }
