@@ -101,6 +101,10 @@ static int test(int gpu, struct err *err)
         change(gpu, STATE_LOST, found.message);
         return err_set(err, rc, "cuda:%d is lost: %s", gpu, found.message);
     }
+    if (rc == ERR_DEVICE_LOST)
+        snprintf(found.message + strlen(found.message),
+                 sizeof found.message - strlen(found.message),
+                 " (for another try the daemon has to be started again)");
     change(gpu, STATE_ASIDE, found.message);
     return err_set(err, ERR_DEVICE, "cuda:%d is set aside: %s", gpu, found.message);
 }

@@ -87,19 +87,31 @@ static void add_work(uint64_t *hash, const struct engine_job *job, int threads)
     add_numbers(hash, numbers, ARRAY_LENGTH(numbers));
 }
 
+/* The model name of what the job runs on. */
+static const char *device_of(const struct engine_job *job)
+{
+    const struct engine_device *devices;
+    struct job_place place;
+    int n, i = 0;
+
+    devices = engine_devices(&n);
+    if (job_place(&place, job))
+        while (i < n - 1 && strcmp(devices[i].name, place.name) != 0)
+            i++;
+    return devices[i].description;
+}
+
 static int64_t signature_of(const struct engine_job *job, const struct dataset_info *info,
                             int threads)
 {
     static const char version[] = RWPD_VERSION;
     const int64_t own = SIGNATURE_VERSION;
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    const char *processor;
-    int n;
+    const char *device = device_of(job);
 
-    processor = engine_devices(&n)->description;
     add_numbers(&hash, &own, 1);
     add_bytes(&hash, version, sizeof version);
-    add_bytes(&hash, processor, strlen(processor));
+    add_bytes(&hash, device, strlen(device));
     add_model(&hash, &job->model);
     add_data(&hash, job, info);
     add_work(&hash, job, threads);

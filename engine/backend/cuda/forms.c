@@ -44,7 +44,7 @@ int cuda_forms_open(struct forms *forms, struct cuda_backend *cuda,
     struct weight_row *host = malloc(row_bytes + 1);
     struct CUstream_st *stream = cuda->lanes[0].stream;
     char *at;
-    int rc;
+    int rc, end;
 
     *forms = (struct forms){.cuda = cuda, .tensors = malloc(tensor_bytes + 1)};
     if (!host || !forms->tensors) {
@@ -65,8 +65,9 @@ int cuda_forms_open(struct forms *forms, struct cuda_backend *cuda,
         rc = runtime_cuda.upload(at, tensors, tensor_bytes, stream, err);
         if (!rc)
             rc = runtime_cuda.upload(at + aligned(tensor_bytes), host, row_bytes, stream, err);
-        if (!rc)
-            rc = runtime_cuda.wait(stream, err);
+        /* Also where one of them failed: the other may be under way. */
+        end = runtime_cuda.wait(stream, rc ? NULL : err);
+        rc = rc ? rc : end;
     }
     free(host);
     if (rc)

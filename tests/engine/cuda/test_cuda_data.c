@@ -1,7 +1,6 @@
 /* Datasets in the device's memory, with the host in the place of the GPU: whole runs whose batches
  * are made there against the same runs through the loader, to the last bit; when they are, and what
  * is refused. */
-#include <dlfcn.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -478,18 +477,7 @@ int main(void)
         cmocka_unit_test(memory_is_counted), cmocka_unit_test(wrong_passes),
         cmocka_unit_test(another_shape),
     };
-    union {
-        void *symbol;
-        const struct host_gpu *(*function)(void);
-    } u = {NULL};
-    void *library = dlopen(getenv("RWPD_CUDA_MODULE"), RTLD_NOW);
 
-    if (library)
-        u.symbol = dlsym(library, "host_gpu");
-    if (!u.symbol) {
-        fprintf(stderr, "%s\n", dlerror());
-        return 1;
-    }
-    gpu = u.function();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    gpu = host_gpu_open();
+    return gpu ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
 }

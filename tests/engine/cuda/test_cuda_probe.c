@@ -1,6 +1,5 @@
 /* Probes of each kind through the CUDA backend, with the host in the place of the GPU: against the
  * reference backend, in pieces, and on a GPU that is not there. */
-#include <dlfcn.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -232,18 +231,7 @@ int main(void)
         cmocka_unit_test(a_gpu_that_is_gone),
         cmocka_unit_test(everything_is_closed),
     };
-    union {
-        void *symbol;
-        const struct host_gpu *(*function)(void);
-    } u = {NULL};
-    void *library = dlopen(getenv("RWPD_CUDA_MODULE"), RTLD_NOW);
 
-    if (library)
-        u.symbol = dlsym(library, "host_gpu");
-    if (!u.symbol) {
-        fprintf(stderr, "%s\n", dlerror());
-        return 1;
-    }
-    gpu = u.function();
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    gpu = host_gpu_open();
+    return gpu ? cmocka_run_group_tests(tests, set_up, tear_down) : 1;
 }

@@ -1,6 +1,5 @@
 /* Runs over two GPUs, each a thread's with the host in its place, and sums that threads make in
  * NCCL's: what two ranks do is what one does, or what two ranks of the reference backend do. */
-#include <dlfcn.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -176,18 +175,7 @@ int main(void)
         cmocka_unit_test(memory_is_forecast),
         cmocka_unit_test(a_full_device_is_told),
     };
-    union {
-        void *symbol;
-        const struct host_gpu *(*function)(void);
-    } u = {NULL};
-    void *library = dlopen(getenv("RWPD_CUDA_MODULE"), RTLD_NOW);
 
-    if (library)
-        u.symbol = dlsym(library, "host_gpu");
-    if (!u.symbol) {
-        fprintf(stderr, "%s\n", dlerror());
-        return 1;
-    }
-    gpu = u.function();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    gpu = host_gpu_open();
+    return gpu ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
 }

@@ -2,7 +2,6 @@
  * the reference backend, captured updates, what runs on which stream, resuming. That nothing is
  * read before it was written, and nothing used by two streams in no order, the device itself
  * watches (host_device.h). */
-#include <dlfcn.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -357,18 +356,7 @@ int main(void)
         cmocka_unit_test(same_bits_and_resumed), cmocka_unit_test(exchanges_are_part_of_the_update),
         cmocka_unit_test(memory_is_forecast),
     };
-    union {
-        void *symbol;
-        const struct host_gpu *(*function)(void);
-    } u = {NULL};
-    void *library = dlopen(getenv("RWPD_CUDA_MODULE"), RTLD_NOW);
 
-    if (library)
-        u.symbol = dlsym(library, "host_gpu");
-    if (!u.symbol) {
-        fprintf(stderr, "%s\n", dlerror());
-        return 1;
-    }
-    gpu = u.function();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    gpu = host_gpu_open();
+    return gpu ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
 }

@@ -1,7 +1,6 @@
 /* Whole updates on the CUDA backend, with the host in the place of the GPU: captured, replayed,
  * with weights cast by the step before and several of them in flight, against the same wave by wave
  * with all casts anew: the same bits, on a device that is always late too. */
-#include <dlfcn.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -531,18 +530,7 @@ int main(void)
         cmocka_unit_test(many_in_flight),
         cmocka_unit_test(written_between),
     };
-    union {
-        void *symbol;
-        const struct host_gpu *(*function)(void);
-    } u = {NULL};
-    void *library = dlopen(getenv("RWPD_CUDA_MODULE"), RTLD_NOW);
 
-    if (library)
-        u.symbol = dlsym(library, "host_gpu");
-    if (!u.symbol) {
-        fprintf(stderr, "%s\n", dlerror());
-        return 1;
-    }
-    gpu = u.function();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    gpu = host_gpu_open();
+    return gpu ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
 }

@@ -321,7 +321,8 @@ struct heads {
 int launch_split_heads(struct CUstream_st *stream, const struct heads *h);
 int launch_merge_heads(struct CUstream_st *stream, const struct heads *h);
 
-/* ---- attention.cu -------------------------------------------------------------------------- */
+/* ---- attention.cu, attention_grad.cu -----------------------------------------------------------
+ */
 
 /* y[n,t,heads·d] = softmax(scale·q·kᵀ)·v, head by head, of qkv[n,t,3·heads·d]: queries, keys and
  * values side by side, as OP_SPLIT_HEADS takes them apart. 1 ≤ d ≤ ATTENTION_FEATURES_MAX; scores
