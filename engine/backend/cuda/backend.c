@@ -49,9 +49,7 @@ static void backend_close(struct backend *backend)
     if (!cuda)
         return;
     cuda_enter(cuda, NULL);
-    for (int i = 0; i < LANES; i++)
-        if (cuda->lanes[i].stream)
-            runtime_cuda.wait(cuda->lanes[i].stream, NULL);
+    cuda_settle(cuda, NULL);
     cuda_graphs_forget(cuda);
     cuda_plain_forms_close(cuda);
     cuda_flights_close(cuda);
@@ -168,8 +166,7 @@ static void vector_close(struct vector *vector)
     if (!vector)
         return;
     cuda_enter(vector->cuda, NULL);
-    if (!vector->cuda->base.counts_only)
-        runtime_cuda.wait(vector->cuda->lanes[0].stream, NULL);
+    cuda_settle(vector->cuda, NULL);
     cuda_room_close(vector->cuda, &vector->room);
     free(vector);
 }

@@ -142,8 +142,7 @@ void cuda_data_close(struct device_data *data)
         return;
     if (!data->cuda->base.counts_only) {
         cuda_enter(data->cuda, NULL);
-        for (int i = 0; i < LANES; i++)
-            runtime_cuda.wait(data->cuda->lanes[i].stream, NULL);
+        cuda_settle(data->cuda, NULL);
         cuda_graphs_forget(data->cuda);
         for (int i = 0; i < 2; i++)
             if (data->kept[i].sent)

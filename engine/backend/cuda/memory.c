@@ -40,8 +40,12 @@ int cuda_settle(const struct cuda_backend *cuda, struct err *err)
 {
     int rc = 0;
 
-    for (int i = 0; i < LANES && !rc && !cuda->base.counts_only; i++)
-        rc = runtime_cuda.wait(cuda->lanes[i].stream, err);
+    for (int i = 0; i < LANES && !cuda->base.counts_only; i++)
+        if (cuda->lanes[i].stream) {
+            int failed = runtime_cuda.wait(cuda->lanes[i].stream, rc ? NULL : err);
+
+            rc = rc ? rc : failed;
+        }
     return rc;
 }
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "backend/cuda/cuda.h"
 #include "backend/cuda/module.h"
 #include "host_device.h"
 
@@ -23,6 +24,35 @@ static int open_backend(struct backend **out, const struct backend_options *opti
                         struct err *err)
 {
     return host_device(options->compute)->open(out, options, err);
+}
+
+static long whole; /* things that go well before all fail */
+
+static int work(struct err *err)
+{
+    enum { UNKNOWN = 999 };
+
+    return whole-- > 0 ? 0 : cuda_failed(UNKNOWN, "emulated work", err);
+}
+
+static int memory(size_t bytes, struct err *err)
+{
+    (void)bytes;
+    (void)err;
+    return 0;
+}
+
+static void closed(size_t bytes)
+{
+    (void)bytes;
+}
+
+static void break_after(long n)
+{
+    static const struct host_trouble trouble = {.memory = memory, .closed = closed, .work = work};
+
+    whole = n;
+    host_device_trouble(n < 0 ? NULL : &trouble);
 }
 
 static bool parts;
@@ -63,6 +93,7 @@ const struct host_gpu *host_gpu(void)
                                               .open_things = host_device_open_things,
                                               .fail_after = host_device_fail_after,
                                               .left = host_device_left,
+                                              .break_after = break_after,
                                               .lazy = host_device_lazy,
                                               .in_parts = in_parts,
                                               .watch_opening = host_device_watch_opening};

@@ -19,6 +19,8 @@ struct host_gpu {
     void (*watch_opening)(bool forbidden);
     void (*fail_after)(int n);
     void (*left)(size_t bytes);
+    /* Whatever the device is given after n further things fails; n < 0: no longer. */
+    void (*break_after)(long n);
     void (*lazy)(bool lazy);
     /* Whether updates are done in parts, wave by wave, as for evaluation and telemetry. */
     void (*in_parts)(bool in_parts);

@@ -347,6 +347,41 @@ static void exchanges_are_part_of_the_update(void **state)
     record_free(record);
 }
 
+/* Sooner or later nothing goes any more: that is told, and all is closed in order, the first stream
+ * as well as the second. */
+static void a_device_that_breaks_is_told(void **state)
+{
+    static const int methods[] = {METHOD_SGD, METHOD_M_ARWP};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(methods); i++) {
+        struct engine_job job = job_of(methods[i], DEVICE_CUDA);
+        int rc = ERR_DEVICE, broken = 0;
+
+        job.model.blocks = (struct spec_int_list){1, {1}};
+        job.model.width = 2;
+        job.batch_size = 4;
+        for (long n = 0; rc; n += 1 + n / 12, broken++) {
+            const struct engine_sink sink = {0};
+            atomic_int request = ENGINE_CONTINUE;
+            enum engine_outcome outcome;
+            struct engine_run *run = NULL;
+            struct err err = {0};
+
+            gpu->break_after(n);
+            rc = engine_run_open(&run, &job, 1, &sink, &err);
+            if (!rc)
+                rc = engine_run_train(run, &request, &outcome, &err);
+            engine_run_close(run);
+            gpu->break_after(-1);
+            if (rc && (rc != ERR_DEVICE || !strstr(err.message, "error 999")))
+                fail_msg("after %ld: %d, %s", n, rc, err.message);
+            assert_int_equal(gpu->open_things(), 0);
+        }
+        assert_true(broken > 25);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -354,7 +389,7 @@ int main(void)
         cmocka_unit_test(adam_and_clipping),     cmocka_unit_test(order_of_sgd),
         cmocka_unit_test(order_of_m_arwp),       cmocka_unit_test(order_of_sam),
         cmocka_unit_test(same_bits_and_resumed), cmocka_unit_test(exchanges_are_part_of_the_update),
-        cmocka_unit_test(memory_is_forecast),
+        cmocka_unit_test(memory_is_forecast),    cmocka_unit_test(a_device_that_breaks_is_told),
     };
 
     gpu = host_gpu_open();
