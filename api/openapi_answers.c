@@ -4,13 +4,16 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/device.h"
+#include "db/db.h"
+#include "db/probe.h"
 #include "json_write.h"
 #include "openapi.h"
 
 static const struct {
     const char *name, *members;
 } schemas[] = {
-    {"Job", "id:i name:s state:s wish:?s reason:?s priority:i sweep:?@JobSweep progress:n "
+    {"Job", "id:i name:s state:@JobState wish:?s reason:?s priority:i sweep:?@JobSweep progress:n "
             "updates:i updates_done:i "
             "updates_per_second:?n eta_seconds:?n created_at:?t started_at:?t finished_at:?t "
             "seconds:n gradient_evaluations:i threads:i starts:i loss:?n perturbed_loss:?n epoch:i "
@@ -20,7 +23,8 @@ static const struct {
             "links:@Links"},
     {"Estimate", "memory_bytes:i device_memory_bytes:?i seconds_per_update:?n "
                  "evaluation_seconds:?n seconds:?n basis:?s"},
-    {"Measured", "memory_bytes:?i device_memory_bytes:?i seconds_per_update:?n"},
+    {"Measured",
+     "device:?s precision:?s memory_bytes:?i device_memory_bytes:?i seconds_per_update:?n"},
     {"Facts", "parameters:i train_samples:i test_samples:i updates_per_epoch:i updates:i "
               "gradients_per_update:i device:s precision:s"},
     {"Links", "self:s losses:s epochs:s telemetry:s events:s checkpoints:s probes:s"},
@@ -38,12 +42,14 @@ static const struct {
     {"TelemetryList", "job:i telemetry:[Telemetry] thinned:b of:i next_after:?i"},
     {"Checkpoint", "update:i bytes:i final:b created_at:?t sha256:?s url:s"},
     {"CheckpointList", "checkpoints:[Checkpoint]"},
-    {"Sweep", "id:i name:s state:s max_running:i points:i jobs:@JobCounts progress:n created_at:?t "
-              "finished_at:?t seconds:n gradient_evaluations:i links:@SweepLinks "
-              "probes:@ProbeCounts spec:x rows:[SweepRow]"},
-    {"SweepSummary", "id:i name:s state:s max_running:i points:i jobs:@JobCounts progress:n "
-                     "created_at:?t finished_at:?t seconds:n gradient_evaluations:i "
-                     "links:@SweepLinks"},
+    {"Sweep",
+     "id:i name:s state:@JobState max_running:i points:i jobs:@JobCounts progress:n created_at:?t "
+     "finished_at:?t seconds:n gradient_evaluations:i links:@SweepLinks "
+     "probes:@ProbeCounts spec:x rows:[SweepRow]"},
+    {"SweepSummary",
+     "id:i name:s state:@JobState max_running:i points:i jobs:@JobCounts progress:n "
+     "created_at:?t finished_at:?t seconds:n gradient_evaluations:i "
+     "links:@SweepLinks"},
     {"SweepList", "sweeps:[SweepSummary] next:?s"},
     {"SweepControl", "result:s sweep:@Sweep"},
     {"SweepLinks", "self:s jobs:s"},
@@ -54,9 +60,10 @@ static const struct {
     {"Statistic", "mean:?n std:?n n:i"},
     {"ProbeCounts", "queued:i running:i succeeded:i failed:i cancelled:i"},
     {"JobCounts", "queued:i running:i paused:i succeeded:i failed:i cancelled:i"},
-    {"Probe", "job:i number:i kind:s update:i planned:b state:s wish:?s reason:?s message:?s "
-              "progress:n priority:i threads:i starts:i created_at:?t started_at:?t finished_at:?t "
-              "summary:x tables:[ProbeTableSize] vectors:?s request:@ProbeSpec url:s"},
+    {"Probe",
+     "job:i number:i kind:s update:i planned:b state:@ProbeState wish:?s reason:?s message:?s "
+     "progress:n priority:i threads:i starts:i created_at:?t started_at:?t finished_at:?t "
+     "summary:x tables:[ProbeTableSize] vectors:?s request:@ProbeSpec url:s"},
     {"ProbeTableSize", "name:s rows:i url:s"},
     {"ProbeList", "probes:[Probe] next:?s"},
     {"ProbeControl", "result:s probe:@Probe"},
@@ -73,7 +80,7 @@ static const struct {
     {"Kinds", "*models:[Kind] *datasets:[Kind] *methods:[Kind] *optimizers:[Kind] "
               "*schedules:[Kind]"},
     {"Device", "name:s doc:?s description:?s cores:i memory_bytes:i precisions:x "
-               "*uuid:s *state:s *reason:?s *memory_used_bytes:?i *utilisation:?n "
+               "*uuid:s *state:@DeviceState *reason:?s *memory_used_bytes:?i *utilisation:?n "
                "*temperature_celsius:?i *processes:?i *others:[DeviceProcess]"},
     {"DeviceProcess", "pid:i name:?s memory_bytes:?i"},
     {"DeviceList", "devices:[Device] workers:i"},
@@ -83,12 +90,12 @@ static const struct {
     {"FieldError", "*pointer:s *parameter:s *header:s detail:s"},
     {"Problem", "type:s title:s status:i detail:s code:s *errors:[FieldError] *more_errors:i"},
     {"StartEvent", "sequence:i"},
-    {"StateEvent", "job:i at:?t state:s reason:?s from_update:i"},
+    {"StateEvent", "job:i at:?t state:@JobState reason:?s from_update:i"},
     {"UpdateEvent", "job:i at:?t loss:@Loss"},
     {"EpochEvent", "job:i at:?t epoch:@Epoch"},
     {"CheckpointEvent", "job:i at:?t update:i"},
     {"TelemetryEvent", "job:i at:?t telemetry:@Telemetry"},
-    {"ProbeEvent", "job:i at:?t number:i kind:s update:i state:s reason:?s"},
+    {"ProbeEvent", "job:i at:?t number:i kind:s update:i state:@ProbeState reason:?s"},
     {"ProbeProgressEvent", "job:i at:?t number:i kind:s progress:n"},
     {"MessageEvent", "job:i at:?t text:s"},
     {"OpenAPI", "openapi:s info:x paths:x components:x security:x"},
@@ -221,12 +228,53 @@ static void put_schema(struct text *out, const char *members)
     text_free(&required);
 }
 
+static const char *job_state(int i)
+{
+    return job_state_name((enum job_state)i);
+}
+
+static const char *probe_state(int i)
+{
+    return probe_state_name((enum probe_state)i);
+}
+
+static const char *device_state(int i)
+{
+    return device_state_name((enum device_state)i);
+}
+
+static const struct {
+    const char *name;
+    const char *(*value)(int i);
+    int n;
+} enums[] = {
+    {"JobState", job_state, JOB_STATES},
+    {"ProbeState", probe_state, PROBE_STATES},
+    {"DeviceState", device_state, DEVICE_STATES},
+};
+
+static void put_enum(struct text *out, const char *(*value)(int i), int n)
+{
+    json_open(out, '{');
+    json_put_string(out, "type", "string");
+    json_key(out, "enum");
+    json_open(out, '[');
+    for (int i = 0; i < n; i++)
+        json_string(out, value(i));
+    json_close(out, ']');
+    json_close(out, '}');
+}
+
 void openapi_answers(struct text *out)
 {
     json_key(out, "Number");
     text_append(out, "{\"description\":\"A number; what JSON has no number for is a string.\","
                      "\"anyOf\":[{\"type\":\"number\"},{\"enum\":[\"NaN\",\"Infinity\","
                      "\"-Infinity\"]}]}");
+    for (size_t i = 0; i < ARRAY_LENGTH(enums); i++) {
+        json_key(out, enums[i].name);
+        put_enum(out, enums[i].value, enums[i].n);
+    }
     for (size_t i = 0; i < ARRAY_LENGTH(schemas); i++) {
         json_key(out, schemas[i].name);
         put_schema(out, schemas[i].members);
