@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "db/probe.h"
+#include "engine/job.h"
 #include "exit_code.h"
 #include "folder.h"
 #include "notify.h"
@@ -125,6 +126,20 @@ static int open_queue(struct daemon *daemon, struct err *err)
     return queue_open(&daemon->queue, &options, daemon->db, err);
 }
 
+/* Which devices `auto` may mean, or why it means the processor. */
+static void log_devices(void)
+{
+    struct err err;
+    int n_gpus = engine_gpus(&err), n;
+    const struct engine_device *devices = engine_devices(&n);
+
+    for (int i = 0; i < n_gpus; i++)
+        log_info("%s: %s with %.1f GiB, %s", devices[i].name, devices[i].description,
+                 (double)devices[i].memory_bytes / (1 << 30), devices[i].uuid);
+    if (n_gpus == 0)
+        log_info("no GPU: %s", err.message);
+}
+
 static int announce(struct daemon *daemon, struct err *err)
 {
     const struct daemon_options *options = daemon->options;
@@ -137,6 +152,7 @@ static int announce(struct daemon *daemon, struct err *err)
     log_info("listening on http://%s/, state in %s, %d worker%s with %d thread%s in all",
              daemon->address, options->state, options->workers, options->workers == 1 ? "" : "s",
              options->threads, options->threads == 1 ? "" : "s");
+    log_devices();
     notify_send("READY=1\nSTATUS=Listening on %s", daemon->address);
     return 0;
 }

@@ -89,6 +89,13 @@ const struct engine_device *engine_devices(int *n)
     return devices;
 }
 
+int engine_gpus(struct err *err)
+{
+    const struct cuda_device *gpus;
+
+    return cuda_devices(&gpus, err);
+}
+
 bool engine_device_load(const struct engine_device *device, struct device_load *out)
 {
     return device->uuid && cuda_load_of(device->uuid, out);

@@ -403,6 +403,9 @@ int engine_device_ready(const struct engine_job *job, struct err *err);
  */
 void engine_device_failed(const struct engine_job *job, const struct err *err);
 
+/* How many of them are GPUs; 0: none, with *err saying why. */
+int engine_gpus(struct err *err);
+
 /* The devices that can be asked for here, best first. Static; *n is their number. */
 const struct engine_device *engine_devices(int *n);
 
