@@ -116,8 +116,10 @@ static void put_measured(struct text *out, const struct db_job *job)
 
     json_key(out, "measured");
     json_open(out, '{');
-    put_bytes(out, "memory_bytes", job->held_bytes);
-    put_bytes(out, "device_memory_bytes", job->held_device_bytes);
+    json_put_string(out, "device", job->taken.device[0] ? job->taken.device : NULL);
+    json_put_string(out, "precision", job->taken.precision[0] ? job->taken.precision : NULL);
+    put_bytes(out, "memory_bytes", job->taken.bytes);
+    put_bytes(out, "device_memory_bytes", job->taken.device_bytes);
     put_optional(out, "seconds_per_update", updates > 0, updates > 0 ? job->seconds / updates : 0);
     json_close(out, '}');
 }

@@ -44,6 +44,7 @@ void estimate_job(struct db *db, const struct engine_job *job, const struct engi
     *out = (struct db_estimate){0};
     if (!rc) {
         out->signature = made.signature;
+        out->device = facts->device;
         out->bytes = made.memory_bytes;
         out->device_bytes = made.device_bytes;
         if (!find_earlier(db, out))

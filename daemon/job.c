@@ -187,6 +187,8 @@ void job_run(struct slot *slot, const struct db_claim *claim, struct job_result 
     if (!out->rc) {
         bool aside = false;
 
+        /* One that is lost harms nothing. */
+        db_place_add(slot->queue->db, claim->id, facts.device, facts.precision, NULL);
         out->rc = train(slot, claim, &job, &facts, &row, out);
         if (out->rc && !out->database_failed)
             out->rc = job_device_failed(&job, &aside, &out->err);

@@ -1,4 +1,5 @@
 /* What jobs are forecast to take, and what they took. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "inside.h"
@@ -18,16 +19,16 @@ int db_estimate_insert(struct db_writer *writer, int64_t job, const struct db_es
                        struct err *err)
 {
     static const char text[] = "INSERT INTO estimate (job, signature, bytes, update_seconds, "
-                               "evaluation_seconds, run_seconds, earlier, device_bytes) "
-                               "VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+                               "evaluation_seconds, run_seconds, earlier, device_bytes, device) "
+                               "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
     sqlite3_stmt *statement;
     int code;
 
     if (estimate->bytes == 0)
         return 0;
-    code = sql_query(&writer->rows, &statement, err, text, "iiirrrii", job, estimate->signature,
+    code = sql_query(&writer->rows, &statement, err, text, "iiirrriit", job, estimate->signature,
                      estimate->bytes, 0.0, 0.0, 0.0, (int64_t)estimate->earlier,
-                     estimate->device_bytes);
+                     estimate->device_bytes, estimate->device);
     if (code)
         return code;
     bind_known(statement, 4, estimate->update_seconds > 0, estimate->update_seconds);
@@ -36,8 +37,15 @@ int db_estimate_insert(struct db_writer *writer, int64_t job, const struct db_es
     return sql_step(&writer->rows, statement, err);
 }
 
-void db_read_estimate(sqlite3_stmt *row, int column, struct db_estimate *out, int64_t *held,
-                      int64_t *held_device)
+static void copy_text(sqlite3_stmt *row, int column, char *out, size_t size)
+{
+    const char *text = (const char *)sqlite3_column_text(row, column);
+
+    snprintf(out, size, "%s", text ? text : "");
+}
+
+void db_read_estimate(sqlite3_stmt *row, int column, struct db_estimate *out,
+                      struct db_taken *taken)
 {
     *out = (struct db_estimate){.signature = sqlite3_column_int64(row, column),
                                 .bytes = sqlite3_column_int64(row, column + 1),
@@ -46,8 +54,10 @@ void db_read_estimate(sqlite3_stmt *row, int column, struct db_estimate *out, in
                                 .run_seconds = sql_real(row, column + 4),
                                 .earlier = sqlite3_column_int(row, column + 5) != 0,
                                 .device_bytes = sqlite3_column_int64(row, column + 7)};
-    *held = sqlite3_column_int64(row, column + 6);
-    *held_device = sqlite3_column_int64(row, column + 8);
+    *taken = (struct db_taken){.bytes = sqlite3_column_int64(row, column + 6),
+                               .device_bytes = sqlite3_column_int64(row, column + 8)};
+    copy_text(row, column + 9, taken->device, sizeof taken->device);
+    copy_text(row, column + 10, taken->precision, sizeof taken->precision);
 }
 
 /* ---- What a run holds ---- */
@@ -78,6 +88,42 @@ int db_held_add(struct db *db, int64_t job, int64_t bytes, int64_t device_bytes,
     *op = (struct held_op){.op = {.job = job, .accept = db_queue_running, .apply = apply_held},
                            .bytes = bytes,
                            .device_bytes = device_bytes};
+    code = db_queue_add(db->queue, &op->op, err);
+    if (code)
+        free(op);
+    return code;
+}
+
+/* ---- Where a run computes ---- */
+
+struct place_op {
+    struct db_op op;
+    char device[16], precision[8];
+};
+
+/* A job that runs elsewhere than was forecast tells nothing of others like it. */
+static int apply_place(struct db_writer *writer, struct db_op *op, struct err *err)
+{
+    static const char text[] =
+        "INSERT INTO estimate (job, signature, bytes, earlier, ran_device, ran_precision) "
+        "VALUES (?1, 0, 0, 0, ?2, ?3) ON CONFLICT (job) DO UPDATE SET ran_device = ?2, "
+        "ran_precision = ?3, signature = iif(device <> ?2, 0, signature)";
+    const struct place_op *own = (const struct place_op *)op;
+
+    return sql_run(&writer->rows, err, text, "itt", op->job, own->device, own->precision);
+}
+
+int db_place_add(struct db *db, int64_t job, const char *device, const char *precision,
+                 struct err *err)
+{
+    struct place_op *op = malloc(sizeof *op);
+    int code;
+
+    if (!op)
+        return err_no_memory(err);
+    *op = (struct place_op){.op = {.job = job, .accept = db_queue_running, .apply = apply_place}};
+    snprintf(op->device, sizeof op->device, "%s", device);
+    snprintf(op->precision, sizeof op->precision, "%s", precision);
     code = db_queue_add(db->queue, &op->op, err);
     if (code)
         free(op);

@@ -61,7 +61,7 @@ static int read_job(sqlite3_stmt *row, struct db_job *out, struct err *err)
         .sweep = sqlite3_column_int64(row, 28),
         .point = sqlite3_column_int64(row, 29),
     };
-    db_read_estimate(row, 30, &out->estimate, &out->held_bytes, &out->held_device_bytes);
+    db_read_estimate(row, 30, &out->estimate, &out->taken);
     snprintf(out->name, sizeof out->name, "%s", name ? name : "");
     code = sql_text(row, 4, &out->spec, err);
     if (!code)

@@ -22,8 +22,8 @@ int db_read_end(struct sql *sql, int code);
 void db_read_loss(sqlite3_stmt *statement, int column, struct db_loss *out);
 void db_read_epoch(sqlite3_stmt *statement, int column, struct db_epoch *out);
 
-void db_read_estimate(sqlite3_stmt *statement, int column, struct db_estimate *out, int64_t *held,
-                      int64_t *held_device);
+void db_read_estimate(sqlite3_stmt *statement, int column, struct db_estimate *out,
+                      struct db_taken *taken);
 void db_read_telemetry(sqlite3_stmt *statement, int column, struct telemetry *out);
 
 /* Whose first columns are part, number and data. */
@@ -36,7 +36,7 @@ int db_read_probe_row(struct db_reader *reader, sqlite3_stmt *row, struct probe_
     "gradient_evaluations, seconds, wall_ms"
 #define DB_ESTIMATE_COLUMNS                                                                        \
     "signature, bytes, update_seconds, evaluation_seconds, run_seconds, earlier, held_bytes, "     \
-    "device_bytes, held_device_bytes"
+    "device_bytes, held_device_bytes, ran_device, ran_precision"
 #define DB_TELEMETRY_COLUMNS                                                                       \
     "updates, epoch, clean_loss, perturbed_loss, perturbation_norm, gradient_norm, "               \
     "perturbed_gradient_norm, cosine, fisher_scale_min, fisher_scale_median, fisher_scale_max"

@@ -23,6 +23,8 @@ class Estimate(support.Case):
             shown = daemon.wait(answer["id"])
             self.assertEqual(shown["estimate"], answer["estimate"])  # kept, not made anew
             took = shown["measured"]["memory_bytes"]
+            self.assertEqual((shown["measured"]["device"], shown["measured"]["precision"]),
+                             (shown["facts"]["device"], shown["facts"]["precision"]))
             self.assertLess(abs(said - took), 0.15 * took)
             self.assertAlmostEqual(shown["measured"]["seconds_per_update"],
                                    shown["seconds"] / shown["updates_done"], 9)

@@ -47,6 +47,9 @@ class Gpu(support.Case):
     def device(self, daemon):
         return daemon.get("/v1/devices")["devices"][0]
 
+    def ran_on(self, shown):
+        return shown["measured"]["device"], shown["measured"]["precision"]
+
     def metrics(self, daemon):
         found = re.findall(r'^(rwpd_gpu_\w+)\{device="cuda:0",uuid="[^"]+".*\} (\S+)$',
                            daemon.request("GET", "/metrics").body.decode(), re.M)
@@ -149,17 +152,24 @@ class Faults(Gpu):
     def test_a_job_that_leaves_its_device_open_goes_where_it_can(self):
         daemon = self.start()
         shown = daemon.wait(daemon.submit(support.job()))
+        first = shown["id"]
         self.assertEqual((shown["facts"]["device"], shown["facts"]["precision"]), ("cuda:0", "tf32"))
         daemon.stop()
         self.put("broken")
         daemon = self.start()
         number = daemon.submit(support.job())
-        daemon.wait(number)
+        self.assertEqual(self.ran_on(daemon.wait(number)), ("cpu", "fp32"))
         said = [event["data"]["text"] for event in
                 support.Events(daemon, f"/v1/jobs/{number}/events", last_id=0)
                 if event["event"] == "message"]
         self.assertIn("on cpu in fp32 instead of cuda:0, which is set aside", "\n".join(said))
         self.assertIn("parameters on cpu in fp32", "\n".join(said))
+        daemon.stop()
+
+        # Where jobs ran stays true, whatever the machine has later.
+        daemon = self.start(RWPD_CUDA_MODULE="/none")
+        self.assertEqual(self.ran_on(daemon.get(f"/v1/jobs/{first}")), ("cuda:0", "tf32"))
+        self.assertEqual(daemon.get(f"/v1/jobs/{first}")["facts"]["device"], "cpu")
 
     def test_a_device_that_breaks_pauses_its_job(self):
         made = gpu_job("m-arwp", 10, deterministic=True)

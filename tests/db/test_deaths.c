@@ -98,8 +98,6 @@ static void what_was_wished_is_done(void **state)
         assert_refused(db_job_lost(place->db, job, true, "lost", &to, err), ERR_CONFLICT,
                        "not running");
     }
-    /* And the run is over: nothing more is recorded of it. */
-    assert_refused(db_held_add(place->db, 1, 1, 1, err), ERR_CONFLICT, "not running");
 }
 
 static void crashes_count_too_but_less(void **state)
@@ -123,23 +121,6 @@ static void crashes_count_too_but_less(void **state)
     found = get_job(place, job);
     assert_int_equal(found.state, JOB_FAILED);
     assert_non_null(strstr(found.reason, "20 times"));
-    db_job_free(&found);
-}
-
-static void what_is_held_is_kept(void **state)
-{
-    struct place *place = *state;
-    struct db_job found;
-    int64_t job;
-
-    place_open(place, NULL);
-    job = start_job(place);
-    assert_ok(db_held_add(place->db, job, 500, 300, err));
-    assert_ok(db_held_add(place->db, job, 400, 350, err));
-    settle(place);
-    found = get_job(place, job);
-    assert_int_equal(found.held_bytes, 500);
-    assert_int_equal(found.held_device_bytes, 350);
     db_job_free(&found);
 }
 
@@ -172,7 +153,6 @@ int main(void)
         TEST(getting_further_and_bystanders),
         TEST(what_was_wished_is_done),
         TEST(crashes_count_too_but_less),
-        TEST(what_is_held_is_kept),
         TEST(probes_are_counted),
     };
 

@@ -92,10 +92,18 @@ void db_listen(struct db *db, void (*listener)(void *context, int64_t sequence),
 /* What a job is forecast to take. */
 struct db_estimate {
     int64_t signature;    /* jobs of the same one do the same work; 0: not known */
+    const char *device;   /* that it is for; not read back */
     int64_t bytes;        /* of memory; 0: there is no forecast */
     int64_t device_bytes; /* what of it is a GPU's */
     double update_seconds, evaluation_seconds, run_seconds; /* 0: not known */
     bool earlier; /* whether the times come from an earlier job */
+};
+
+/* What its runs took. */
+struct db_taken {
+    int64_t bytes;                 /* most memory that they held; 0: not known */
+    int64_t device_bytes;          /* what of it is a GPU's */
+    char device[16], precision[8]; /* of the latest of them; "": there was none */
 };
 
 struct db_new_job {
@@ -184,6 +192,9 @@ int db_loss_add(struct db *db, int64_t job, const struct db_loss *loss, struct e
 int db_epoch_add(struct db *db, int64_t job, const struct db_epoch *epoch, struct err *err);
 /* Memory that the job's run holds, and what of it is a GPU's; the most of all its runs is kept. */
 int db_held_add(struct db *db, int64_t job, int64_t bytes, int64_t device_bytes, struct err *err);
+/* Where a run of the job begins to compute: "cuda:0", "tf32". */
+int db_place_add(struct db *db, int64_t job, const char *device, const char *precision,
+                 struct err *err);
 /* Becomes an event, too; one that was recorded before is replaced. */
 int db_telemetry_add(struct db *db, int64_t job, const struct telemetry *telemetry,
                      struct err *err);
@@ -253,8 +264,7 @@ struct db_job {
     int64_t best_epoch;
     uint64_t checkpoint_update; /* of the latest checkpoint, 0: none */
     struct db_estimate estimate;
-    int64_t held_bytes;        /* most memory that its runs held; 0: not known */
-    int64_t held_device_bytes; /* what of it is a GPU's */
+    struct db_taken taken;
 };
 
 /* *id: the job or sweep, or the number of the probe, that this very request has become; 0: none. */
