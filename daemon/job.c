@@ -62,7 +62,8 @@ int job_device_failed(const struct engine_job *job, bool *aside, struct err *err
     return err->code;
 }
 
-/* A job that leaves its device open goes where it can when its GPU has failed the test. */
+/* The device that the job was given may be another one than it was said to be; that is told where
+ * a GPU has failed its test. */
 static int follow_device(struct slot *slot, int64_t id, const struct engine_job *job,
                          struct engine_job_facts *facts, struct err *err)
 {
@@ -71,11 +72,9 @@ static int follow_device(struct slot *slot, int64_t id, const struct engine_job 
     char text[700];
     int rc;
 
-    engine_device_health(before, &health);
-    if (health.state != STATE_ASIDE)
-        return 0;
     rc = engine_job_facts(job, facts, err);
-    if (rc)
+    engine_device_health(before, &health);
+    if (rc || health.state != STATE_ASIDE)
         return rc;
     snprintf(text, sizeof text, "on %s in %s instead of %s, which is set aside: %s", facts->device,
              facts->precision, before, health.reason);
@@ -162,6 +161,29 @@ static int train(struct slot *slot, const struct db_claim *claim, const struct e
     return rc;
 }
 
+static void run_on_device(struct slot *slot, const struct db_claim *claim, struct engine_job *job,
+                          struct engine_job_facts *facts, const struct db_job *row,
+                          struct job_result *out)
+{
+    bool aside = false;
+
+    out->rc = engine_device_take(job, &out->err);
+    if (out->rc) {
+        out->data_failed = out->rc == ERR_DEVICE;
+        return;
+    }
+    out->rc = follow_device(slot, claim->id, job, facts, &out->err);
+    if (!out->rc) {
+        /* One that is lost harms nothing. */
+        db_place_add(slot->queue->db, claim->id, facts->device, facts->precision, NULL);
+        out->rc = train(slot, claim, job, facts, row, out);
+        if (out->rc && !out->database_failed)
+            out->rc = job_device_failed(job, &aside, &out->err);
+        out->data_failed = out->data_failed || aside;
+    }
+    engine_device_release(job);
+}
+
 void job_run(struct slot *slot, const struct db_claim *claim, struct job_result *out)
 {
     struct engine_job job = {0}; /* what its kinds do not have stays 0 */
@@ -178,21 +200,7 @@ void job_run(struct slot *slot, const struct db_claim *claim, struct job_result 
         out->rc = check_length(&job, &row, &facts, &out->err);
         out->data_failed = out->rc != 0;
     }
-    if (!out->rc) {
-        out->rc = engine_device_ready(&job, &out->err);
-        out->data_failed = out->rc == ERR_DEVICE;
-    }
     if (!out->rc)
-        out->rc = follow_device(slot, claim->id, &job, &facts, &out->err);
-    if (!out->rc) {
-        bool aside = false;
-
-        /* One that is lost harms nothing. */
-        db_place_add(slot->queue->db, claim->id, facts.device, facts.precision, NULL);
-        out->rc = train(slot, claim, &job, &facts, &row, out);
-        if (out->rc && !out->database_failed)
-            out->rc = job_device_failed(&job, &aside, &out->err);
-        out->data_failed = out->data_failed || aside;
-    }
+        run_on_device(slot, claim, &job, &facts, &row, out);
     db_job_free(&row);
 }

@@ -150,7 +150,7 @@ static const struct row {
      set_state, 0},
     {"token-file", "FILE", "Its one line must come with each request as 'Authorization: Bearer …'.",
      set_token_file, 0},
-    {"workers", "N", "Jobs that train at the same time (default 1).", set_workers, 0},
+    {"workers", "N", "Jobs that train at the same time (default: one a GPU).", set_workers, 0},
     {"threads", "N",
      "CPU threads of all workers together (default: the cores this process may\n"
      "use); each worker gets an equal share.",
@@ -232,6 +232,8 @@ static int fill_in(struct daemon_options *out, struct err *err)
         rc = set_path(out->token_file, "RWPD_TOKEN_FILE", token, err);
     if (!*out->token_file)
         find_credential(out);
+    if (!out->workers)
+        out->workers = engine_gpus(NULL) > 1 ? engine_gpus(NULL) : 1;
     if (!out->threads)
         out->threads = engine_devices(&n)[0].cores;
     return rc;
@@ -249,8 +251,7 @@ static int check_reach(const struct daemon_options *out, struct err *err)
 
 int options_read(struct daemon_options *out, int argc, char **argv, struct err *err)
 {
-    struct daemon_options options = {.workers = 1,
-                                     .queue_limit = DEFAULT_QUEUE_LIMIT,
+    struct daemon_options options = {.queue_limit = DEFAULT_QUEUE_LIMIT,
                                      .body_bytes = DEFAULT_BODY_BYTES,
                                      .upload_bytes = DEFAULT_UPLOAD_BYTES,
                                      .connections = DEFAULT_CONNECTIONS,

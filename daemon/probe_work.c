@@ -154,39 +154,50 @@ static int load(struct db_reader *reader, const struct db_probe_claim *claim, st
 
 /* ---- The run ---- */
 
-static int measure(struct slot *slot, const struct db_probe_claim *claim, struct recorder *recorder,
-                   enum engine_outcome *outcome, struct err *err)
+/* On the device that the job was given. */
+static int run_probe(struct slot *slot, int threads, const struct material *material,
+                     struct recorder *recorder, enum engine_outcome *outcome, struct err *err)
 {
     const struct engine_probe_sink sink = {.context = recorder,
                                            .row = record_row,
                                            .progress = record_progress,
                                            .vectors = record_vectors,
                                            .message = record_message};
+    const struct engine_probe_start start = {.weights = material->weights,
+                                             .other = material->other,
+                                             .vectors = material->vectors,
+                                             .rows = material->rows,
+                                             .n_rows = material->n_rows};
     struct engine_probe_run *run = NULL;
+    int rc;
+
+    engine_look_begin(); /* the dataset's folder is listed once for all checks */
+    rc = engine_probe_open(&run, &material->job, &material->probe, threads, &start, &sink, err);
+    engine_look_end();
+    if (!rc)
+        rc = engine_probe_measure(run, &slot->request, outcome, err);
+    if (rc != ERR_DEVICE_LOST) /* which may never answer again; the process ends soon */
+        engine_probe_close(run);
+    return rc;
+}
+
+static int measure(struct slot *slot, const struct db_probe_claim *claim, struct recorder *recorder,
+                   enum engine_outcome *outcome, struct err *err)
+{
     struct material material = {0};
     bool aside;
     int rc = load(slot->reader, claim, &material, err);
 
     if (!rc)
-        rc = engine_device_ready(&material.job, err);
+        rc = engine_device_take(&material.job, err);
     if (!rc) {
-        const struct engine_probe_start start = {.weights = material.weights,
-                                                 .other = material.other,
-                                                 .vectors = material.vectors,
-                                                 .rows = material.rows,
-                                                 .n_rows = material.n_rows};
-
-        engine_look_begin(); /* the dataset's folder is listed once for all checks */
-        rc = engine_probe_open(&run, &material.job, &material.probe, claim->threads, &start, &sink,
-                               err);
-        engine_look_end();
+        rc = run_probe(slot, claim->threads, &material, recorder, outcome, err);
+        if (rc && !recorder->failed)
+            rc = job_device_failed(&material.job, &aside, err);
+        engine_device_release(&material.job);
     }
     material_free(&material);
-    if (!rc)
-        rc = engine_probe_measure(run, &slot->request, outcome, err);
-    if (rc != ERR_DEVICE_LOST) /* which may never answer again; the process ends soon */
-        engine_probe_close(run);
-    return rc && !recorder->failed ? job_device_failed(&material.job, &aside, err) : rc;
+    return rc;
 }
 
 /* How it ended, as far as the probe is concerned. */

@@ -101,13 +101,15 @@ struct place_op {
     char device[16], precision[8];
 };
 
-/* A job that runs elsewhere than was forecast tells nothing of others like it. */
+/* A job that runs elsewhere than was forecast, not just on another GPU ("cuda:1"), tells nothing of
+ * others like it. */
 static int apply_place(struct db_writer *writer, struct db_op *op, struct err *err)
 {
     static const char text[] =
         "INSERT INTO estimate (job, signature, bytes, earlier, ran_device, ran_precision) "
         "VALUES (?1, 0, 0, 0, ?2, ?3) ON CONFLICT (job) DO UPDATE SET ran_device = ?2, "
-        "ran_precision = ?3, signature = iif(device <> ?2, 0, signature)";
+        "ran_precision = ?3, signature = iif(substr(device, 1, 4) <> substr(?2, 1, 4), "
+        "0, signature)";
     const struct place_op *own = (const struct place_op *)op;
 
     return sql_run(&writer->rows, err, text, "itt", op->job, own->device, own->precision);

@@ -124,41 +124,6 @@ int health_ready(int gpu, struct err *err)
     return rc;
 }
 
-/* ---- A job's ---- */
-
-/* Of all GPUs that the job computes on. */
-static int place_ready(const struct engine_job *job, const struct job_place *place, struct err *err)
-{
-    const struct cuda_device *devices;
-    int n = cuda_devices(&devices, NULL), rc = 0;
-
-    if (place->device + job->world_size > n)
-        return err_set(err, ERR_DEVICE, "the job's %d GPUs from %s on are not there",
-                       (int)job->world_size, place->name);
-    for (int rank = 0; rank < job->world_size && !rc; rank++)
-        rc = health_ready(place->device + rank, err);
-    return rc;
-}
-
-int engine_device_ready(const struct engine_job *job, struct err *err)
-{
-    struct job_place place;
-    int tried = -1, rc = 0;
-
-    for (;;) {
-        if (!job_place(&place, job))
-            return err_set(err, ERR_DEVICE, "the job's device is gone");
-        if (!place.gpu)
-            return 0;
-        if (place.device == tried) /* there is no other one */
-            return rc;
-        rc = place_ready(job, &place, err);
-        if (rc != ERR_DEVICE || job->device != DEVICE_AUTO)
-            return rc;
-        tried = place.device;
-    }
-}
-
 /* Which of several devices it was that is lost, their tests tell. */
 void engine_device_failed(const struct engine_job *job, const struct err *err)
 {

@@ -4,6 +4,7 @@
 
 #include "backend/cuda/module.h"
 #include "job/health.h"
+#include "job/take.h"
 
 /* `auto` takes the first that is there, can be used and has the precision, where none is asked for
  * the first of its own. */
@@ -23,6 +24,11 @@ static const struct candidate {
 static const char *const gpu_names[] = {"cuda:0", "cuda:1", "cuda:2", "cuda:3",
                                         "cuda:4", "cuda:5", "cuda:6", "cuda:7"};
 
+bool job_device_is_open(const struct engine_job *job)
+{
+    return job->device == DEVICE_AUTO || job->device == DEVICE_CUDA;
+}
+
 int job_gpu(const struct engine_job *job)
 {
     return job->device > DEVICE_CUDA ? job->device - DEVICE_CUDA - 1 : 0;
@@ -37,21 +43,38 @@ static bool is_meant(const struct engine_job *job, const struct candidate *candi
            (job->precision == PRECISION_AUTO || job->precision == (int)candidate->precision);
 }
 
-/* A job that leaves the device open is given the first GPU from which on enough for its ranks can
- * be used; -1: there is none. `any`, or where there never were so many: it is told so of the first.
- */
+/* The most jobs that one of these GPUs has; -1: one of them cannot be used. */
+static int busiest(int first, int n)
+{
+    int most = 0;
+
+    for (int gpu = first; gpu < first + n; gpu++) {
+        if (!health_usable(gpu))
+            return -1;
+        if (take_jobs_on(gpu) > most)
+            most = take_jobs_on(gpu);
+    }
+    return most;
+}
+
+/* The first of as many GPUs in a row as the job has ranks, where that is left open those with the
+ * fewest jobs; -1: there are none that can be used. `any`, or where there never were so many: it is
+ * told so of the first. */
 static int choose_gpu(const struct engine_job *job, int n, bool any)
 {
-    int ranks = job->world_size > 1 ? (int)job->world_size : 1, usable = 0;
+    int ranks = job->world_size > 1 ? (int)job->world_size : 1, chosen = -1, fewest = 0;
 
-    if (any || job->device != DEVICE_AUTO || ranks > n)
+    if (any || !job_device_is_open(job) || ranks > n)
         return job_gpu(job);
-    for (int gpu = 0; gpu < n; gpu++) {
-        usable = health_usable(gpu) ? usable + 1 : 0;
-        if (usable == ranks)
-            return gpu - ranks + 1;
+    for (int gpu = 0; gpu + ranks <= n; gpu++) {
+        int jobs = busiest(gpu, ranks);
+
+        if (jobs >= 0 && (chosen < 0 || jobs < fewest)) {
+            chosen = gpu;
+            fewest = jobs;
+        }
     }
-    return -1;
+    return chosen;
 }
 
 /* The GPU of a job, if it is there. */
@@ -100,6 +123,7 @@ static bool find_place(struct job_place *out, const struct engine_job *job, bool
 
         *out = (struct job_place){.compute = candidate->compute,
                                   .precision = candidate->precision_name};
+        out->kind = candidate->device;
         if (is_meant(job, candidate) && place_on(out, job, candidate->device, any))
             return true;
     }

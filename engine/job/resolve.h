@@ -16,10 +16,12 @@ struct job_place {
     const char *precision;
     int64_t memory_bytes; /* of the device */
     bool gpu;
+    enum device_kind kind;
     int64_t reserve_bytes; /* of a GPU's memory, that a job cannot have */
 };
 
-/* False when there is no such device here, or it lacks the job's precision. */
+/* Of several GPUs that will do, the one with the fewest jobs now. False when there is no such
+ * device here, or it lacks the job's precision. */
 bool job_place(struct job_place *out, const struct engine_job *job);
 
 /* How the backend of a place is opened for a job. */
@@ -28,6 +30,9 @@ struct backend_options job_backend_options(const struct engine_job *job,
 
 /* Bytes of the machine's memory, whatever devices it has. */
 int64_t job_host_memory(void);
+
+/* Whether the job leaves it to the engine which GPU it computes on. */
+bool job_device_is_open(const struct engine_job *job);
 
 /* The number of the GPU that a job asks for, whether it is there or not. */
 int job_gpu(const struct engine_job *job);

@@ -376,8 +376,9 @@ static const struct spec_field job_fields[] = {
      .offset = offsetof(struct engine_job, device),
      .choices = devices,
      .number = DEVICE_AUTO,
-     .doc = "What computes; auto: the CPU, or what has the precision, where that is not its own; "
-            "cuda: GPU 0."},
+     .doc =
+         "What computes; auto: a GPU if there is one that passes its test and has the precision, "
+         "else the CPU. Of several GPUs auto and cuda mean the one with the fewest jobs."},
     {.name = "precision",
      .type = SPEC_CHOICE,
      .offset = offsetof(struct engine_job, precision),

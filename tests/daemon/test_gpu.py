@@ -171,6 +171,20 @@ class Faults(Gpu):
         self.assertEqual(self.ran_on(daemon.get(f"/v1/jobs/{first}")), ("cuda:0", "tf32"))
         self.assertEqual(daemon.get(f"/v1/jobs/{first}")["facts"]["device"], "cpu")
 
+    def test_jobs_share_the_gpus(self):
+        daemon = self.start(RWPD_TEST_GPUS="2")
+        self.assertEqual(daemon.get("/v1/devices")["workers"], 2)
+        numbers = [daemon.submit(gpu_job(epochs=100000, device=device)) for device in ("auto", "cuda")]
+        for number in numbers:
+            daemon.wait(number, "running")
+        shown = [daemon.wait_until(number, lambda job: job["updates_done"], "to train", 60)
+                 for number in numbers]
+        self.assertEqual([self.ran_on(job)[0] for job in shown], ["cuda:0", "cuda:1"])
+        daemon.post(f"/v1/jobs/{numbers[0]}/cancel")
+        daemon.wait(numbers[0], "cancelled")
+        self.assertEqual(self.ran_on(daemon.wait(daemon.submit(gpu_job()))), ("cuda:0", "fp32"))
+        self.assertEqual(self.ran_on(daemon.wait(daemon.submit(gpu_job(device="cuda:1"))))[0], "cuda:1")
+
     def test_a_device_that_breaks_pauses_its_job(self):
         made = gpu_job("m-arwp", 10, deterministic=True)
         daemon = self.start()

@@ -61,7 +61,7 @@ static void what_a_run_takes_is_kept(void **state)
 /* But what it says of itself stays. */
 static void a_job_that_ran_elsewhere_says_nothing_of_others(void **state)
 {
-    static const char *const devices[] = {"cpu", "cuda:0", "cpu"};
+    static const char *const devices[] = {"cpu", "cuda:1", "cpu"};
     struct place *place = *state;
     struct db_earlier earlier;
 

@@ -393,10 +393,15 @@ bool engine_device_load(const struct engine_device *device, struct device_load *
 /* `name` is a device's. */
 void engine_device_health(const char *name, struct device_health *out);
 
-/* Before a job: tests its device, or one a rank, unless that is known to be ready; a job that
- * leaves the device open comes to another one where that fails. 0, ERR_DEVICE: it is set aside or
- * gone, ERR_DEVICE_LOST: this process has to end first. Memory that is not there is the job's to
- * tell. */
+/* Before a job or probe: gives it a device, tests that (each rank's) unless it is known to be
+ * ready, and makes it the job's `device`. Where the job leaves open which GPU it is, that is one
+ * with the fewest jobs, and the next one where the test fails. 0, and the caller releases the job
+ * when it has run; ERR_DEVICE: the device is set aside or gone, ERR_DEVICE_LOST: this process has
+ * to end first. Memory that is not there is the job's to tell. */
+int engine_device_take(struct engine_job *job, struct err *err);
+void engine_device_release(const struct engine_job *job);
+
+/* The test alone, with the same errors. */
 int engine_device_ready(const struct engine_job *job, struct err *err);
 
 /* The job failed with this error. Only ERR_DEVICE and ERR_DEVICE_LOST say something of its device.

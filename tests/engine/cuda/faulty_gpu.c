@@ -8,7 +8,8 @@
  * has first seen the file, one fails: KIND "passing" or "memory", once, or "lost", from then on for
  * this process. The file is removed, but for "again".
  *
- * RWPD_TEST_GPU_BYTES is its memory, of which RESERVE is the driver's. */
+ * RWPD_TEST_GPU_BYTES is its memory, of which RESERVE is the driver's; RWPD_TEST_GPUS: so many of
+ * them, each of which a thread has for itself. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +25,8 @@
 
 enum { PASSING = 46 /* cudaErrorDevicesUnavailable */, UNKNOWN = 999 };
 
+static _Thread_local size_t held;
 static struct {
-    size_t held;
     bool counting, lost;
     long left;
 } gpu;
@@ -115,24 +116,27 @@ static int memory(size_t bytes, struct err *err)
 
     if (gpu.lost)
         return cuda_failed(CUDA_ILLEGAL_ADDRESS, "emulated memory", err);
-    if ((int64_t)(gpu.held + whole) > total() - RESERVE - taken())
+    if ((int64_t)(held + whole) > total() - RESERVE - taken())
         return err_set(err, ERR_NO_MEMORY, "the GPU's memory is at its end");
-    gpu.held += whole;
-    host_device_left((size_t)(total() - RESERVE - taken()) - gpu.held);
+    held += whole;
+    host_device_left((size_t)(total() - RESERVE - taken()) - held);
     return 0;
 }
 
 static void closed(size_t bytes)
 {
-    gpu.held -= cuda_whole_bytes(bytes);
+    held -= cuda_whole_bytes(bytes);
 }
 
 static int devices(struct cuda_device *out, int max, int *n, struct err *err)
 {
-    (void)max;
+    const char *gpus = getenv("RWPD_TEST_GPUS");
+
     (void)err;
-    *out = (struct cuda_device){"Emulated GPU", UUID, total(), RESERVE, 1, 90};
-    *n = 1;
+    for (*n = 0; *n < max && *n < (gpus ? atoi(gpus) : 1); ++*n) {
+        out[*n] = (struct cuda_device){"Emulated GPU", UUID, total(), RESERVE, 1, 90};
+        out[*n].uuid[strlen(UUID) - 1] = (char)('f' - *n);
+    }
     return 0;
 }
 

@@ -18,7 +18,10 @@
 #include "fake_gpu.h"
 #include "job/health.h"
 #include "job/resolve.h"
+#include "job/take.h"
 #include "support.h"
+
+#define GPU(number) (DEVICE_CUDA + 1 + (number))
 
 static struct problem {
     int n;
@@ -236,18 +239,23 @@ static void set_aside(void **state)
     (void)state;
     assert_state("cuda:0", STATE_UNTESTED, "");
     *fault() = (struct fake_gpu_fault){.device = 0, .code = ERR_DEVICE};
-    assert_ok(engine_device_ready(&job, err)); /* on the other one */
+    assert_ok(engine_device_take(&job, err)); /* on the other one */
+    assert_int_equal(job_gpu(&job), 1);
+    engine_device_release(&job);
     assert_state("cuda:1", STATE_READY, "");
     assert_int_equal(health_ready(0, &found), ERR_DEVICE);
     assert_string_equal(found.message, "cuda:0 is set aside: a fault of the fake");
     assert_state("cuda:0", STATE_ASIDE, "a fault of the fake");
     assert_place(DEVICE_AUTO, PRECISION_BF16, "cuda:1", "bf16");
-    assert_place(DEVICE_CUDA, PRECISION_BF16, "cuda:0", "bf16"); /* as asked */
+    assert_place(DEVICE_CUDA, PRECISION_BF16, "cuda:1", "bf16");
+    assert_place(GPU(0), PRECISION_BF16, "cuda:0", "bf16"); /* as asked */
     assert_ok(health_ready(1, err));
     job = job_on(DEVICE_CPU, PRECISION_AUTO);
-    assert_ok(engine_device_ready(&job, err));
-    job = job_on(DEVICE_CUDA, PRECISION_AUTO);
-    assert_int_equal(engine_device_ready(&job, &found), ERR_DEVICE);
+    assert_ok(engine_device_take(&job, err));
+    assert_int_equal(job.device, DEVICE_CPU);
+    job = job_on(GPU(0), PRECISION_AUTO);
+    assert_int_equal(engine_device_take(&job, &found), ERR_DEVICE);
+    assert_int_equal(job.device, GPU(0));
     *fault() = (struct fake_gpu_fault){.device = -1, .wrong = true};
     assert_int_equal(health_ready(0, &found), ERR_DEVICE);
     assert_state("cuda:0", STATE_ASIDE, "a copy: ");
@@ -255,6 +263,45 @@ static void set_aside(void **state)
     assert_ok(health_ready(0, err));
     assert_state("cuda:0", STATE_READY, "");
     assert_place(DEVICE_AUTO, PRECISION_BF16, "cuda:0", "bf16");
+}
+
+static int take(int device, int ranks, struct engine_job *job)
+{
+    *job = job_on(device, PRECISION_AUTO);
+    job->world_size = ranks;
+    assert_ok(engine_device_take(job, err));
+    return job->device;
+}
+
+/* Jobs that leave it open which GPU they compute on have one each, as far as there are enough. */
+static void shared_out(void **state)
+{
+    struct engine_job jobs[5];
+
+    (void)state;
+    *fault() = (struct fake_gpu_fault){.device = -1};
+    assert_int_equal(take(DEVICE_AUTO, 1, &jobs[0]), GPU(0));
+    assert_int_equal(take(DEVICE_CUDA, 1, &jobs[1]), GPU(1));
+    assert_int_equal(take(GPU(0), 1, &jobs[2]), GPU(0)); /* as asked */
+    assert_int_equal(take(DEVICE_AUTO, 1, &jobs[3]), GPU(1));
+    assert_int_equal(take(DEVICE_AUTO, 2, &jobs[4]), GPU(0));
+    engine_device_release(&jobs[3]);
+    engine_device_release(&jobs[1]);
+    assert_int_equal(take(DEVICE_AUTO, 1, &jobs[1]), GPU(1));
+    assert_int_equal(take(DEVICE_AUTO, 1, &jobs[3]), GPU(1));
+    /* And one that fails its test is given nothing, however little it has to do. */
+    for (int i = 0; i < 5; i++)
+        if (i != 2)
+            engine_device_release(&jobs[i]);
+    health_failed(1, &(struct err){.code = ERR_DEVICE});
+    *fault() = (struct fake_gpu_fault){.device = 1, .code = ERR_DEVICE};
+    assert_int_equal(take(DEVICE_AUTO, 1, &jobs[0]), GPU(0));
+    *fault() = (struct fake_gpu_fault){.device = -1};
+    assert_ok(health_ready(1, err));
+    engine_device_release(&jobs[0]);
+    engine_device_release(&jobs[2]);
+    assert_int_equal(take_jobs_on(0), 0);
+    assert_int_equal(take_jobs_on(1), 0);
 }
 
 /* Each rank's device is tested, and any of them may have failed. */
@@ -410,6 +457,7 @@ int main(int argc, char **argv)
                                               cmocka_unit_test(ranks_have_a_device_each),
                                               cmocka_unit_test(broken_from_the_start),
                                               cmocka_unit_test(set_aside),
+                                              cmocka_unit_test(shared_out),
                                               cmocka_unit_test(of_all_ranks),
                                               cmocka_unit_test(faults)};
     const char *what = argc > 1 ? argv[1] : "";
