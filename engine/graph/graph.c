@@ -215,43 +215,41 @@ static int add_tensor(struct graph *graph, enum op op, struct graph_tensor **ten
     return value;
 }
 
-static void set_name(struct graph *graph, struct graph_tensor *tensor, const char *format,
+/* False when there is a mistake, of now or before. */
+static bool set_name(struct graph *graph, struct graph_tensor *tensor, const char *format,
                      va_list arguments)
 {
-    int length = vsnprintf(tensor->name, sizeof tensor->name, format, arguments);
+    int length = 0;
 
+    if (!graph->mistake.code)
+        length = vsnprintf(tensor->name, sizeof tensor->name, format, arguments);
     if (length < 0 || (size_t)length >= sizeof tensor->name)
         err_set(&graph->mistake, ERR_INVALID, "name too long: %s", tensor->name);
+    return !graph->mistake.code;
 }
 
 int graph_param(struct graph *graph, struct shape shape, struct init init, const char *name, ...)
 {
     struct graph_tensor tensor = {.shape = shape, .init = init};
     va_list arguments;
+    bool named;
 
-    if (graph->mistake.code)
-        return -1;
     va_start(arguments, name);
-    set_name(graph, &tensor, name, arguments);
+    named = set_name(graph, &tensor, name, arguments);
     va_end(arguments);
-    if (graph->mistake.code)
-        return -1;
-    return add_tensor(graph, OP_PARAM, &graph->params, &graph->n_params, &tensor);
+    return named ? add_tensor(graph, OP_PARAM, &graph->params, &graph->n_params, &tensor) : -1;
 }
 
 int graph_state(struct graph *graph, struct shape shape, struct init init, const char *name, ...)
 {
     struct graph_tensor tensor = {.shape = shape, .init = init};
     va_list arguments;
+    bool named;
 
-    if (graph->mistake.code)
-        return -1;
     va_start(arguments, name);
-    set_name(graph, &tensor, name, arguments);
+    named = set_name(graph, &tensor, name, arguments);
     va_end(arguments);
-    if (graph->mistake.code)
-        return -1;
-    return add_tensor(graph, OP_STATE, &graph->states, &graph->n_states, &tensor);
+    return named ? add_tensor(graph, OP_STATE, &graph->states, &graph->n_states, &tensor) : -1;
 }
 
 int graph_direction(struct graph *graph, int param)

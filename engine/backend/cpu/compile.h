@@ -142,8 +142,6 @@ void compile_affine_sum(struct compiler *c, int y, int value, int mask_of);
 bool compile_tokens(struct compiler *c, const struct node *node);
 /* Whether products of matrices do the work of this split_heads or merge_heads. */
 bool compile_heads_absorbed(const struct compiler *c, const struct node *node);
-struct convolution_shape compile_conv_shape(const struct compiler *c, const struct node *node,
-                                            int x, int w, int y);
 /* compile_conv.c: whether the derivative by x is made as a convolution where it adds to another. */
 bool compile_turns(const struct compiler *c, const struct node *conv_grad_x);
 /* slots.c: two layouts that are the same are one packing; `turned`: of the weights turned round, as

@@ -28,9 +28,10 @@ void compile_direct(struct compiler *c, const struct node *node)
                                : node->op == OP_CONV_GRAD_X ? GRAD_X
                                                             : GRAD_W;
     int a = node->input[0], b = node->input[1], out = node->output[0];
-    struct convolution_shape shape = direction == FORWARD  ? compile_conv_shape(c, node, a, b, out)
-                                     : direction == GRAD_X ? compile_conv_shape(c, node, out, b, a)
-                                                           : compile_conv_shape(c, node, a, out, b);
+    struct convolution_shape shape =
+        direction == FORWARD  ? cpu_conv_shape(c->graph, node, a, b, out)
+        : direction == GRAD_X ? cpu_conv_shape(c->graph, node, out, b, a)
+                              : cpu_conv_shape(c->graph, node, a, out, b);
     struct command command = {.run = direction == GRAD_W ? cpu_run_direct_grad_w : cpu_run_direct,
                               .what = op_name(node->op),
                               .in_place = -1,

@@ -152,6 +152,11 @@ struct program {
     double *seconds;         /* by command, while it is profiled; NULL otherwise */
 };
 
+/* algorithm.c: of a convolution, or a derivative of one, from the values of the graph that are its x,
+ * its weights and its y, or have their shapes. */
+struct convolution_shape cpu_conv_shape(const struct graph *graph, const struct node *node, int x,
+                                        int w, int y);
+
 /* compile.c: fills commands and slots. */
 int cpu_compile(struct program *program, struct err *err);
 
