@@ -152,8 +152,8 @@ struct program {
     double *seconds;         /* by command, while it is profiled; NULL otherwise */
 };
 
-/* algorithm.c: of a convolution, or a derivative of one, from the values of the graph that are its x,
- * its weights and its y, or have their shapes. */
+/* algorithm.c: of a convolution, or a derivative of one, from the values of the graph that are its
+ * x, its weights and its y, or have their shapes. */
 struct convolution_shape cpu_conv_shape(const struct graph *graph, const struct node *node, int x,
                                         int w, int y);
 

@@ -5,11 +5,7 @@
 #define ENGINE_BACKEND_CUDA_COMPILE_H
 
 #include "backend/cuda/program.h"
-
-struct use_of {
-    int count; /* by nodes, outputs and as gradients */
-    int first; /* node; -1: none */
-};
+#include "graph/uses.h"
 
 /* Of a node that ends a piece of attention: the one that ends it forward, which it is itself or
  * whose derivative it belongs to; -1: none. */
@@ -23,7 +19,7 @@ struct compiler {
     const struct graph *graph;
     struct err *err;
     int code;
-    struct use_of *use;             /* of each value */
+    struct value_use *use;          /* of each value */
     int *gradient_of;               /* each value: the parameter whose gradient it is, or -1 */
     int *output_of;                 /* each value: the output that it is, or -1 */
     bool *absorbed;                 /* each node: left to another's command */
