@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "checksum.h"
 #include "reader.h"
 
@@ -121,14 +122,13 @@ static int describe(struct sql *sql, int64_t checkpoint, struct described **out,
     if (code)
         return code;
     while ((code = sql_step(sql, row, err)) == 1) {
-        struct described *more = realloc(all, ((size_t)count + 1) * sizeof *all);
+        struct described *next = array_grow(&all, (size_t)count, sizeof *next);
 
-        if (!more) {
+        if (!next) {
             code = err_no_memory(err);
             break;
         }
-        all = more;
-        if (!read_tensor(row, count, &all[count])) {
+        if (!read_tensor(row, count, next)) {
             code = ill_formed(sql, checkpoint, count, err);
             break;
         }

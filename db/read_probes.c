@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "db/probe.h"
 #include "reader.h"
 
@@ -156,27 +157,19 @@ int db_probe_rows_load(struct db_reader *reader, int64_t id, struct probe_row **
     static const char text[] =
         "SELECT part, number, data FROM probe_row WHERE probe = ? ORDER BY part, number";
     struct probe_row *all = NULL;
-    int64_t used = 0, room = 0;
+    int64_t used = 0;
     sqlite3_stmt *row;
     int code = sql_query(&reader->rows, &row, err, text, "i", id);
 
     if (code)
         return code;
     while ((code = sql_step(&reader->rows, row, err)) == 1) {
-        if (used == room) {
-            struct probe_row *larger;
+        struct probe_row *next = array_grow(&all, (size_t)used, sizeof *next);
 
-            room = room ? 2 * room : 64;
-            larger = realloc(all, (size_t)room * sizeof *all);
-            if (!larger) {
-                code = err_no_memory(err);
-                break;
-            }
-            all = larger;
-        }
-        code = db_read_probe_row(reader, row, &all[used++], err);
+        code = next ? db_read_probe_row(reader, row, next, err) : err_no_memory(err);
         if (code)
             break;
+        used++;
     }
     sql_done(row);
     if (code) {

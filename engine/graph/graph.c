@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "graph/infer.h"
 
 #define BATCH_NORM_EPS 1e-5
@@ -44,25 +45,17 @@ int graph_check(const struct graph *graph, struct err *err)
     return graph->mistake.code;
 }
 
-/* Makes room for one more item after `n` of them. Capacity is n rounded up to a power of two, so
- * that it needs no field of its own. Returns the place of the new item, zeroed, or NULL with the
- * mistake noted. */
+/* array_grow; NULL with the mistake noted. */
 static void *grow(struct graph *graph, void *items_at, int n, size_t item_bytes)
 {
-    void **items = items_at;
+    void *item = array_grow(items_at, (size_t)n, item_bytes);
 
-    if ((n & (n - 1)) == 0) {
-        void *grown = realloc(*items, (n ? 2 * (size_t)n : 1) * item_bytes);
-        if (!grown) {
-            err_no_memory(&graph->mistake);
-            return NULL;
-        }
-        *items = grown;
-    }
-    return memset((char *)*items + (size_t)n * item_bytes, 0, item_bytes);
+    if (!item)
+        err_no_memory(&graph->mistake);
+    return item;
 }
 
-/* The same items in memory of their own, with the capacity that `grow` expects. Clears *ok when
+/* The same items in memory of their own, with the capacity that array_grow expects. Clears *ok when
  * out of memory. */
 static void *copy_items(const void *items, int n, size_t item_bytes, bool *ok)
 {

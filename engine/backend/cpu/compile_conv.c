@@ -1,21 +1,20 @@
 /* Convolutions: which layout each operand has, and the commands around them. */
-#include <stdlib.h>
-
 #include "backend/cpu/compile.h"
+#include "base/array.h"
 
 static bool keep(struct compiler *c, struct convolution *convolution)
 {
     struct program *p = c->program;
-    struct convolution **larger =
-        realloc(p->convolutions, ((size_t)p->n_convolutions + 1) * sizeof(struct convolution *));
+    struct convolution **added =
+        array_grow(&p->convolutions, (size_t)p->n_convolutions, sizeof(struct convolution *));
 
-    if (!larger) {
+    if (!added) {
         cpu_convolution_close(convolution);
         c->code = err_no_memory(c->err);
         return false;
     }
-    p->convolutions = larger;
-    p->convolutions[p->n_convolutions++] = convolution;
+    *added = convolution;
+    p->n_convolutions++;
     return true;
 }
 

@@ -129,9 +129,9 @@ struct program {
         chosen_for; /* the samples for which algorithms are chosen: those, or another program's */
 
     struct slot *slots;
-    int n_slots, slots_room;
+    int n_slots;
     struct command *commands;
-    int n_commands, commands_room;
+    int n_commands;
     struct moments *moments; /* graph->n_moments */
     int *outputs;            /* slots; graph->n_outputs */
 

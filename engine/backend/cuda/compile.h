@@ -52,7 +52,8 @@ bool gpu_wants_mask(const struct compiler *c, int y);
 /* compile_params.c: how parameters lie, before anything is compiled. */
 int gpu_params(struct compiler *c);
 
-/* slots.c */
+/* slots.c. A new slot: its number, or -1. */
+int gpu_slot(struct compiler *c, const struct slot *slot);
 int gpu_find(const struct compiler *c, int value, enum order order, enum element type);
 int gpu_read(struct compiler *c, int value, enum order order, enum element type);
 int gpu_write(struct compiler *c, int value, enum order order, enum element type);
