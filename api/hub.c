@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "http.h"
 
 #define ROUND_SECONDS 0.05
@@ -71,7 +72,7 @@ static void *hub_main(void *context)
 
     pthread_mutex_lock(&hub->lock);
     while (!hub->closing) {
-        struct timespec until, pause = {0, (long)(ROUND_SECONDS * 1e9)};
+        struct timespec second, pause = {0, (long)(ROUND_SECONDS * 1e9)};
         bool look = clock_seconds() - looked >= 1, all = hub->latest != hub->told;
 
         hub->told = hub->latest;
@@ -81,10 +82,9 @@ static void *hub_main(void *context)
         pthread_mutex_unlock(&hub->lock);
         nanosleep(&pause, NULL);
         pthread_mutex_lock(&hub->lock);
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec++;
+        second = thread_deadline(clock_seconds() + 1);
         if (!hub->closing && hub->latest == hub->told)
-            pthread_cond_timedwait(&hub->wake, &hub->lock, &until);
+            pthread_cond_timedwait(&hub->wake, &hub->lock, &second);
     }
     pthread_mutex_unlock(&hub->lock);
     return NULL;
@@ -93,17 +93,13 @@ static void *hub_main(void *context)
 int hub_open(struct hub **out, struct db *db, int most, struct err *err)
 {
     struct hub *hub = calloc(1, sizeof *hub);
-    pthread_condattr_t monotonic;
 
     if (!hub)
         return err_no_memory(err);
     hub->db = db;
     hub->most = most;
     pthread_mutex_init(&hub->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&hub->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_condition_open(&hub->wake);
     if (pthread_create(&hub->thread, NULL, hub_main, hub) != 0) {
         hub_close(hub);
         return err_set(err, ERR_IO, "cannot start a thread");

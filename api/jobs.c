@@ -133,7 +133,8 @@ int job_list(struct request *request, struct reply *reply, struct err *err)
     return rc;
 }
 
-bool body_is_empty(struct request *request, struct reply *reply)
+/* False: it is not, and the reply says so. */
+static bool body_is_empty(struct request *request, struct reply *reply)
 {
     static const struct spec_object nothing = {.name = "control"};
     char none;
@@ -148,44 +149,46 @@ bool body_is_empty(struct request *request, struct reply *reply)
     return false;
 }
 
-int control_reply(struct request *request, struct reply *reply, const char *what, const char *key,
-                  int (*show)(struct request *request, struct reply *reply, struct err *err),
-                  struct err *err)
+int control_reply(struct request *request, struct reply *reply, const struct controlled *of,
+                  enum api_action action, struct err *err)
 {
-    int rc;
-
-    json_open(&reply->body, '{');
-    json_put_string(&reply->body, "result", what);
-    json_key(&reply->body, key);
-    rc = show(request, reply, err);
-    json_close(&reply->body, '}');
-    return rc;
-}
-
-static int control(struct request *request, struct reply *reply, enum api_action action,
-                   struct err *err)
-{
-    const struct api_service *service = request->api->service;
     const char *what = NULL;
     int rc;
 
     if (!body_is_empty(request, reply))
         return 0;
-    rc = service->control(service->context, request->id, action, &what, err);
-    return rc ? rc : control_reply(request, reply, what, "job", job_reply, err);
+    rc = of->ask(request, action, &what, err);
+    if (rc)
+        return rc;
+    json_open(&reply->body, '{');
+    json_put_string(&reply->body, "result", what);
+    json_key(&reply->body, of->key);
+    rc = of->show(request, reply, err);
+    json_close(&reply->body, '}');
+    return rc;
 }
+
+static int ask(const struct request *request, enum api_action action, const char **what,
+               struct err *err)
+{
+    const struct api_service *service = request->api->service;
+
+    return service->control(service->context, request->id, action, what, err);
+}
+
+static const struct controlled the_job = {"job", ask, job_reply};
 
 int job_cancel(struct request *request, struct reply *reply, struct err *err)
 {
-    return control(request, reply, API_CANCEL, err);
+    return control_reply(request, reply, &the_job, API_CANCEL, err);
 }
 
 int job_pause(struct request *request, struct reply *reply, struct err *err)
 {
-    return control(request, reply, API_PAUSE, err);
+    return control_reply(request, reply, &the_job, API_PAUSE, err);
 }
 
 int job_resume(struct request *request, struct reply *reply, struct err *err)
 {
-    return control(request, reply, API_RESUME, err);
+    return control_reply(request, reply, &the_job, API_RESUME, err);
 }

@@ -6,15 +6,19 @@
 /* Appends the job of request->id, with its facts, to the reply. */
 int job_reply(struct request *request, struct reply *reply, struct err *err);
 
-/* The body of a control request is empty, or an object without members; false: it is not, and the
- * reply says so. */
-bool body_is_empty(struct request *request, struct reply *reply);
+/* Something that can be controlled, the one that a request names. */
+struct controlled {
+    const char *key; /* under which the answer has it */
+    /* Asks for the action; *what says what came of it. */
+    int (*ask)(const struct request *request, enum api_action action, const char **what,
+               struct err *err);
+    /* Appends it as it is now. */
+    int (*show)(struct request *request, struct reply *reply, struct err *err);
+};
 
-/* Answers a control request: what came of it, and under `key` what `show` appends, the thing as it
- * is now. */
-int control_reply(struct request *request, struct reply *reply, const char *what, const char *key,
-                  int (*show)(struct request *request, struct reply *reply, struct err *err),
-                  struct err *err);
+/* Answers a control request, whose body is empty or an object without members. */
+int control_reply(struct request *request, struct reply *reply, const struct controlled *of,
+                  enum api_action action, struct err *err);
 
 /* submit.c: the body as `spec` describes it, into *out. False: it is no JSON, and the reply says
  * so. What is wrong with its values is noted in reply->problems. */

@@ -277,14 +277,19 @@ int probe_list(struct request *request, struct reply *reply, struct err *err)
 
 /* ---- Cancelling ---- */
 
-int probe_cancel(struct request *request, struct reply *reply, struct err *err)
+/* There is no other action. */
+static int ask(const struct request *request, enum api_action action, const char **what,
+               struct err *err)
 {
     const struct api_service *service = request->api->service;
-    const char *what = NULL;
-    int rc;
 
-    if (!body_is_empty(request, reply))
-        return 0;
-    rc = service->cancel_probe(service->context, request->id, request->number, &what, err);
-    return rc ? rc : control_reply(request, reply, what, "probe", probe_reply, err);
+    (void)action;
+    return service->cancel_probe(service->context, request->id, request->number, what, err);
+}
+
+int probe_cancel(struct request *request, struct reply *reply, struct err *err)
+{
+    static const struct controlled the_probe = {"probe", ask, probe_reply};
+
+    return control_reply(request, reply, &the_probe, API_CANCEL, err);
 }

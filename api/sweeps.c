@@ -231,30 +231,27 @@ int sweep_list(struct request *request, struct reply *reply, struct err *err)
 
 /* ---- Control ---- */
 
-static int control(struct request *request, struct reply *reply, enum api_action action,
-                   struct err *err)
+static int ask(const struct request *request, enum api_action action, const char **what,
+               struct err *err)
 {
     const struct api_service *service = request->api->service;
-    const char *what = NULL;
-    int rc;
 
-    if (!body_is_empty(request, reply))
-        return 0;
-    rc = service->control_sweep(service->context, request->id, action, &what, err);
-    return rc ? rc : control_reply(request, reply, what, "sweep", sweep_reply, err);
+    return service->control_sweep(service->context, request->id, action, what, err);
 }
+
+static const struct controlled the_sweep = {"sweep", ask, sweep_reply};
 
 int sweep_cancel(struct request *request, struct reply *reply, struct err *err)
 {
-    return control(request, reply, API_CANCEL, err);
+    return control_reply(request, reply, &the_sweep, API_CANCEL, err);
 }
 
 int sweep_pause(struct request *request, struct reply *reply, struct err *err)
 {
-    return control(request, reply, API_PAUSE, err);
+    return control_reply(request, reply, &the_sweep, API_PAUSE, err);
 }
 
 int sweep_resume(struct request *request, struct reply *reply, struct err *err)
 {
-    return control(request, reply, API_RESUME, err);
+    return control_reply(request, reply, &the_sweep, API_RESUME, err);
 }

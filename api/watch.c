@@ -17,9 +17,9 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "http.h"
 
 #define ROUND_SECONDS 0.5
@@ -109,10 +109,7 @@ static void *watch_main(void *context)
             pthread_cond_wait(&watch->wake, &watch->lock);
             continue;
         }
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += (long)(ROUND_SECONDS * 1e9);
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
+        until = thread_deadline(clock_seconds() + ROUND_SECONDS);
         while (!watch->closing &&
                pthread_cond_timedwait(&watch->wake, &watch->lock, &until) != ETIMEDOUT)
             ;
@@ -124,7 +121,6 @@ static void *watch_main(void *context)
 int watch_open(struct watch **out, int request_seconds, int idle_seconds, struct err *err)
 {
     struct watch *watch = calloc(1, sizeof *watch);
-    pthread_condattr_t monotonic;
     int rc;
 
     if (!watch)
@@ -132,10 +128,7 @@ int watch_open(struct watch **out, int request_seconds, int idle_seconds, struct
     watch->request_seconds = request_seconds;
     watch->idle_seconds = idle_seconds;
     pthread_mutex_init(&watch->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&watch->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_condition_open(&watch->wake);
     rc = make_late(watch, err);
     if (rc == 0 && pthread_create(&watch->thread, NULL, watch_main, watch) != 0)
         rc = err_set(err, ERR_IO, "cannot start a thread");

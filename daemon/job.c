@@ -118,7 +118,7 @@ static void wake_workers(void *queue)
 
 static int train(struct slot *slot, const struct db_claim *claim, const struct engine_job *job,
                  const struct engine_job_facts *facts, const struct db_job *row,
-                 struct job_result *out)
+                 struct work_result *out)
 {
     struct recorder recorder = {.db = slot->queue->db,
                                 .job = claim->id,
@@ -163,7 +163,7 @@ static int train(struct slot *slot, const struct db_claim *claim, const struct e
 
 static void run_on_device(struct slot *slot, const struct db_claim *claim, struct engine_job *job,
                           struct engine_job_facts *facts, const struct db_job *row,
-                          struct job_result *out)
+                          struct work_result *out)
 {
     bool aside = false;
 
@@ -184,13 +184,13 @@ static void run_on_device(struct slot *slot, const struct db_claim *claim, struc
     engine_device_release(job);
 }
 
-void job_run(struct slot *slot, const struct db_claim *claim, struct job_result *out)
+void job_run(struct slot *slot, const struct db_claim *claim, struct work_result *out)
 {
     struct engine_job job = {0}; /* what its kinds do not have stays 0 */
     struct engine_job_facts facts;
     struct db_job row;
 
-    *out = (struct job_result){0};
+    *out = (struct work_result){0};
     out->rc = db_job_get(slot->reader, claim->id, &row, &out->err);
     out->database_failed = out->rc != 0;
     if (out->rc)

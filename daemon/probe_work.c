@@ -8,6 +8,7 @@
  *   its GPU is lost           → queued: the daemon ends to be started again; the third time failed
  *   disk failed               → as if stopped
  *   database failed           → left as it is: the next start puts it right (db_probe_recover) */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,30 +19,22 @@
 #include "probe.h"
 #include "queue_inside.h"
 
-#define RETRY_SECONDS    1.0
 #define PROGRESS_SECONDS 1.0 /* between two that are recorded */
+
+static int claim_probe(struct slot *slot, void *out, struct err *err)
+{
+    struct queue *queue = slot->queue;
+    struct db_probe_claim *claim = out;
+    int rc = db_probe_claim(queue->db, queue_thread_share(queue), claim, err);
+
+    if (!rc)
+        slot->probe = claim->id;
+    return rc;
+}
 
 int probe_take(struct slot *slot, struct db_probe_claim *claim, struct err *err)
 {
-    struct queue *queue = slot->queue;
-    int expected = ENGINE_CONTINUE, rc;
-
-    pthread_mutex_lock(&queue->lock);
-    atomic_store(&slot->request, ENGINE_CONTINUE);
-    if (atomic_load(&queue->stopping)) {
-        pthread_mutex_unlock(&queue->lock);
-        return ERR_NOT_FOUND;
-    }
-    rc = db_probe_claim(queue->db, queue_thread_share(queue), claim, err);
-    if (!rc) {
-        slot->probe = claim->id;
-        slot->wish = WISH_NONE;
-    }
-    pthread_mutex_unlock(&queue->lock);
-    /* A stop that came before the claim may have found nothing to stop. */
-    if (atomic_load(&queue->stopping))
-        atomic_compare_exchange_strong(&slot->request, &expected, ENGINE_STOP);
-    return rc;
+    return worker_take(slot, claim_probe, claim, err);
 }
 
 /* ---- What it tells ---- */
@@ -200,95 +193,43 @@ static int measure(struct slot *slot, const struct db_probe_claim *claim, struct
     return rc;
 }
 
-/* How it ended, as far as the probe is concerned. */
-struct end {
-    int rc; /* of err */
-    enum engine_outcome outcome;
-    bool database_failed;
-    bool again; /* its GPU was lost, not too often yet */
-    struct err err;
-};
-
-static bool disk_failed(const struct end *end)
-{
-    return end->database_failed && queue_passes_by_itself(end->rc);
-}
-
-static enum probe_state state_of(const struct slot *slot, const struct end *end)
+static enum probe_state end_state(const struct slot *slot, const struct work_result *result)
 {
     enum probe_state stopped = slot->wish == WISH_CANCEL ? PROBE_CANCELLED : PROBE_QUEUED;
 
-    if (disk_failed(end) || end->again)
+    if (worker_disk_failed(result) || result->again)
         return stopped;
-    if (end->rc)
+    if (result->rc)
         return PROBE_FAILED;
-    if (end->outcome == ENGINE_FINISHED)
+    if (result->outcome == ENGINE_FINISHED)
         return PROBE_SUCCEEDED;
-    return end->outcome == ENGINE_ABANDONED ? PROBE_CANCELLED : stopped;
+    return result->outcome == ENGINE_ABANDONED ? PROBE_CANCELLED : stopped;
 }
 
-static int try_to_end(struct slot *slot, const struct end *end, enum probe_state *state,
+static int record_end(struct slot *slot, const struct work_result *result, const char **end,
                       struct err *err)
 {
-    struct queue *queue = slot->queue;
-    int rc;
+    enum probe_state state = end_state(slot, result);
 
-    pthread_mutex_lock(&queue->lock);
-    *state = state_of(slot, end);
-    rc = db_probe_set_state(queue->db, slot->probe, *state,
-                            end->rc && !disk_failed(end) ? end->err.message : NULL, err);
-    if (!queue_passes_by_itself(rc) || atomic_load(&queue->giving_up))
-        slot->probe = 0;
-    pthread_mutex_unlock(&queue->lock);
-    return rc;
-}
-
-static void record_end(struct slot *slot, const struct db_probe_claim *claim, const struct end *end)
-{
-    struct queue *queue = slot->queue;
-    enum probe_state state;
-    bool told = false;
-    struct err err;
-
-    for (;;) {
-        uint64_t seen = queue_posts(queue);
-        int rc = try_to_end(slot, end, &state, &err);
-
-        if (!rc)
-            log_info("probe %lld of job %lld: %s%s%s", (long long)claim->number,
-                     (long long)claim->job, probe_state_name(state), end->rc ? ": " : "",
-                     end->rc ? end->err.message : "");
-        else if (!told)
-            log_error("probe %lld of job %lld: cannot record that it is %s: %s",
-                      (long long)claim->number, (long long)claim->job, probe_state_name(state),
-                      err.message);
-        if (!rc || slot->probe == 0)
-            return;
-        told = true;
-        queue_sleep(queue, seen, RETRY_SECONDS);
-    }
+    *end = probe_state_name(state);
+    return db_probe_set_state(slot->queue->db, slot->probe, state, worker_reason(result), err);
 }
 
 void probe_work(struct slot *slot, struct db_probe_claim *claim)
 {
     struct recorder recorder = {.db = slot->queue->db, .claim = claim, .told = clock_seconds()};
-    struct end end = {.outcome = ENGINE_ABANDONED};
+    struct work_result result = {.outcome = ENGINE_ABANDONED};
+    char name[64];
 
-    end.rc = measure(slot, claim, &recorder, &end.outcome, &end.err);
-    end.database_failed = recorder.failed;
-    if (end.rc == ERR_DEVICE_LOST) {
-        end.again = true;
+    snprintf(name, sizeof name, "probe %lld of job %lld", (long long)claim->number,
+             (long long)claim->job);
+    result.rc = measure(slot, claim, &recorder, &result.outcome, &result.err);
+    result.database_failed = recorder.failed;
+    if (result.rc == ERR_DEVICE_LOST) {
+        result.again = true;
         if (queue_lose(slot->queue)) /* else it was stopped by what another one did */
-            db_probe_lost(slot->queue->db, claim->id, &end.again, NULL);
+            db_probe_lost(slot->queue->db, claim->id, &result.again, NULL);
     }
     db_probe_claim_free(claim);
-    if (!end.database_failed || (end.rc != ERR_CORRUPT && !atomic_load(&slot->queue->giving_up))) {
-        record_end(slot, claim, &end);
-        return;
-    }
-    log_error("probe %lld of job %lld: stopped, because the database failed: %s",
-              (long long)claim->number, (long long)claim->job, end.err.message);
-    pthread_mutex_lock(&slot->queue->lock);
-    slot->probe = 0;
-    pthread_mutex_unlock(&slot->queue->lock);
+    worker_end(slot, name, &result, record_end);
 }

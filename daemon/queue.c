@@ -4,21 +4,16 @@
 #include "queue_inside.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "engine/estimate.h"
 #include "engine/run.h"
 
 static void init_locks(struct queue *queue)
 {
-    pthread_condattr_t attributes;
-
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&queue->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_condition_open(&queue->wake);
     pthread_mutex_init(&queue->wake_lock, NULL);
     pthread_mutex_init(&queue->lock, NULL);
 }
@@ -157,17 +152,9 @@ uint64_t queue_posts(struct queue *queue)
     return posts;
 }
 
-static struct timespec deadline_in(double seconds)
-{
-    double at = clock_seconds() + seconds;
-    time_t whole = (time_t)at;
-
-    return (struct timespec){.tv_sec = whole, .tv_nsec = (long)((at - (double)whole) * 1e9)};
-}
-
 void queue_sleep(struct queue *queue, uint64_t seen, double seconds)
 {
-    struct timespec deadline = deadline_in(seconds);
+    struct timespec deadline = thread_deadline(clock_seconds() + seconds);
     int rc = 0;
 
     pthread_mutex_lock(&queue->wake_lock);
@@ -179,7 +166,7 @@ void queue_sleep(struct queue *queue, uint64_t seen, double seconds)
 
 int queue_wait(struct queue *queue, double seconds)
 {
-    struct timespec deadline = deadline_in(seconds);
+    struct timespec deadline = thread_deadline(clock_seconds() + seconds);
     int rc = 0, left;
 
     pthread_mutex_lock(&queue->wake_lock);

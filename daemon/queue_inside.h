@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "engine/run.h"
 #include "queue.h"
 #include "rate.h"
 
@@ -59,15 +60,11 @@ int queue_control_locked(struct queue *queue, int64_t id, enum queue_action acti
 /* Takes the wish to pause a running job back, under `lock`: it is queued when it has stopped. */
 int queue_stay_locked(struct queue *queue, int64_t id, struct err *err);
 
-/* worker.c: a worker thread; its argument is the slot. */
-void *worker_main(void *slot);
 /* The threads of a worker: of a job that does not ask for a number of its own. */
 int queue_thread_share(const struct queue *queue);
-/* queue.c: a GPU is lost to this process. True for the first who says so: nothing else had gone
- * wrong before. */
+/* A GPU is lost to this process. True for the first who says so: nothing else had gone wrong
+ * before. */
 bool queue_lose(struct queue *queue);
-/* The disk may be full, the folder away; somebody will see to it, or stop the daemon. */
-bool queue_passes_by_itself(int rc);
 
 /* job.c: a stored description. */
 int job_parse_spec(const char *spec, struct engine_job *job, struct err *err);
@@ -76,16 +73,46 @@ int job_parse_spec(const char *spec, struct engine_job *job, struct err *err);
  * Returns the code of *err. */
 int job_device_failed(const struct engine_job *job, bool *aside, struct err *err);
 
-/* job.c: trains a job that was taken, to its end or until it is told to stop. */
-struct job_result {
-    int rc;               /* of err, 0: the run ended as `outcome` says */
-    int outcome;          /* enum engine_outcome */
-    bool database_failed; /* the history could not be recorded */
-    bool data_failed;     /* what it needs (the dataset, the checkpoint, its GPU) may be had another
-                             time */
-    bool counted;         /* its GPU was lost to this process, and first of all here */
+/* How the work on a job or probe ended. */
+struct work_result {
+    int rc; /* of err, 0: it ended as `outcome` says */
+    enum engine_outcome outcome;
+    bool database_failed; /* what it told could not be recorded */
+    bool data_failed;     /* of a job: what it needs (the dataset, the checkpoint, its GPU) may be
+                             had another time */
+    bool counted;         /* of a job: its GPU was lost to this process, and first of all here */
+    bool again;           /* of a probe: its GPU was lost, not too often yet */
     struct err err;
 };
-void job_run(struct slot *slot, const struct db_claim *claim, struct job_result *out);
+
+/* job.c: trains a job that was taken, to its end or until it is told to stop. */
+void job_run(struct slot *slot, const struct db_claim *claim, struct work_result *out);
+
+/* worker.c: a worker thread; its argument is the slot. */
+void *worker_main(void *slot);
+
+/* Takes a job or probe for the slot, unless the queue stops (ERR_NOT_FOUND). `claim` is called
+ * under the lock; it fills `out` and says in the slot what it took. */
+int worker_take(struct slot *slot, int (*claim)(struct slot *slot, void *out, struct err *err),
+                void *out, struct err *err);
+
+/* Records how the slot's job or probe ended and frees the slot; tries again as long as it takes,
+ * unless the queue gives up. `name` is for the log. True: it is recorded.
+ * `record` is called under the lock: it makes the change of the state that follows from the result
+ * and from the slot's wish. *end is the state's name, set in any case. */
+typedef int work_record(struct slot *slot, const struct work_result *result, const char **end,
+                        struct err *err);
+bool worker_end(struct slot *slot, const char *name, const struct work_result *result,
+                work_record *record);
+
+/* Whether it stopped because the disk is full, or away, which passes: the work can go on. */
+bool worker_disk_failed(const struct work_result *result);
+/* What is told as the reason of the state in which it ends; NULL: nothing went wrong with it. */
+const char *worker_reason(const struct work_result *result);
+
+/* job_work.c: takes the next job, if there is one (else ERR_NOT_FOUND), for `job_work`, which
+ * trains it and records how it ended. */
+int job_take(struct slot *slot, struct db_claim *claim, struct err *err);
+void job_work(struct slot *slot, const struct db_claim *claim);
 
 #endif

@@ -24,16 +24,9 @@ struct checkpoint_op {
 int db_checkpoint_latest(struct db_writer *writer, int64_t job, int64_t *updates, struct err *err)
 {
     static const char text[] = "SELECT coalesce(max(updates), 0) FROM checkpoint WHERE job = ?";
-    sqlite3_stmt *statement;
-    int code = sql_query(&writer->checkpoints, &statement, err, text, "i", job);
+    int code = sql_integer(&writer->checkpoints, updates, err, text, "i", job);
 
-    if (!code)
-        code = sql_step(&writer->checkpoints, statement, err);
-    if (code < 0)
-        return code;
-    *updates = sqlite3_column_int64(statement, 0);
-    sql_done(statement);
-    return 0;
+    return code < 0 ? code : 0;
 }
 
 /* ---- Into checkpoints.db ---- */
@@ -67,16 +60,9 @@ static int find_pinned(struct db_writer *writer, int64_t job, struct text *out, 
 static int find_keep(struct db_writer *writer, int64_t job, int64_t *keep, struct err *err)
 {
     static const char text[] = "SELECT keep FROM job WHERE id = ?";
-    sqlite3_stmt *statement;
-    int code = sql_query(&writer->rows, &statement, err, text, "i", job);
+    int code = sql_integer(&writer->rows, keep, err, text, "i", job);
 
-    if (!code)
-        code = sql_step(&writer->rows, statement, err);
-    if (code <= 0)
-        return code;
-    *keep = sqlite3_column_int64(statement, 0);
-    sql_done(statement);
-    return 0;
+    return code < 0 ? code : 0;
 }
 
 static int remove_beyond(struct db_writer *writer, int64_t job, int64_t keep, struct err *err)
@@ -234,18 +220,11 @@ static int apply_checkpoint(struct db_writer *writer, struct db_op *op, struct e
 int db_checkpoint_adopt(struct db_writer *writer, int64_t job, int64_t updates, struct err *err)
 {
     static const char text[] = "SELECT checkpoint_updates FROM job WHERE id = ?";
-    sqlite3_stmt *statement;
     int64_t known;
-    int code = sql_query(&writer->rows, &statement, err, text, "i", job);
+    int code = sql_integer(&writer->rows, &known, err, text, "i", job);
 
-    if (!code)
-        code = sql_step(&writer->rows, statement, err);
-    if (code <= 0)
-        return code;
-    known = sqlite3_column_int64(statement, 0);
-    sql_done(statement);
-    if (known == updates)
-        return 0;
+    if (code <= 0 || known == updates)
+        return code < 0 ? code : 0;
     code = note(writer, job, updates, clock_wall_ms(), updates < known, err);
     return code ? code : db_probe_adopt_due(writer, job, updates, err);
 }

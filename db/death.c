@@ -5,7 +5,7 @@
 #include "probe_inside.h"
 #include "steps.h"
 
-int db_death_count(struct db_writer *writer, int64_t job, int64_t updates, bool lost, int *n,
+int db_death_count(struct db_writer *writer, int64_t job, int64_t updates, bool lost, int64_t *n,
                    struct err *err)
 {
     static const char add[] =
@@ -14,18 +14,11 @@ int db_death_count(struct db_writer *writer, int64_t job, int64_t updates, bool 
         "crashed = CASE WHEN updates < ?2 THEN 0 ELSE crashed END + (NOT ?3), updates = ?2";
     static const char count[] =
         "SELECT CASE WHEN ?2 THEN lost ELSE crashed END FROM death WHERE job = ?1";
-    sqlite3_stmt *row;
     int code = sql_run(&writer->rows, err, add, "iii", job, updates, (int64_t)lost);
 
     if (!code)
-        code = sql_query(&writer->rows, &row, err, count, "ii", job, (int64_t)lost);
-    if (!code)
-        code = sql_step(&writer->rows, row, err);
-    if (code < 0)
-        return code;
-    *n = sqlite3_column_int(row, 0);
-    sql_done(row);
-    return 0;
+        code = sql_integer(&writer->rows, n, err, count, "ii", job, (int64_t)lost);
+    return code < 0 ? code : 0;
 }
 
 struct lost_op {
@@ -46,8 +39,8 @@ static int apply_lost(struct db_writer *writer, struct db_op *op, struct err *er
 {
     struct lost_op *own = (struct lost_op *)op;
     char reason[768];
-    int64_t latest;
-    int n = 0, code = db_sums_flush(writer, err);
+    int64_t latest, n = 0;
+    int code = db_sums_flush(writer, err);
 
     own->to = own->stopped;
     if (!code)
@@ -63,8 +56,8 @@ static int apply_lost(struct db_writer *writer, struct db_op *op, struct err *er
                  (long long)latest, own->reason);
     } else {
         snprintf(reason, sizeof reason,
-                 "its GPU was lost %d times without a new checkpoint of it; the last time: %s", n,
-                 own->reason);
+                 "its GPU was lost %lld times without a new checkpoint of it; the last time: %s",
+                 (long long)n, own->reason);
         own->to = JOB_FAILED;
     }
     return db_job_change(writer, op->job, own->to, reason, err);
@@ -95,8 +88,7 @@ int db_job_lost(struct db *db, int64_t id, bool counted, const char *reason, enu
 
 struct probe_op {
     struct db_op op;
-    int64_t id;
-    int n;
+    int64_t id, n;
 };
 
 static int apply_probe(struct db_writer *writer, struct db_op *op, struct err *err)
@@ -104,18 +96,13 @@ static int apply_probe(struct db_writer *writer, struct db_op *op, struct err *e
     static const char add[] = "UPDATE probe SET lost = lost + 1 WHERE id = ?";
     static const char count[] = "SELECT lost FROM probe WHERE id = ?";
     struct probe_op *own = (struct probe_op *)op;
-    sqlite3_stmt *row;
     int code = sql_run(&writer->rows, err, add, "i", own->id);
 
     if (!code)
-        code = sql_query(&writer->rows, &row, err, count, "i", own->id);
-    if (!code)
-        code = sql_step(&writer->rows, row, err);
-    if (code <= 0)
-        return code < 0 ? code : err_set(err, ERR_NOT_FOUND, "there is no such probe");
-    own->n = sqlite3_column_int(row, 0);
-    sql_done(row);
-    return 0;
+        code = sql_integer(&writer->rows, &own->n, err, count, "i", own->id);
+    if (code == 0)
+        return err_set(err, ERR_NOT_FOUND, "there is no such probe");
+    return code < 0 ? code : 0;
 }
 
 int db_probe_lost(struct db *db, int64_t id, bool *again, struct err *err)

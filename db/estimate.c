@@ -143,11 +143,9 @@ int db_estimate_earlier(struct db_reader *reader, int64_t signature, struct db_e
         "WHERE signature = ?1 AND signature <> 0 AND updates_done >= ?2 AND seconds >= ?3 "
         "ORDER BY estimate.job DESC LIMIT 1";
     sqlite3_stmt *row;
-    int code = sql_query(&reader->rows, &row, err, text, "iir", signature, (int64_t)EARLIER_UPDATES,
+    int code = sql_first(&reader->rows, &row, err, text, "iir", signature, (int64_t)EARLIER_UPDATES,
                          EARLIER_SECONDS);
 
-    if (!code)
-        code = sql_step(&reader->rows, row, err);
     if (code < 0)
         return code;
     if (code == 0)

@@ -15,4 +15,7 @@ struct db {
 /* Half-built ones, too. */
 void db_free(struct db *db);
 
+/* record.c: how much of a message is kept, without a part of a UTF-8 sequence. */
+size_t db_message_bytes(const char *text);
+
 #endif

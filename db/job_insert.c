@@ -21,9 +21,7 @@ int db_key_find(struct db_writer *writer, const char *text, const char *key,
 
     if (!key)
         return 0;
-    code = sql_query(&writer->rows, &statement, err, text, "tt", fingerprint, key);
-    if (!code)
-        code = sql_step(&writer->rows, statement, err);
+    code = sql_first(&writer->rows, &statement, err, text, "tt", fingerprint, key);
     if (code <= 0)
         return code;
     *id = sqlite3_column_int64(statement, 0);
@@ -39,19 +37,14 @@ int db_key_find(struct db_writer *writer, const char *text, const char *key,
 int db_queue_room(struct db_writer *writer, int64_t limit, int64_t n, struct err *err)
 {
     static const char text[] = "SELECT count(*) FROM (SELECT 1 FROM job WHERE state = 0 LIMIT ?)";
-    sqlite3_stmt *statement;
     int64_t queued;
     int code;
 
     if (limit <= 0)
         return 0;
-    code = sql_query(&writer->rows, &statement, err, text, "i", limit);
-    if (!code)
-        code = sql_step(&writer->rows, statement, err);
+    code = sql_integer(&writer->rows, &queued, err, text, "i", limit);
     if (code < 0)
         return code;
-    queued = sqlite3_column_int64(statement, 0);
-    sql_done(statement);
     if (queued >= limit)
         return err_set(err, ERR_LIMIT, "%lld jobs are queued, which is the limit",
                        (long long)queued);
@@ -69,10 +62,8 @@ int db_check_source(struct db_writer *writer, int64_t owner, int64_t updates, st
 
     if (owner == 0)
         return 0;
-    code = sql_query(&writer->checkpoints, &statement, err, text, "ii", owner,
+    code = sql_first(&writer->checkpoints, &statement, err, text, "ii", owner,
                      owner > 0 ? updates : (int64_t)DB_UPLOAD_UPDATE);
-    if (!code)
-        code = sql_step(&writer->checkpoints, statement, err);
     if (code < 0)
         return code;
     sql_done(statement);

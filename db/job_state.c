@@ -34,10 +34,8 @@ static int read_state(struct db_writer *writer, int64_t job, enum job_state *out
 {
     static const char text[] = "SELECT state FROM job WHERE id = ?";
     sqlite3_stmt *statement;
-    int code = sql_query(&writer->rows, &statement, err, text, "i", job);
+    int code = sql_first(&writer->rows, &statement, err, text, "i", job);
 
-    if (!code)
-        code = sql_step(&writer->rows, statement, err);
     if (code < 0)
         return code;
     if (code == 0)
@@ -195,10 +193,8 @@ int db_job_first(struct db_writer *writer, int64_t *job, int64_t *priority, stru
         "INDEXED BY job_running WHERE other.state = 1 AND other.sweep = active.sweep))) "
         "ORDER BY job.priority DESC, job.id LIMIT 1";
     sqlite3_stmt *statement;
-    int code = sql_query(&writer->rows, &statement, err, text, "");
+    int code = sql_first(&writer->rows, &statement, err, text, "");
 
-    if (!code)
-        code = sql_step(&writer->rows, statement, err);
     if (code <= 0)
         return code;
     *job = sqlite3_column_int64(statement, 0);
@@ -218,9 +214,7 @@ static int pick(struct db_writer *writer, struct claim_op *claim, struct err *er
     if (code == 0)
         return err_set(err, ERR_NOT_FOUND, "no job is queued that may run now");
     if (code > 0)
-        code = sql_query(&writer->rows, &statement, err, text, "i", claim->change.job);
-    if (!code)
-        code = sql_step(&writer->rows, statement, err);
+        code = sql_first(&writer->rows, &statement, err, text, "i", claim->change.job);
     if (code < 0)
         return code;
     chosen = sqlite3_column_int(statement, 0);
@@ -316,10 +310,8 @@ static int find_left(struct db_writer *writer, int64_t *job, enum job_wish *wish
 {
     static const char text[] = "SELECT id, wish FROM job WHERE state = ? ORDER BY id LIMIT 1";
     sqlite3_stmt *statement;
-    int code = sql_query(&writer->rows, &statement, err, text, "i", (int64_t)JOB_RUNNING);
+    int code = sql_first(&writer->rows, &statement, err, text, "i", (int64_t)JOB_RUNNING);
 
-    if (!code)
-        code = sql_step(&writer->rows, statement, err);
     if (code <= 0)
         return code;
     *job = sqlite3_column_int64(statement, 0);
@@ -338,8 +330,8 @@ static int recover_one(struct db_writer *writer, int64_t job, enum job_wish wish
                             .reason = wished ? "as asked before the daemon ended"
                                              : "the daemon ended while it was running"};
     char often[128];
-    int64_t latest;
-    int n = 0, code = db_checkpoint_latest(writer, job, &latest, err);
+    int64_t latest, n = 0;
+    int code = db_checkpoint_latest(writer, job, &latest, err);
 
     if (!code)
         code = db_checkpoint_adopt(writer, job, latest, err);
@@ -347,8 +339,8 @@ static int recover_one(struct db_writer *writer, int64_t job, enum job_wish wish
         code = db_death_count(writer, job, latest, false, &n, err);
     if (n >= DB_CRASHES_MAX && !wished) {
         snprintf(often, sizeof often,
-                 "the daemon ended %d times while it was running, without a new checkpoint of it",
-                 n);
+                 "the daemon ended %lld times while it was running, without a new checkpoint of it",
+                 (long long)n);
         change.to = JOB_FAILED;
         change.reason = often;
     }

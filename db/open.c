@@ -15,10 +15,8 @@ static int load_counters(struct db *db, struct err *err)
 {
     static const char text[] = "SELECT sequence, (SELECT coalesce(max(id), 0) FROM job) FROM store";
     sqlite3_stmt *statement;
-    int code = sql_query(&db->writer->rows, &statement, err, text, "");
+    int code = sql_first(&db->writer->rows, &statement, err, text, "");
 
-    if (!code)
-        code = sql_step(&db->writer->rows, statement, err);
     if (code < 0)
         return code;
     db->writer->sequence = sqlite3_column_int64(statement, 0);

@@ -40,10 +40,8 @@ static int find_key(struct db_writer *writer, struct insert_op *insert, struct e
 
     if (!probe->idempotency_key)
         return 0;
-    code = sql_query(&writer->rows, &row, err, text, "tit", probe->fingerprint, probe->job,
+    code = sql_first(&writer->rows, &row, err, text, "tit", probe->fingerprint, probe->job,
                      probe->idempotency_key);
-    if (!code)
-        code = sql_step(&writer->rows, row, err);
     if (code <= 0)
         return code;
     insert->number = sqlite3_column_int64(row, 0);
@@ -63,14 +61,10 @@ static int find_key(struct db_writer *writer, struct insert_op *insert, struct e
 static int check_job(struct db_writer *writer, int64_t job, struct err *err)
 {
     static const char text[] = "SELECT 1 FROM job WHERE id = ?";
-    sqlite3_stmt *row;
-    int code = sql_query(&writer->rows, &row, err, text, "i", job);
+    int code = sql_integer(&writer->rows, NULL, err, text, "i", job);
 
-    if (!code)
-        code = sql_step(&writer->rows, row, err);
     if (code < 0)
         return code;
-    sql_done(row);
     return code ? 0 : err_set(err, ERR_NOT_FOUND, "there is no job %lld", (long long)job);
 }
 
@@ -78,19 +72,14 @@ static int check_job(struct db_writer *writer, int64_t job, struct err *err)
 static int check_limit(struct db_writer *writer, const char *text, int64_t job, int64_t limit,
                        const char *what, struct err *err)
 {
-    sqlite3_stmt *row;
     int64_t n;
     int code;
 
     if (limit <= 0)
         return 0;
-    code = sql_query(&writer->rows, &row, err, text, "ii", job, limit);
-    if (!code)
-        code = sql_step(&writer->rows, row, err);
+    code = sql_integer(&writer->rows, &n, err, text, "ii", job, limit);
     if (code < 0)
         return code;
-    n = sqlite3_column_int64(row, 0);
-    sql_done(row);
     return n < limit ? 0
                      : err_set(err, ERR_LIMIT, "%s, which is the limit: %lld", what, (long long)n);
 }
@@ -131,14 +120,12 @@ static int put_row(struct db_writer *writer, const struct db_new_probe *probe, i
         "(SELECT 1 FROM probe WHERE job = ?1 AND updates = ?2 AND place = ?3) RETURNING number";
     const struct db_probe_plan *plan = &probe->plan;
     sqlite3_stmt *row;
-    int code = sql_query(&writer->rows, &row, err, text, "iiittiiiiitt", probe->job,
+    int code = sql_first(&writer->rows, &row, err, text, "iiittiiiiitt", probe->job,
                          (int64_t)probe->update, (int64_t)place, plan->kind, plan->request,
                          plan->priority, clock_wall_ms(), plan->other_job, plan->other_update,
                          plan->upload, probe->idempotency_key, probe->fingerprint);
 
     *number = 0;
-    if (!code)
-        code = sql_step(&writer->rows, row, err);
     if (code <= 0)
         return code;
     *number = sqlite3_column_int64(row, 0);

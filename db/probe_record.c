@@ -6,8 +6,6 @@
 #include "base/clock.h"
 #include "probe_inside.h"
 
-#define MESSAGE_BYTES 1000
-
 /* ---- Rows ---- */
 
 struct row_op {
@@ -75,10 +73,8 @@ static int forget_event(struct db_writer *writer, int64_t id, struct db_event_ro
     static const char forget[] = "DELETE FROM event WHERE sequence = ?";
     sqlite3_stmt *row;
     int64_t before;
-    int code = sql_query(&writer->rows, &row, err, find, "i", id);
+    int code = sql_first(&writer->rows, &row, err, find, "i", id);
 
-    if (!code)
-        code = sql_step(&writer->rows, row, err);
     if (code < 0)
         return code;
     event->job = sqlite3_column_int64(row, 0);
@@ -135,14 +131,9 @@ static int apply_message(struct db_writer *writer, struct db_op *op, struct err 
 
 int db_probe_message(struct db *db, int64_t id, const char *text, struct err *err)
 {
-    size_t n = strnlen(text, MESSAGE_BYTES + 1);
-    struct message_op *op;
+    size_t n = db_message_bytes(text);
+    struct message_op *op = calloc(1, sizeof *op + n + 1);
 
-    /* Not in the middle of a UTF-8 sequence. */
-    if (n > MESSAGE_BYTES)
-        for (n = MESSAGE_BYTES; n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80; n--)
-            ;
-    op = calloc(1, sizeof *op + n + 1);
     if (!op)
         return err_no_memory(err);
     op->op =

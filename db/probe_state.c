@@ -40,10 +40,8 @@ static int read_state(struct db_writer *writer, struct change *change, enum prob
 {
     static const char text[] = "SELECT state, job, number FROM probe WHERE id = ?";
     sqlite3_stmt *row;
-    int code = sql_query(&writer->rows, &row, err, text, "i", change->id);
+    int code = sql_first(&writer->rows, &row, err, text, "i", change->id);
 
-    if (!code)
-        code = sql_step(&writer->rows, row, err);
     if (code < 0)
         return code;
     if (code == 0)
@@ -149,10 +147,8 @@ static int apply_trim(struct db_writer *writer, struct db_op *op, struct err *er
     static const char text[] = "SELECT job, other_job FROM probe WHERE id = ?";
     int64_t jobs[2];
     sqlite3_stmt *row;
-    int code = sql_query(&writer->rows, &row, err, text, "i", ((struct trim_op *)op)->id);
+    int code = sql_first(&writer->rows, &row, err, text, "i", ((struct trim_op *)op)->id);
 
-    if (!code)
-        code = sql_step(&writer->rows, row, err);
     if (code <= 0)
         return code;
     jobs[0] = sqlite3_column_int64(row, 0);
@@ -202,9 +198,7 @@ static int pick(struct db_writer *writer, struct claim_op *own, struct err *err)
     int code = db_job_first(writer, &job, &priority, err);
 
     if (code >= 0)
-        code = sql_query(&writer->rows, &row, err, text, "i", priority);
-    if (!code)
-        code = sql_step(&writer->rows, row, err);
+        code = sql_first(&writer->rows, &row, err, text, "i", priority);
     if (code < 0)
         return code;
     if (code == 0)
@@ -307,10 +301,8 @@ static int find_left(struct db_writer *writer, int64_t *id, bool *cancelling, st
     static const char text[] =
         "SELECT id, cancelling FROM probe WHERE state = ? ORDER BY id LIMIT 1";
     sqlite3_stmt *row;
-    int code = sql_query(&writer->rows, &row, err, text, "i", (int64_t)PROBE_RUNNING);
+    int code = sql_first(&writer->rows, &row, err, text, "i", (int64_t)PROBE_RUNNING);
 
-    if (!code)
-        code = sql_step(&writer->rows, row, err);
     if (code <= 0)
         return code;
     *id = sqlite3_column_int64(row, 0);

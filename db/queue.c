@@ -2,24 +2,10 @@
 #include "queue.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "list.h"
-
-/* Conditions that are waited for by the monotonic clock, as clock_seconds counts. */
-static int open_condition(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-    int result = pthread_condattr_init(&attributes);
-
-    if (result != 0)
-        return result;
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    result = pthread_cond_init(condition, &attributes);
-    pthread_condattr_destroy(&attributes);
-    return result;
-}
 
 int db_queue_open(struct db_queue **out, size_t limit, double durable_wait, struct err *err)
 {
@@ -29,8 +15,8 @@ int db_queue_open(struct db_queue **out, size_t limit, double durable_wait, stru
         return err_no_memory(err);
     queue->limit = limit;
     queue->durable_wait = durable_wait;
-    if (pthread_mutex_init(&queue->lock, NULL) || open_condition(&queue->work) ||
-        open_condition(&queue->room) || open_condition(&queue->answered)) {
+    if (pthread_mutex_init(&queue->lock, NULL) || thread_condition_open(&queue->work) ||
+        thread_condition_open(&queue->room) || thread_condition_open(&queue->answered)) {
         free(queue);
         return err_no_memory(err);
     }
@@ -147,10 +133,8 @@ static bool is_idle(const struct db_queue *queue)
 
 void db_queue_drain(struct db_queue *queue, double seconds)
 {
-    double end = clock_seconds() + seconds;
-    struct timespec at = {.tv_sec = (time_t)end};
+    struct timespec at = thread_deadline(clock_seconds() + seconds);
 
-    at.tv_nsec = (long)((end - (double)at.tv_sec) * 1e9);
     pthread_mutex_lock(&queue->lock);
     queue->closing = true;
     pthread_cond_signal(&queue->work);

@@ -7,10 +7,10 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "list.h"
 #include "queue.h"
 
@@ -160,8 +160,7 @@ static void wait_for_work(struct db_queue *queue, double until)
         pthread_cond_wait(&queue->work, &queue->lock);
         return;
     }
-    at.tv_sec = (time_t)until;
-    at.tv_nsec = (long)((until - (double)at.tv_sec) * 1e9);
+    at = thread_deadline(until);
     pthread_cond_timedwait(&queue->work, &queue->lock, &at);
 }
 

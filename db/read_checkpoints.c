@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "checksum.h"
 #include "reader.h"
 
@@ -55,9 +56,7 @@ int db_checkpoint_get(struct db_reader *reader, int64_t job, uint64_t update,
     int code = db_reader_checkpoints(reader, &sql, err);
 
     if (!code)
-        code = sql_query(sql, &row, err, text, "ii", job, updates);
-    if (!code)
-        code = sql_step(sql, row, err);
+        code = sql_first(sql, &row, err, text, "ii", job, updates);
     if (code < 0)
         return code;
     if (code == 0)
@@ -123,14 +122,13 @@ static int describe(struct sql *sql, int64_t checkpoint, struct described **out,
     if (code)
         return code;
     while ((code = sql_step(sql, row, err)) == 1) {
-        struct described *more = realloc(all, ((size_t)count + 1) * sizeof *all);
+        struct described *next = array_grow(&all, (size_t)count, sizeof *next);
 
-        if (!more) {
+        if (!next) {
             code = err_no_memory(err);
             break;
         }
-        all = more;
-        if (!read_tensor(row, count, &all[count])) {
+        if (!read_tensor(row, count, next)) {
             code = ill_formed(sql, checkpoint, count, err);
             break;
         }
@@ -149,14 +147,10 @@ static int describe(struct sql *sql, int64_t checkpoint, struct described **out,
 static int check_there(struct sql *sql, int64_t checkpoint, struct err *err)
 {
     static const char text[] = "SELECT 1 FROM checkpoint WHERE id = ?";
-    sqlite3_stmt *row;
-    int code = sql_query(sql, &row, err, text, "i", checkpoint);
+    int code = sql_integer(sql, NULL, err, text, "i", checkpoint);
 
-    if (!code)
-        code = sql_step(sql, row, err);
     if (code < 0)
         return code;
-    sql_done(row);
     if (code == 0)
         return err_set(err, ERR_NOT_FOUND, "checkpoint %lld is no longer there",
                        (long long)checkpoint);
@@ -216,19 +210,12 @@ static int find_tensor(struct sql *sql, int64_t checkpoint, int number, int64_t 
                        struct err *err)
 {
     static const char text[] = "SELECT id FROM tensor WHERE checkpoint = ? AND number = ?";
-    sqlite3_stmt *statement;
-    int code = sql_query(sql, &statement, err, text, "ii", checkpoint, (int64_t)number);
+    int code = sql_integer(sql, row, err, text, "ii", checkpoint, (int64_t)number);
 
-    if (!code)
-        code = sql_step(sql, statement, err);
-    if (code < 0)
-        return code;
     if (code == 0)
         return err_set(err, ERR_NOT_FOUND, "tensor %d of checkpoint %lld is no longer there",
                        number, (long long)checkpoint);
-    *row = sqlite3_column_int64(statement, 0);
-    sql_done(statement);
-    return 0;
+    return code < 0 ? code : 0;
 }
 
 int db_checkpoint_read(struct db_reader *reader, int64_t checkpoint, int number, size_t offset,

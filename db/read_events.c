@@ -14,10 +14,8 @@ static int read_epoch(struct db_reader *reader, int64_t job, int64_t number, str
 {
     static const char text[] = "SELECT " DB_EPOCH_COLUMNS " FROM epoch WHERE job = ? AND epoch = ?";
     sqlite3_stmt *row;
-    int code = sql_query(&reader->rows, &row, err, text, "ii", job, number);
+    int code = sql_first(&reader->rows, &row, err, text, "ii", job, number);
 
-    if (!code)
-        code = sql_step(&reader->rows, row, err);
     if (code < 0)
         return code;
     if (code == 0)
@@ -34,10 +32,8 @@ static int read_telemetry(struct db_reader *reader, int64_t job, int64_t number,
     static const char text[] =
         "SELECT " DB_TELEMETRY_COLUMNS " FROM telemetry WHERE job = ? AND updates = ?";
     sqlite3_stmt *row;
-    int code = sql_query(&reader->rows, &row, err, text, "ii", job, number);
+    int code = sql_first(&reader->rows, &row, err, text, "ii", job, number);
 
-    if (!code)
-        code = sql_step(&reader->rows, row, err);
     if (code < 0)
         return code;
     if (code == 0)
@@ -55,10 +51,8 @@ static int read_probe(struct db_reader *reader, int64_t job, int64_t number,
     static const char text[] =
         "SELECT kind, updates, progress FROM probe WHERE job = ? AND number = ?";
     sqlite3_stmt *row;
-    int code = sql_query(&reader->rows, &row, err, text, "ii", job, number);
+    int code = sql_first(&reader->rows, &row, err, text, "ii", job, number);
 
-    if (!code)
-        code = sql_step(&reader->rows, row, err);
     if (code < 0)
         return code;
     if (code == 0)
@@ -107,10 +101,8 @@ static int row_from(struct db_reader *reader, int64_t job, int64_t from, int64_t
     static const char text[] = "SELECT updates, sequence FROM loss WHERE job = ? AND updates >= ? "
                                "ORDER BY updates LIMIT 1";
     sqlite3_stmt *row;
-    int code = sql_query(&reader->rows, &row, err, text, "ii", job, from);
+    int code = sql_first(&reader->rows, &row, err, text, "ii", job, from);
 
-    if (!code)
-        code = sql_step(&reader->rows, row, err);
     if (code != 1)
         return code;
     *updates = sqlite3_column_int64(row, 0);
@@ -125,10 +117,8 @@ static int last_row(struct db_reader *reader, int64_t job, int64_t *updates, int
     static const char text[] = "SELECT updates, sequence FROM loss WHERE job = ? "
                                "ORDER BY updates DESC LIMIT 1";
     sqlite3_stmt *row;
-    int code = sql_query(&reader->rows, &row, err, text, "i", job);
+    int code = sql_first(&reader->rows, &row, err, text, "i", job);
 
-    if (!code)
-        code = sql_step(&reader->rows, row, err);
     if (code != 1)
         return code;
     *updates = sqlite3_column_int64(row, 0);

@@ -72,16 +72,13 @@ static int skip_gap(struct search *search, struct err *err)
 {
     static const char text[] = "SELECT updates FROM loss WHERE job = ? AND updates > ? AND "
                                "updates <= ? ORDER BY updates LIMIT 1";
-    sqlite3_stmt *row;
+    int64_t next;
     int code =
-        sql_query(search->sql, &row, err, text, "iii", search->job, search->at, search->upto);
+        sql_integer(search->sql, &next, err, text, "iii", search->job, search->at, search->upto);
 
-    if (!code)
-        code = sql_step(search->sql, row, err);
     if (code < 0)
         return code;
-    search->at = code ? sqlite3_column_int64(row, 0) - 1 : search->upto;
-    sql_done(row);
+    search->at = code ? next - 1 : search->upto;
     return 0;
 }
 
@@ -106,10 +103,8 @@ static int read_row(const struct search *search, int64_t at, struct db_loss *out
 {
     static const char text[] = "SELECT " DB_LOSS_COLUMNS " FROM loss WHERE job = ? AND updates = ?";
     sqlite3_stmt *row;
-    int code = sql_query(search->sql, &row, err, text, "ii", search->job, at);
+    int code = sql_first(search->sql, &row, err, text, "ii", search->job, at);
 
-    if (!code)
-        code = sql_step(search->sql, row, err);
     if (code < 0)
         return code;
     if (code == 0)

@@ -75,10 +75,8 @@ int db_job_get(struct db_reader *reader, int64_t id, struct db_job *out, struct 
 {
     static const char text[] = "SELECT " JOB_COLUMNS " FROM " JOB_TABLES " WHERE id = ?";
     sqlite3_stmt *row;
-    int code = sql_query(&reader->rows, &row, err, text, "i", id);
+    int code = sql_first(&reader->rows, &row, err, text, "i", id);
 
-    if (!code)
-        code = sql_step(&reader->rows, row, err);
     if (code < 0)
         return code;
     if (code == 0)
@@ -158,10 +156,8 @@ static int count_jobs(struct db_reader *reader, struct db_totals *out, struct er
 static int count(struct sql *sql, const char *text, int64_t *out, struct err *err)
 {
     sqlite3_stmt *row;
-    int code = sql_query(sql, &row, err, text, "");
+    int code = sql_first(sql, &row, err, text, "");
 
-    if (!code)
-        code = sql_step(sql, row, err);
     if (code < 0)
         return code;
     *out = sqlite3_column_int64(row, 0);

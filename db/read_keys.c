@@ -11,21 +11,14 @@ int db_key_known(struct db_reader *reader, const struct db_key *key, int64_t *id
         [DB_KEY_PROBE] = "SELECT number FROM probe WHERE idempotency_key = ?1 AND fingerprint = ?2 "
                          "AND job = ?3",
     };
-    sqlite3_stmt *row;
     int code;
 
     *id = 0;
     if (key->of == DB_KEY_PROBE)
-        code = sql_query(&reader->rows, &row, err, texts[key->of], "tti", key->key,
-                         key->fingerprint, key->job);
+        code = sql_integer(&reader->rows, id, err, texts[key->of], "tti", key->key,
+                           key->fingerprint, key->job);
     else
         code =
-            sql_query(&reader->rows, &row, err, texts[key->of], "tt", key->key, key->fingerprint);
-    if (!code)
-        code = sql_step(&reader->rows, row, err);
-    if (code <= 0)
-        return code;
-    *id = sqlite3_column_int64(row, 0);
-    sql_done(row);
-    return 0;
+            sql_integer(&reader->rows, id, err, texts[key->of], "tt", key->key, key->fingerprint);
+    return code < 0 ? code : 0;
 }

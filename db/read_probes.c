@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "db/probe.h"
 #include "reader.h"
 
@@ -59,10 +60,8 @@ int db_probe_get(struct db_reader *reader, int64_t job, int64_t number, struct d
 {
     static const char text[] = "SELECT " PROBE_COLUMNS " FROM probe WHERE job = ? AND number = ?";
     sqlite3_stmt *row;
-    int code = sql_query(&reader->rows, &row, err, text, "ii", job, number);
+    int code = sql_first(&reader->rows, &row, err, text, "ii", job, number);
 
-    if (!code)
-        code = sql_step(&reader->rows, row, err);
     if (code < 0)
         return code;
     if (code == 0)
@@ -102,27 +101,14 @@ int db_probes_each(struct db_reader *reader, const struct db_probe_query *query,
 
 /* ---- Rows ---- */
 
-/* The first number of the answer. */
-static int count(struct db_reader *reader, sqlite3_stmt *row, int64_t *n, struct err *err)
-{
-    int code = sql_step(&reader->rows, row, err);
-
-    if (code < 0)
-        return code;
-    *n = sqlite3_column_int64(row, 0);
-    sql_done(row);
-    return 0;
-}
-
 int db_probe_rows_count(struct db_reader *reader, int64_t id, int table, int64_t after, int64_t *n,
                         struct err *err)
 {
     static const char text[] =
         "SELECT count(*) FROM probe_row WHERE probe = ? AND part = ? AND number > ?";
-    sqlite3_stmt *row;
-    int code = sql_query(&reader->rows, &row, err, text, "iii", id, (int64_t)table, after);
+    int code = sql_integer(&reader->rows, n, err, text, "iii", id, (int64_t)table, after);
 
-    return code ? code : count(reader, row, n, err);
+    return code < 0 ? code : 0;
 }
 
 int db_read_probe_row(struct db_reader *reader, sqlite3_stmt *row, struct probe_row *out,
@@ -171,27 +157,19 @@ int db_probe_rows_load(struct db_reader *reader, int64_t id, struct probe_row **
     static const char text[] =
         "SELECT part, number, data FROM probe_row WHERE probe = ? ORDER BY part, number";
     struct probe_row *all = NULL;
-    int64_t used = 0, room = 0;
+    int64_t used = 0;
     sqlite3_stmt *row;
     int code = sql_query(&reader->rows, &row, err, text, "i", id);
 
     if (code)
         return code;
     while ((code = sql_step(&reader->rows, row, err)) == 1) {
-        if (used == room) {
-            struct probe_row *larger;
+        struct probe_row *next = array_grow(&all, (size_t)used, sizeof *next);
 
-            room = room ? 2 * room : 64;
-            larger = realloc(all, (size_t)room * sizeof *all);
-            if (!larger) {
-                code = err_no_memory(err);
-                break;
-            }
-            all = larger;
-        }
-        code = db_read_probe_row(reader, row, &all[used++], err);
+        code = next ? db_read_probe_row(reader, row, next, err) : err_no_memory(err);
         if (code)
             break;
+        used++;
     }
     sql_done(row);
     if (code) {
@@ -208,11 +186,10 @@ int db_probe_rows_load(struct db_reader *reader, int64_t id, struct probe_row **
 int db_probes_active(struct db_reader *reader, int64_t job, int64_t *n, struct err *err)
 {
     static const char text[] = "SELECT count(*) FROM probe WHERE job = ? AND state IN (?, ?)";
-    sqlite3_stmt *row;
-    int code = sql_query(&reader->rows, &row, err, text, "iii", job, (int64_t)PROBE_QUEUED,
-                         (int64_t)PROBE_RUNNING);
+    int code = sql_integer(&reader->rows, n, err, text, "iii", job, (int64_t)PROBE_QUEUED,
+                           (int64_t)PROBE_RUNNING);
 
-    return code ? code : count(reader, row, n, err);
+    return code < 0 ? code : 0;
 }
 
 int db_probe_totals(struct db_reader *reader, int64_t out[PROBE_STATES], struct err *err)

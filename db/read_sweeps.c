@@ -63,10 +63,8 @@ int db_sweep_get(struct db_reader *reader, int64_t id, struct db_sweep *out, str
 {
     static const char text[] = "SELECT " SWEEP_COLUMNS " FROM sweep WHERE id = ?";
     sqlite3_stmt *row;
-    int code = sql_query(&reader->rows, &row, err, text, "i", id);
+    int code = sql_first(&reader->rows, &row, err, text, "i", id);
 
-    if (!code)
-        code = sql_step(&reader->rows, row, err);
     if (code < 0)
         return code;
     if (code == 0)

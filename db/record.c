@@ -154,14 +154,10 @@ static int forget_epoch(struct db_writer *writer, int64_t job, int64_t epoch, bo
 {
     static const char find[] = "SELECT 1 FROM epoch WHERE job = ? AND epoch = ?";
     static const char forget[] = "DELETE FROM event WHERE job = ? AND kind = ? AND number = ?";
-    sqlite3_stmt *statement;
-    int code = sql_query(&writer->rows, &statement, err, find, "ii", job, epoch);
+    int code = sql_integer(&writer->rows, NULL, err, find, "ii", job, epoch);
 
-    if (!code)
-        code = sql_step(&writer->rows, statement, err);
     if (code < 0)
         return code;
-    sql_done(statement);
     *known = code == 1;
     if (!*known)
         return 0;
@@ -272,16 +268,21 @@ static int apply_message(struct db_writer *writer, struct db_op *op, struct err 
     return db_event_add(writer, &event, err);
 }
 
-int db_message_add(struct db *db, int64_t job, const char *text, struct err *err)
+size_t db_message_bytes(const char *text)
 {
     size_t n = strnlen(text, MESSAGE_BYTES + 1);
-    struct message_op *op;
 
-    /* Not in the middle of a UTF-8 sequence. */
     if (n > MESSAGE_BYTES)
         for (n = MESSAGE_BYTES; n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80; n--)
             ;
-    op = calloc(1, sizeof *op + n + 1);
+    return n;
+}
+
+int db_message_add(struct db *db, int64_t job, const char *text, struct err *err)
+{
+    size_t n = db_message_bytes(text);
+    struct message_op *op = calloc(1, sizeof *op + n + 1);
+
     if (!op)
         return err_no_memory(err);
     op->op = (struct db_op){.job = job, .accept = accept_message, .apply = apply_message};

@@ -83,16 +83,10 @@ static int has_more(struct db_writer *writer, int64_t job, int64_t updates, stru
         "SELECT updates_done <> ?2 OR EXISTS (SELECT 1 FROM loss WHERE job = ?1 AND updates > ?2) "
         "OR coalesce((SELECT updates > ?2 FROM epoch WHERE job = ?1 ORDER BY epoch DESC LIMIT 1), "
         "0) FROM job WHERE id = ?1";
-    sqlite3_stmt *row;
-    int more, code = sql_query(&writer->rows, &row, err, text, "ii", job, updates);
+    int64_t more;
+    int code = sql_integer(&writer->rows, &more, err, text, "ii", job, updates);
 
-    if (!code)
-        code = sql_step(&writer->rows, row, err);
-    if (code <= 0)
-        return code;
-    more = sqlite3_column_int(row, 0);
-    sql_done(row);
-    return more;
+    return code <= 0 ? code : (int)more;
 }
 
 int db_rewind(struct db_writer *writer, int64_t job, int64_t updates, struct err *err)

@@ -170,11 +170,9 @@ static int read_mark(struct sql *sql, char out[33], struct err *err)
 {
     static const char text[] = "SELECT pair FROM store";
     sqlite3_stmt *statement;
-    int code = sql_query(sql, &statement, err, text, "");
+    int code = sql_first(sql, &statement, err, text, "");
 
     out[0] = '\0';
-    if (!code)
-        code = sql_step(sql, statement, err);
     if (code <= 0)
         return code;
     snprintf(out, 33, "%s", (const char *)sqlite3_column_text(statement, 0));

@@ -221,6 +221,38 @@ void sql_done(sqlite3_stmt *statement)
     sqlite3_reset(statement);
 }
 
+int sql_first(struct sql *sql, sqlite3_stmt **out, struct err *err, const char *text,
+              const char *types, ...)
+{
+    va_list values;
+    int code;
+
+    va_start(values, types);
+    code = query(sql, out, err, text, types, values);
+    va_end(values);
+    return code ? code : sql_step(sql, *out, err);
+}
+
+int sql_integer(struct sql *sql, int64_t *out, struct err *err, const char *text, const char *types,
+                ...)
+{
+    sqlite3_stmt *statement = NULL;
+    va_list values;
+    int code;
+
+    va_start(values, types);
+    code = query(sql, &statement, err, text, types, values);
+    va_end(values);
+    if (!code)
+        code = sql_step(sql, statement, err);
+    if (code <= 0)
+        return code;
+    if (out)
+        *out = sqlite3_column_int64(statement, 0);
+    sql_done(statement);
+    return 1;
+}
+
 int sql_run(struct sql *sql, struct err *err, const char *text, const char *types, ...)
 {
     sqlite3_stmt *statement = NULL;

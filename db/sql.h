@@ -44,6 +44,15 @@ int sql_query(struct sql *sql, sqlite3_stmt **out, struct err *err, const char *
 int sql_step(struct sql *sql, sqlite3_stmt *statement, struct err *err);
 void sql_done(sqlite3_stmt *statement);
 
+/* sql_query and the first sql_step: 1, and the statement is to be ended; or 0 or negative. */
+int sql_first(struct sql *sql, sqlite3_stmt **out, struct err *err, const char *text,
+              const char *types, ...);
+
+/* The first row's first number. 1: *out (may be NULL) is set, 0: there is no row, negative: an
+ * error. */
+int sql_integer(struct sql *sql, int64_t *out, struct err *err, const char *text, const char *types,
+                ...);
+
 /* sql_query and sql_step for changes, which give no rows. */
 int sql_run(struct sql *sql, struct err *err, const char *text, const char *types, ...);
 

@@ -33,7 +33,7 @@ int db_job_change(struct db_writer *writer, int64_t job, enum job_state to, cons
 
 /* death.c: the process has ended under a running job whose latest checkpoint is of `updates`. *n:
  * how often for this reason, a GPU that was `lost` or else a crash, since there was a newer one. */
-int db_death_count(struct db_writer *writer, int64_t job, int64_t updates, bool lost, int *n,
+int db_death_count(struct db_writer *writer, int64_t job, int64_t updates, bool lost, int64_t *n,
                    struct err *err);
 
 #endif

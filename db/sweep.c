@@ -112,17 +112,11 @@ static const struct {
 static int exists(struct db_writer *writer, int64_t sweep, struct err *err)
 {
     static const char text[] = "SELECT 1 FROM sweep WHERE id = ?";
-    sqlite3_stmt *statement;
-    int code = sql_query(&writer->rows, &statement, err, text, "i", sweep);
+    int code = sql_integer(&writer->rows, NULL, err, text, "i", sweep);
 
-    if (!code)
-        code = sql_step(&writer->rows, statement, err);
     if (code < 0)
         return code;
-    if (code == 0)
-        return err_set(err, ERR_NOT_FOUND, "there is no sweep %lld", (long long)sweep);
-    sql_done(statement);
-    return 0;
+    return code ? 0 : err_set(err, ERR_NOT_FOUND, "there is no sweep %lld", (long long)sweep);
 }
 
 /* The jobs to change, in order. They are collected first, because a change must not be made under a

@@ -105,16 +105,9 @@ int db_telemetry_count(struct db_reader *reader, int64_t job, uint64_t after, in
                        struct err *err)
 {
     static const char text[] = "SELECT count(*) FROM telemetry WHERE job = ? AND updates > ?";
-    sqlite3_stmt *row;
-    int code = sql_query(&reader->rows, &row, err, text, "ii", job, bounded(after));
+    int code = sql_integer(&reader->rows, n, err, text, "ii", job, bounded(after));
 
-    if (!code)
-        code = sql_step(&reader->rows, row, err);
-    if (code < 0)
-        return code;
-    *n = sqlite3_column_int64(row, 0);
-    sql_done(row);
-    return 0;
+    return code < 0 ? code : 0;
 }
 
 int db_telemetry_each(struct db_reader *reader, int64_t job, uint64_t after, int64_t limit,

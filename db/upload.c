@@ -19,17 +19,11 @@ struct upload_op {
 static int find_known(struct db_writer *writer, struct upload_op *own, struct err *err)
 {
     static const char text[] = "SELECT id FROM upload WHERE sha256 = ?";
-    sqlite3_stmt *statement;
-    int code = sql_query(&writer->checkpoints, &statement, err, text, "t", own->upload->sha256);
+    int code = sql_integer(&writer->checkpoints, &own->id, err, text, "t", own->upload->sha256);
 
-    if (!code)
-        code = sql_step(&writer->checkpoints, statement, err);
-    if (code != 1)
-        return code;
-    own->id = sqlite3_column_int64(statement, 0);
-    own->existing = true;
-    sql_done(statement);
-    return 1;
+    if (code == 1)
+        own->existing = true;
+    return code;
 }
 
 static int put(struct db_writer *writer, void *context, struct err *err)
@@ -89,16 +83,11 @@ int db_upload_add(struct db *db, const struct db_upload *upload, const struct ch
 static int check_user(struct db_writer *writer, const char *text, const char *verb, int64_t id,
                       struct err *err)
 {
-    sqlite3_stmt *statement;
     int64_t job;
-    int code = sql_query(&writer->rows, &statement, err, text, "i", id);
+    int code = sql_integer(&writer->rows, &job, err, text, "i", id);
 
-    if (!code)
-        code = sql_step(&writer->rows, statement, err);
     if (code != 1)
         return code;
-    job = sqlite3_column_int64(statement, 0);
-    sql_done(statement);
     return err_set(err, ERR_CONFLICT, "%s %lld %s upload %lld", verb, (long long)job,
                    *verb == 'j' ? "is to begin with" : "needs", (long long)id);
 }
@@ -178,9 +167,7 @@ int db_upload_get(struct db_reader *reader, int64_t id, struct db_upload *out, s
     int code = db_reader_checkpoints(reader, &sql, err);
 
     if (!code)
-        code = sql_query(sql, &row, err, text, "i", id);
-    if (!code)
-        code = sql_step(sql, row, err);
+        code = sql_first(sql, &row, err, text, "i", id);
     if (code < 0)
         return code;
     if (code == 0)

@@ -7,9 +7,9 @@
  * Sequence numbers are given in the transaction and become the writer's only with its commit. */
 #include "writer.h"
 
-#include <signal.h>
 #include <string.h>
 
+#include "base/thread.h"
 #include "list.h"
 
 /* Pages of rwpd.db's WAL, 4 KiB each: from when on it is copied, and by force. */
@@ -184,17 +184,13 @@ static void *run(void *context)
 
 int db_writer_start(struct db_writer *writer, struct err *err)
 {
-    sigset_t all, before;
     int result;
 
     pthread_mutex_init(&writer->listening, NULL);
     writer->wal_patience = WAL_PATIENCE;
     sqlite3_wal_hook(writer->rows.handle, note_pages, writer);
-    /* Signals are the daemon's business; and a blocked SIGXFSZ leaves the write with EFBIG. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    result = pthread_create(&writer->thread, NULL, run, writer);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    /* That SIGXFSZ does not reach it leaves the write with EFBIG. */
+    result = thread_start(&writer->thread, run, writer);
     if (result == 0)
         return 0;
     pthread_mutex_destroy(&writer->listening);

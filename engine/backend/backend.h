@@ -331,6 +331,12 @@ struct backend_class {
                      struct pass_seconds *out, struct err *err);
 };
 
+/* Every backend's `struct vector` begins with the number of its elements. */
+static inline size_t vector_elements(const struct vector *vector)
+{
+    return *(const size_t *)(const void *)vector;
+}
+
 /* Every backend begins with this. It counts the bytes of the device's memory that its vectors, its
  * programs and itself hold; what describes a program (commands, code) is not counted. */
 struct backend {

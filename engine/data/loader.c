@@ -7,10 +7,10 @@
 #include "data/loader.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "base/thread.h"
 #include "data/broken.h"
 #include "data/normalise.h"
 #include "data/sample.h"
@@ -321,18 +321,11 @@ static void close_stream(struct stream *stream)
 static int start_thread(struct loader *loader, struct sample_maker *maker, struct err *err)
 {
     struct worker *worker = malloc(sizeof *worker);
-    sigset_t all, before;
-    int failed;
 
     if (!worker)
         return err_no_memory(err);
     *worker = (struct worker){loader, maker};
-    /* Signals are for threads that expect them. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    failed = pthread_create(&loader->thread[loader->n_threads], NULL, run_worker, worker);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed) {
+    if (thread_start(&loader->thread[loader->n_threads], run_worker, worker)) {
         free(worker);
         return err_set(err, ERR_NO_MEMORY, "cannot start a thread that loads images");
     }

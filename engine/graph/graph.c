@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "graph/infer.h"
 
 #define BATCH_NORM_EPS 1e-5
@@ -44,25 +45,17 @@ int graph_check(const struct graph *graph, struct err *err)
     return graph->mistake.code;
 }
 
-/* Makes room for one more item after `n` of them. Capacity is n rounded up to a power of two, so
- * that it needs no field of its own. Returns the place of the new item, zeroed, or NULL with the
- * mistake noted. */
+/* array_grow; NULL with the mistake noted. */
 static void *grow(struct graph *graph, void *items_at, int n, size_t item_bytes)
 {
-    void **items = items_at;
+    void *item = array_grow(items_at, (size_t)n, item_bytes);
 
-    if ((n & (n - 1)) == 0) {
-        void *grown = realloc(*items, (n ? 2 * (size_t)n : 1) * item_bytes);
-        if (!grown) {
-            err_no_memory(&graph->mistake);
-            return NULL;
-        }
-        *items = grown;
-    }
-    return memset((char *)*items + (size_t)n * item_bytes, 0, item_bytes);
+    if (!item)
+        err_no_memory(&graph->mistake);
+    return item;
 }
 
-/* The same items in memory of their own, with the capacity that `grow` expects. Clears *ok when
+/* The same items in memory of their own, with the capacity that array_grow expects. Clears *ok when
  * out of memory. */
 static void *copy_items(const void *items, int n, size_t item_bytes, bool *ok)
 {
@@ -215,43 +208,41 @@ static int add_tensor(struct graph *graph, enum op op, struct graph_tensor **ten
     return value;
 }
 
-static void set_name(struct graph *graph, struct graph_tensor *tensor, const char *format,
+/* False when there is a mistake, of now or before. */
+static bool set_name(struct graph *graph, struct graph_tensor *tensor, const char *format,
                      va_list arguments)
 {
-    int length = vsnprintf(tensor->name, sizeof tensor->name, format, arguments);
+    int length = 0;
 
+    if (!graph->mistake.code)
+        length = vsnprintf(tensor->name, sizeof tensor->name, format, arguments);
     if (length < 0 || (size_t)length >= sizeof tensor->name)
         err_set(&graph->mistake, ERR_INVALID, "name too long: %s", tensor->name);
+    return !graph->mistake.code;
 }
 
 int graph_param(struct graph *graph, struct shape shape, struct init init, const char *name, ...)
 {
     struct graph_tensor tensor = {.shape = shape, .init = init};
     va_list arguments;
+    bool named;
 
-    if (graph->mistake.code)
-        return -1;
     va_start(arguments, name);
-    set_name(graph, &tensor, name, arguments);
+    named = set_name(graph, &tensor, name, arguments);
     va_end(arguments);
-    if (graph->mistake.code)
-        return -1;
-    return add_tensor(graph, OP_PARAM, &graph->params, &graph->n_params, &tensor);
+    return named ? add_tensor(graph, OP_PARAM, &graph->params, &graph->n_params, &tensor) : -1;
 }
 
 int graph_state(struct graph *graph, struct shape shape, struct init init, const char *name, ...)
 {
     struct graph_tensor tensor = {.shape = shape, .init = init};
     va_list arguments;
+    bool named;
 
-    if (graph->mistake.code)
-        return -1;
     va_start(arguments, name);
-    set_name(graph, &tensor, name, arguments);
+    named = set_name(graph, &tensor, name, arguments);
     va_end(arguments);
-    if (graph->mistake.code)
-        return -1;
-    return add_tensor(graph, OP_STATE, &graph->states, &graph->n_states, &tensor);
+    return named ? add_tensor(graph, OP_STATE, &graph->states, &graph->n_states, &tensor) : -1;
 }
 
 int graph_direction(struct graph *graph, int param)

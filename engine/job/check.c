@@ -330,6 +330,15 @@ static void check_memory(struct check *check, const struct dataset_info *info, i
                needed / 0x1p30, place.gpu ? place.name : "this machine", present / 0x1p30);
 }
 
+void job_first_problem(void *context, const char *pointer, const char *message)
+{
+    struct first_problem *first = context;
+
+    if (!first->seen)
+        err_set(first->err, ERR_INVALID, "%s: %s", pointer, message);
+    first->seen = true;
+}
+
 int job_check_with(const struct engine_job *job, const struct dataset_info *info,
                    void (*problem)(void *context, const char *pointer, const char *message),
                    void *context)

@@ -60,4 +60,11 @@ int job_check_with(const struct engine_job *job, const struct dataset_info *info
                    void (*problem)(void *context, const char *pointer, const char *message),
                    void *context);
 
+/* A `problem` for those who can tell of one only: the first one becomes *err. */
+struct first_problem {
+    struct err *err;
+    bool seen;
+};
+void job_first_problem(void *first, const char *pointer, const char *message);
+
 #endif

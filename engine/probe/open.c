@@ -5,20 +5,6 @@
 #include "probe/start.h"
 #include "probe/state.h"
 
-struct first_problem {
-    struct err *err;
-    bool seen;
-};
-
-static void keep_first(void *context, const char *pointer, const char *message)
-{
-    struct first_problem *first = context;
-
-    if (!first->seen)
-        err_set(first->err, ERR_INVALID, "%s: %s", pointer, message);
-    first->seen = true;
-}
-
 static void to_reals(struct engine_probe_run *run, const double *from, size_t n)
 {
     float *f32 = run->room;
@@ -143,7 +129,7 @@ int engine_probe_open(struct engine_probe_run **out, const struct engine_job *jo
     struct job_place place;
     int rc;
 
-    if (engine_probe_check(job, probe, keep_first, &first))
+    if (engine_probe_check(job, probe, job_first_problem, &first))
         return ERR_INVALID;
     if (!job_place(&place, job))
         return err_set(err, ERR_DEVICE, "the job's device is gone");

@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+
 struct table {
-    int64_t n, room;
+    int64_t n;
     struct probe_row *row;
 };
 
@@ -46,18 +48,6 @@ static int64_t place_of(const struct table *table, int64_t number)
     return low;
 }
 
-static int grow(struct table *table, struct err *err)
-{
-    int64_t room = table->room ? 2 * table->room : 64;
-    struct probe_row *row = realloc(table->row, (size_t)room * sizeof *row);
-
-    if (!row)
-        return err_no_memory(err);
-    table->row = row;
-    table->room = room;
-    return 0;
-}
-
 int rows_put(struct probe_rows *rows, const struct probe_row *row, struct err *err)
 {
     struct table *table = &rows->table[row->table];
@@ -67,12 +57,8 @@ int rows_put(struct probe_rows *rows, const struct probe_row *row, struct err *e
         table->row[at] = *row;
         return 0;
     }
-    if (table->n == table->room) {
-        int rc = grow(table, err);
-
-        if (rc)
-            return rc;
-    }
+    if (!array_grow(&table->row, (size_t)table->n, sizeof *row))
+        return err_no_memory(err);
     memmove(table->row + at + 1, table->row + at, (size_t)(table->n - at) * sizeof *row);
     table->row[at] = *row;
     table->n++;

@@ -7,20 +7,6 @@
 /* Evaluation has no gradients to keep, so small training batches need not make it slow. */
 #define EVALUATION_BATCH_MIN 64
 
-struct first_problem {
-    struct err *err;
-    bool seen;
-};
-
-static void keep_first(void *context, const char *pointer, const char *message)
-{
-    struct first_problem *first = context;
-
-    if (!first->seen)
-        err_set(first->err, ERR_INVALID, "%s: %s", pointer, message);
-    first->seen = true;
-}
-
 static int check_job(const struct engine_job *job, struct dataset_info *info, struct err *err)
 {
     struct first_problem first = {.err = err};
@@ -28,7 +14,7 @@ static int check_job(const struct engine_job *job, struct dataset_info *info, st
 
     if (rc)
         return rc;
-    return job_check_with(job, info, keep_first, &first) ? ERR_INVALID : 0;
+    return job_check_with(job, info, job_first_problem, &first) ? ERR_INVALID : 0;
 }
 
 static int open_dataset(struct engine_run *run, struct err *err)

@@ -2,10 +2,10 @@
  * first one does, at the same time, on a backend of its own. It shares all that is only read. Only
  * the first has data, talks to the sink, evaluates and writes checkpoints. */
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/thread.h"
 #include "run/state.h"
 
 struct member {
@@ -110,16 +110,10 @@ int run_each(struct engine_run *run, run_work work, const void *context, struct 
     return ranks->failed;
 }
 
-/* Signals are for the thread that opened the run. */
 static int start_thread(struct member *member, struct err *err)
 {
-    sigset_t all, before;
-    int code;
+    int code = thread_start(&member->thread, serve, member);
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    code = pthread_create(&member->thread, NULL, serve, member);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     member->started = code == 0;
     return code ? err_set(err, ERR_IO, "cannot start a thread: %s", strerror(code)) : 0;
 }

@@ -1,4 +1,5 @@
 // One job: what it is, how it goes, its curves, what can be done to it.
+import { Actions } from "./actions.js";
 import { Chart } from "./charts.js";
 import { events, get, post } from "./daemon.js";
 import { History, POINTS } from "./history.js";
@@ -57,12 +58,7 @@ export class Detail {
   build() {
     this.title = make("h1");
     this.badge = make("span.badge");
-    this.buttons = Object.entries(ACTIONS).map(([action, { label, when }]) => {
-      const button = make("button", { type: "button", "data-action": action }, label);
-      button.addEventListener("click", () => this.act(action));
-      return { button, when };
-    });
-    this.actions = make("div.actions", {}, ...this.buttons.map(({ button }) => button));
+    this.actions = new Actions(ACTIONS, (action) => this.act(action));
     this.reason = make("p.reason", { hidden: true });
     this.bar = makeBar("progress of the job");
     this.where = make("p.where");
@@ -74,7 +70,7 @@ export class Detail {
     this.body = make("article", {},
       make("a.back", { href: "#/" }, "‹ Jobs"),
       make("header.job-head", {}, make("div.job-title", {}, this.title, this.badge),
-        this.actions),
+        this.actions.element),
       this.reason, make("div.progress", {}, this.bar,
         make("div.where-line", {}, this.where, this.sweep)), this.tiles, this.charts,
       probes, this.facts);
@@ -237,11 +233,7 @@ export class Detail {
     say(this.badge, state);
     this.badge.dataset.state = job.state;
     this.body.dataset.state = job.state;
-    for (const { button, when } of this.buttons) {
-      button.hidden = !when(job);
-      button.disabled = this.busy || this.store.offline;
-    }
-    this.actions.hidden = this.buttons.every(({ button }) => button.hidden);
+    this.actions.show(job, this.busy || this.store.offline);
     this.probes.setOffline(this.store.offline);
     this.showReason(job);
     this.bar.value = progressOf(job);

@@ -1,4 +1,5 @@
 // One sweep: how far it is, its table by point, its jobs, what can be done to it.
+import { Actions } from "./actions.js";
 import { get, post } from "./daemon.js";
 import { settings } from "./facts.js";
 import { makeBar } from "./list.js";
@@ -91,12 +92,7 @@ export class SweepDetail {
     this.ordered = false; // somebody has chosen the order; until then it is the grid's
     this.title = make("h1");
     this.badge = make("span.badge");
-    this.buttons = Object.entries(ACTIONS).map(([action, { label, when }]) => {
-      const button = make("button", { type: "button", "data-action": action }, label);
-      button.addEventListener("click", () => this.act(action));
-      return { button, when };
-    });
-    this.actions = make("div.actions", {}, ...this.buttons.map(({ button }) => button));
+    this.actions = new Actions(ACTIONS, (action) => this.act(action));
     this.bar = makeBar("progress of the sweep");
     this.where = make("p.where");
     this.table = make("div.scroll");
@@ -105,7 +101,8 @@ export class SweepDetail {
       download: `sweep-${id}.csv` }, "the table as CSV"),
     " · mean ± standard deviation over the seeds whose jobs have succeeded");
     this.body = make("article", {}, make("a.back", { href: "#/" }, "‹ Jobs"),
-      make("header.job-head", {}, make("div.job-title", {}, this.title, this.badge), this.actions),
+      make("header.job-head", {}, make("div.job-title", {}, this.title, this.badge),
+        this.actions.element),
       make("div.progress", {}, this.bar, this.where),
       make("section.probes.sweep", { "aria-label": "Table of the sweep" }, this.table, this.csv),
       this.about);
@@ -154,11 +151,7 @@ export class SweepDetail {
     say(this.title, sweep.name || `sweep ${sweep.id}`);
     say(this.badge, sweep.state);
     this.badge.dataset.state = this.body.dataset.state = sweep.state;
-    for (const { button, when } of this.buttons) {
-      button.hidden = !when(sweep);
-      button.disabled = this.busy || this.sweeps.store.offline;
-    }
-    this.actions.hidden = this.buttons.every(({ button }) => button.hidden);
+    this.actions.show(sweep, this.busy || this.sweeps.store.offline);
     this.bar.value = number(sweep.progress) ?? 0;
     this.bar.hidden = sweep.state === "succeeded";
     say(this.where, [countsText(sweep), `${count(sweep.gradient_evaluations)} gradients`,

@@ -66,6 +66,25 @@ enum algorithm cpu_algorithm(const struct program *program, enum direction direc
     return s->pad == 1 && s->c * s->k <= most ? ALGORITHM_WINOGRAD : ALGORITHM_ONEDNN_WINOGRAD;
 }
 
+struct convolution_shape cpu_conv_shape(const struct graph *graph, const struct node *node, int x,
+                                        int w, int y)
+{
+    const struct shape *image = &graph->values[x].shape, *filters = &graph->values[w].shape;
+    const struct shape *result = &graph->values[y].shape;
+
+    return (struct convolution_shape){.n = image->dim[0],
+                                      .c = image->dim[1],
+                                      .h = image->dim[2],
+                                      .w = image->dim[3],
+                                      .k = filters->dim[0],
+                                      .r = filters->dim[2],
+                                      .s = filters->dim[3],
+                                      .p = result->dim[2],
+                                      .q = result->dim[3],
+                                      .stride = node->attr.stride,
+                                      .pad = node->attr.pad};
+}
+
 /* Multiply-adds of a graph's way forward: of convolutions and linear layers as they are, and of
  * convolutions as each layout does them. */
 struct work {
@@ -76,24 +95,12 @@ struct work {
 
 static void add_work(struct work *work, const struct program *p, const struct node *node)
 {
-    const struct value *values = p->graph->values;
-    const struct shape *x = &values[node->input[0]].shape, *w = &values[node->input[1]].shape;
-    const struct shape *y = &values[node->output[0]].shape;
-    struct convolution_shape s = {.n = x->dim[0],
-                                  .c = x->dim[1],
-                                  .h = x->dim[2],
-                                  .w = x->dim[3],
-                                  .k = w->dim[0],
-                                  .r = w->dim[2],
-                                  .s = w->dim[3],
-                                  .p = y->dim[2],
-                                  .q = y->dim[3],
-                                  .stride = node->attr.stride,
-                                  .pad = node->attr.pad};
+    struct convolution_shape s =
+        cpu_conv_shape(p->graph, node, node->input[0], node->input[1], node->output[0]);
     size_t lanes = p->cpu->kernels->lanes;
     double one = (double)(s.r * s.s * s.p * s.q), plain = one * (double)(s.n * s.c * s.k);
     bool winograd = cpu_algorithm(p, FORWARD, &s) != ALGORITHM_DIRECT;
-    bool images = p->graph->nodes[values[node->input[0]].node].op == OP_INPUT;
+    bool images = p->graph->nodes[p->graph->values[node->input[0]].node].op == OP_INPUT;
     double channels = (double)((images ? s.c : round_up(s.c, lanes)) * round_up(s.k, lanes));
 
     work->plain += plain;

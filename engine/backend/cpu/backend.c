@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/check.h"
 #include "backend/cpu/cpu.h"
 #include "base/cleanup.h"
 
@@ -97,20 +98,10 @@ static void cpu_vector_close(struct vector *vector)
     free(vector);
 }
 
-static int check_range(const struct vector *vector, size_t offset, size_t n, struct err *err)
-{
-    if (!vector->data)
-        return err_set(err, ERR_INTERNAL, "a vector that is only counted holds nothing");
-    if (offset > vector->n || n > vector->n - offset)
-        return err_set(err, ERR_INTERNAL, "elements %zu to %zu of a vector of %zu", offset,
-                       offset + n, vector->n);
-    return 0;
-}
-
 static int cpu_vector_write(struct vector *vector, size_t offset, size_t n, const void *from,
                             struct err *err)
 {
-    int rc = check_range(vector, offset, n, err);
+    int rc = backend_check_range(&vector->backend->base, vector, offset, n, err);
 
     if (!rc && n)
         memcpy(vector->data + offset, from, n * sizeof *vector->data);
@@ -120,7 +111,7 @@ static int cpu_vector_write(struct vector *vector, size_t offset, size_t n, cons
 static int cpu_vector_read(const struct vector *vector, size_t offset, size_t n, void *to,
                            struct err *err)
 {
-    int rc = check_range(vector, offset, n, err);
+    int rc = backend_check_range(&vector->backend->base, vector, offset, n, err);
 
     if (!rc && n)
         memcpy(to, vector->data + offset, n * sizeof *vector->data);

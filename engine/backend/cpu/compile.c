@@ -302,20 +302,15 @@ static int open_tables(struct compiler *c)
 
 /* A gradient that a tangent reads has to outlive its pass: it is copied to where the pass wants
  * it. */
-static void find_varying(struct compiler *c)
+static void copy_what_tangents_read(struct compiler *c)
 {
     const struct graph *g = c->graph;
 
     for (int i = 0; i < g->n_nodes; i++) {
         const struct node *node = &g->nodes[i];
-        bool varies = node->op == OP_DIRECTION;
 
         for (int k = 0; k < node->n_inputs; k++)
-            varies = varies || c->varies[node->input[k]];
-        for (int k = 0; k < node->n_outputs; k++)
-            c->varies[node->output[k]] = varies;
-        for (int k = 0; varies && k < node->n_inputs; k++)
-            if (!c->varies[node->input[k]])
+            if (c->varies[node->output[0]] && !c->varies[node->input[k]])
                 c->gradient_of[node->input[k]] = -1;
     }
 }
@@ -326,7 +321,8 @@ int cpu_compile(struct program *program, struct err *err)
 
     c.code = open_tables(&c);
     if (!c.code) {
-        find_varying(&c);
+        graph_directed(c.graph, c.varies);
+        copy_what_tangents_read(&c);
         compile_fusions(&c);
         compile_nodes(&c);
         copy_gradients(&c);

@@ -5,11 +5,7 @@
 #define ENGINE_BACKEND_CPU_COMPILE_H
 
 #include "backend/cpu/program.h"
-
-struct use {
-    int count; /* by nodes, as an output, as a parameter's gradient */
-    int first; /* the first node that reads it; -1: none does */
-};
+#include "graph/uses.h"
 
 /* What is done in one sweep over a normalisation in given statistics, on its way back: the nodes
  * beside the batch_norm_eval_grad, -1 where there is none. */
@@ -25,16 +21,16 @@ struct sweep {
 struct compiler {
     struct program *program;
     const struct graph *graph;
-    struct use *use;     /* by value */
-    bool *absorbed;      /* by node: whether a later node's command does its work */
-    bool *early;         /* by node: whether an earlier node's command has done its work */
-    int *sum_of;         /* by node: the add that a batch_norm_grad does too, or -1 */
-    int *gradient_of;    /* by value: the parameter whose gradient it is, or -1 */
-    int *product_of;     /* by value: the parameter whose product it is, or -1 */
-    bool *varies;        /* by value: whether it depends on a direction */
-    int *onto;           /* by node: the add whose other side its command adds to, or -1 */
-    struct sweep *sweep; /* by node */
-    int node;            /* being compiled */
+    struct value_use *use; /* by value */
+    bool *absorbed;        /* by node: whether a later node's command does its work */
+    bool *early;           /* by node: whether an earlier node's command has done its work */
+    int *sum_of;           /* by node: the add that a batch_norm_grad does too, or -1 */
+    int *gradient_of;      /* by value: the parameter whose gradient it is, or -1 */
+    int *product_of;       /* by value: the parameter whose product it is, or -1 */
+    bool *varies;          /* by value: whether it depends on a direction */
+    int *onto;             /* by node: the add whose other side its command adds to, or -1 */
+    struct sweep *sweep;   /* by node */
+    int node;              /* being compiled */
     int code;
     struct err *err;
 };
@@ -80,9 +76,7 @@ static inline bool compile_is_pending_norm(const struct compiler *c, int value)
 /* The only reader of a value, or NULL. */
 static inline const struct node *compile_only_reader(const struct compiler *c, int value)
 {
-    const struct use *use = &c->use[value];
-
-    return use->count == 1 && use->first >= 0 ? &c->graph->nodes[use->first] : NULL;
+    return graph_only_reader(c->graph, &c->use[value]);
 }
 
 /* fusion_tangent.c: for each node in turn, what of a tangent is done together. */
@@ -142,8 +136,6 @@ void compile_affine_sum(struct compiler *c, int y, int value, int mask_of);
 bool compile_tokens(struct compiler *c, const struct node *node);
 /* Whether products of matrices do the work of this split_heads or merge_heads. */
 bool compile_heads_absorbed(const struct compiler *c, const struct node *node);
-struct convolution_shape compile_conv_shape(const struct compiler *c, const struct node *node,
-                                            int x, int w, int y);
 /* compile_conv.c: whether the derivative by x is made as a convolution where it adds to another. */
 bool compile_turns(const struct compiler *c, const struct node *conv_grad_x);
 /* slots.c: two layouts that are the same are one packing; `turned`: of the weights turned round, as

@@ -1,41 +1,20 @@
 /* Convolutions: which layout each operand has, and the commands around them. */
-#include <stdlib.h>
-
 #include "backend/cpu/compile.h"
-
-struct convolution_shape compile_conv_shape(const struct compiler *c, const struct node *node,
-                                            int x_value, int w_value, int y_value)
-{
-    const struct value *values = c->graph->values;
-    const struct shape *x = &values[x_value].shape, *w = &values[w_value].shape;
-    const struct shape *y = &values[y_value].shape;
-
-    return (struct convolution_shape){.n = x->dim[0],
-                                      .c = x->dim[1],
-                                      .h = x->dim[2],
-                                      .w = x->dim[3],
-                                      .k = w->dim[0],
-                                      .r = w->dim[2],
-                                      .s = w->dim[3],
-                                      .p = y->dim[2],
-                                      .q = y->dim[3],
-                                      .stride = node->attr.stride,
-                                      .pad = node->attr.pad};
-}
+#include "base/array.h"
 
 static bool keep(struct compiler *c, struct convolution *convolution)
 {
     struct program *p = c->program;
-    struct convolution **larger =
-        realloc(p->convolutions, ((size_t)p->n_convolutions + 1) * sizeof(struct convolution *));
+    struct convolution **added =
+        array_grow(&p->convolutions, (size_t)p->n_convolutions, sizeof(struct convolution *));
 
-    if (!larger) {
+    if (!added) {
         cpu_convolution_close(convolution);
         c->code = err_no_memory(c->err);
         return false;
     }
-    p->convolutions = larger;
-    p->convolutions[p->n_convolutions++] = convolution;
+    *added = convolution;
+    p->n_convolutions++;
     return true;
 }
 
@@ -78,7 +57,7 @@ static void compile_forward(struct compiler *c, const struct node *node)
 {
     int x = node->input[0], w = node->input[1], y = node->output[0];
     const struct value *values = c->graph->values;
-    struct convolution_shape shape = compile_conv_shape(c, node, x, w, y);
+    struct convolution_shape shape = cpu_conv_shape(c->graph, node, x, w, y);
     struct command command = {.run = cpu_run_conv, .what = "conv", .in_place = -1};
     const struct packing *packing;
     struct convolution *v;
@@ -147,7 +126,7 @@ static void compile_grad_x(struct compiler *c, const struct node *node)
 {
     int dy = node->input[0], w = node->input[1], dx = node->output[0];
     const struct value *values = c->graph->values;
-    struct convolution_shape shape = compile_conv_shape(c, node, dx, w, dy);
+    struct convolution_shape shape = cpu_conv_shape(c->graph, node, dx, w, dy);
     struct command command = {.run = cpu_run_conv_grad_x, .what = "conv_grad_x", .in_place = -1};
     const struct packing *packing;
     struct convolution *v;
@@ -216,7 +195,7 @@ static void compile_grad_w(struct compiler *c, const struct node *node)
 {
     int x = node->input[0], dy = node->input[1], dw = node->output[0];
     const struct value *values = c->graph->values;
-    struct convolution_shape shape = compile_conv_shape(c, node, x, dw, dy);
+    struct convolution_shape shape = cpu_conv_shape(c->graph, node, x, dw, dy);
     struct command command = {.run = cpu_run_conv_grad_w, .what = "conv_grad_w", .in_place = -1};
     const struct packing *packing;
     struct convolution *v;

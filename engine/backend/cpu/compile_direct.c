@@ -1,24 +1,18 @@
 /* Convolutions of programs that store activations by image. */
-#include <stdlib.h>
-
 #include "backend/cpu/compile.h"
+#include "base/array.h"
 
 static const struct direct *open_direct(struct compiler *c, enum direction direction,
                                         const struct convolution_shape *shape)
 {
     struct program *p = c->program;
-    struct direct **larger;
+    struct direct **added;
 
     if (c->code)
         return NULL;
-    larger = realloc(p->directs, ((size_t)p->n_directs + 1) * sizeof(struct direct *));
-    if (!larger) {
-        c->code = err_no_memory(c->err);
-        return NULL;
-    }
-    p->directs = larger;
-    c->code = cpu_direct_open(&p->directs[p->n_directs], p->cpu->kernels->lanes, direction, shape,
-                              c->err);
+    added = array_grow(&p->directs, (size_t)p->n_directs, sizeof(struct direct *));
+    c->code = added ? cpu_direct_open(added, p->cpu->kernels->lanes, direction, shape, c->err)
+                    : err_no_memory(c->err);
     return c->code ? NULL : p->directs[p->n_directs++];
 }
 
@@ -28,9 +22,10 @@ void compile_direct(struct compiler *c, const struct node *node)
                                : node->op == OP_CONV_GRAD_X ? GRAD_X
                                                             : GRAD_W;
     int a = node->input[0], b = node->input[1], out = node->output[0];
-    struct convolution_shape shape = direction == FORWARD  ? compile_conv_shape(c, node, a, b, out)
-                                     : direction == GRAD_X ? compile_conv_shape(c, node, out, b, a)
-                                                           : compile_conv_shape(c, node, a, out, b);
+    struct convolution_shape shape =
+        direction == FORWARD  ? cpu_conv_shape(c->graph, node, a, b, out)
+        : direction == GRAD_X ? cpu_conv_shape(c->graph, node, out, b, a)
+                              : cpu_conv_shape(c->graph, node, a, out, b);
     struct command command = {.run = direction == GRAD_W ? cpu_run_direct_grad_w : cpu_run_direct,
                               .what = op_name(node->op),
                               .in_place = -1,

@@ -68,8 +68,8 @@ struct cpu_backend {
 };
 
 struct vector {
-    struct cpu_backend *backend;
     size_t n;
+    struct cpu_backend *backend;
     float *data;
     struct memory memory;
 };

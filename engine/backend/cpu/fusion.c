@@ -12,29 +12,6 @@
  *     batch_norm_grad → add */
 #include "backend/cpu/compile.h"
 
-static void count_uses(struct compiler *c)
-{
-    const struct graph *g = c->graph;
-
-    for (int i = 0; i < g->n_values; i++)
-        c->use[i] = (struct use){.first = -1};
-    for (int i = 0; i < g->n_nodes; i++)
-        for (int k = 0; k < g->nodes[i].n_inputs; k++) {
-            struct use *use = &c->use[g->nodes[i].input[k]];
-            use->count++;
-            if (use->first < 0)
-                use->first = i;
-        }
-    for (int i = 0; i < g->n_outputs; i++)
-        c->use[g->outputs[i]].count++;
-    for (int i = 0; i < g->n_params; i++) {
-        if (g->params[i].gradient >= 0)
-            c->use[g->params[i].gradient].count++;
-        if (g->params[i].product >= 0)
-            c->use[g->params[i].product].count++;
-    }
-}
-
 static bool norm_absorbed(const struct compiler *c, const struct node *node)
 {
     const struct node *reader = compile_only_reader(c, node->output[0]);
@@ -194,7 +171,7 @@ static void leave_sum(struct compiler *c, int add)
 
 void compile_fusions(struct compiler *c)
 {
-    count_uses(c);
+    graph_uses(c->graph, c->use);
     for (int i = 0; i < c->graph->n_nodes; i++) {
         const struct node *node = &c->graph->nodes[i];
 

@@ -3,73 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/check.h"
 #include "backend/cpu/profile.h"
 #include "backend/cpu/program.h"
 #include "base/clock.h"
-
-static int check_vector(const struct vector *vector, size_t n, const char *what, struct err *err)
-{
-    if (vector && vector->n == n)
-        return 0;
-    return err_set(err, ERR_INVALID,
-                   vector ? "pass: %s of %zu elements instead of %zu" : "pass: %s are missing",
-                   what, vector ? vector->n : 0, n);
-}
-
-static int check_direction(const struct pass *pass, struct err *err)
-{
-    const struct program *p = pass->program;
-    bool any = false;
-    int code;
-
-    for (int i = 0; i < p->graph->n_params; i++)
-        any = any || p->graph->params[i].direction >= 0;
-    if (!any)
-        return err_set(err, ERR_INVALID, "pass: the program has no products with the Hessian");
-    code = check_vector(pass->direction, p->params->size, "directions", err);
-    return code ? code : check_vector(pass->product, p->params->size, "products", err);
-}
-
-static int check_vectors(const struct pass *pass, struct err *err)
-{
-    const struct program *p = pass->program;
-    const struct perturbation *perturbation = &pass->perturbation;
-    int code = check_vector(pass->weights, p->params->size, "weights", err);
-
-    if (code == 0 && p->graph->n_states > 0)
-        code = check_vector(pass->states, p->states->size, "states", err);
-    if (code == 0 && pass->gradient)
-        code = check_vector(pass->gradient, p->params->size, "gradients", err);
-    if (code == 0 && (pass->direction || pass->product))
-        code = check_direction(pass, err);
-    if (code == 0 && perturbation->kind == PERTURB_NOISE && perturbation->eta != 0)
-        code = check_vector(perturbation->fisher, p->params->fisher_size, "Fisher numbers", err);
-    if (code == 0 && perturb_needs_direction(perturbation->kind))
-        code = check_vector(perturbation->direction, p->params->size, "directions", err);
-    return code;
-}
-
-/* Labels index rows of logits. */
-static int check_labels(const struct program *p, struct err *err)
-{
-    const struct graph *graph = p->graph;
-
-    for (int i = 0; i < p->n_commands; i++) {
-        const struct command *c = &p->commands[i];
-        const struct node *node = &graph->nodes[c->node];
-        const int32_t *labels;
-
-        if (c->n_in != 2 || node->n_inputs != 2 ||
-            graph->values[node->input[1]].type != VALUE_INDEX)
-            continue;
-        labels = (const int32_t *)(const void *)cpu_data(p, c->in[1]);
-        for (size_t n = 0; n < c->rows; n++)
-            if (labels[n] < 0 || (size_t)labels[n] >= c->columns)
-                return err_set(err, ERR_INVALID, "pass: label %d of sample %zu; %zu classes",
-                               labels[n], n, c->columns);
-    }
-    return 0;
-}
 
 /* The gaps of a layout's weights are zero from the start and stay so: no two share them. */
 void cpu_lane_use(struct cpu_backend *cpu, struct lane *lane, const struct layout *layout)
@@ -250,7 +187,7 @@ static int run_pass(const struct pass *pass, const struct lane *lane, struct err
         return err_set(err, ERR_INVALID, "pass: the program has kept nothing of an earlier pass");
     p->primal_there = false;
     cpu_bind_slots(pass, lane);
-    rc = check_labels(p, err);
+    rc = backend_check_labels(pass, p->graph, err);
     if (!rc)
         rc = run_commands(pass, err);
     if (rc)
@@ -313,13 +250,20 @@ static int run_alone(struct cpu_backend *cpu, const struct pass *pass, struct er
     return outcome(&job, err);
 }
 
+static int check_pass(const struct pass *pass, struct err *err)
+{
+    const struct program *p = pass->program;
+
+    return backend_check_pass(pass, &(struct checked_program){p->graph, p->params, p->states}, err);
+}
+
 /* One pass, or the two of them that run side by side. */
 static int run_some(struct cpu_backend *cpu, const struct pass *passes, int n, struct err *err)
 {
     int rc = 0;
 
     for (int i = 0; i < n && !rc; i++) {
-        rc = check_vectors(&passes[i], err);
+        rc = check_pass(&passes[i], err);
         if (!rc)
             rc = cpu_take_rooms(&passes[i], &cpu->lane[i], err);
         if (rc)

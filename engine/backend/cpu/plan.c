@@ -68,7 +68,6 @@ static int put_primal_first(struct program *p, struct err *err)
                 sorted[n++] = p->commands[i];
     free(p->commands);
     p->commands = sorted;
-    p->commands_room = p->n_commands + 1;
     return 0;
 }
 

@@ -4,17 +4,8 @@
 #include <omp.h>
 #include <stdlib.h>
 
+#include "backend/check.h"
 #include "backend/cpu/algorithm.h"
-
-static int check_layout(const struct layout *layout, const struct graph_tensor *tensors, int n,
-                        struct err *err)
-{
-    bool fits = layout->n == n;
-
-    for (int i = 0; fits && i < n; i++)
-        fits = layout->tensor[i].size == (size_t)shape_elements(&tensors[i].shape);
-    return fits ? 0 : err_set(err, ERR_INVALID, "program: the layout is another graph's");
-}
 
 /* oneDNN divides a primitive's work when it is created, among as many threads as the calling
  * thread's teams have: so that number is the program's while it is compiled. */
@@ -113,12 +104,8 @@ int cpu_program_open(struct backend *backend, const struct graph *graph,
                               .params = params,
                               .states = states,
                               .options = options};
-    int rc = graph_check(graph, err);
+    int rc = backend_check_program(graph, params, states, err);
 
-    if (!rc)
-        rc = check_layout(params, graph->params, graph->n_params, err);
-    if (!rc)
-        rc = check_layout(states, graph->states, graph->n_states, err);
     return rc ? rc : open_best(out, &request, err);
 }
 

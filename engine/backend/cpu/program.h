@@ -129,9 +129,9 @@ struct program {
         chosen_for; /* the samples for which algorithms are chosen: those, or another program's */
 
     struct slot *slots;
-    int n_slots, slots_room;
+    int n_slots;
     struct command *commands;
-    int n_commands, commands_room;
+    int n_commands;
     struct moments *moments; /* graph->n_moments */
     int *outputs;            /* slots; graph->n_outputs */
 
@@ -151,6 +151,11 @@ struct program {
     struct pass_draws draws; /* of the running pass */
     double *seconds;         /* by command, while it is profiled; NULL otherwise */
 };
+
+/* algorithm.c: of a convolution, or a derivative of one, from the values of the graph that are its
+ * x, its weights and its y, or have their shapes. */
+struct convolution_shape cpu_conv_shape(const struct graph *graph, const struct node *node, int x,
+                                        int w, int y);
 
 /* compile.c: fills commands and slots. */
 int cpu_compile(struct program *program, struct err *err);

@@ -52,6 +52,7 @@ static void elementwise(const struct program *p, const struct command *c, kernel
 {
     struct elementwise args = {.a = cpu_data(p, c->in[0]),
                                .b = cpu_data(p, c->n_in > 1 ? c->in[1] : -1),
+                               .c = cpu_data(p, c->n_in > 2 ? c->in[2] : -1),
                                .y = cpu_data(p, c->out[0])};
 
     cpu_run_kernel(p->threads, run, &args, p->slots[c->out[0]].bytes / sizeof(float));
@@ -75,5 +76,28 @@ int cpu_run_add(const struct program *p, const struct command *c, struct err *er
 {
     (void)err;
     elementwise(p, c, p->cpu->kernels->add);
+    return 0;
+}
+
+int cpu_run_gelu(const struct program *p, const struct command *c, struct err *err)
+{
+    (void)err;
+    elementwise(p, c, p->cpu->kernels->gelu);
+    return 0;
+}
+
+/* in: dy, x */
+int cpu_run_gelu_grad(const struct program *p, const struct command *c, struct err *err)
+{
+    (void)err;
+    elementwise(p, c, p->cpu->kernels->gelu_grad);
+    return 0;
+}
+
+/* in: dy, x, Rx */
+int cpu_run_gelu_curve(const struct program *p, const struct command *c, struct err *err)
+{
+    (void)err;
+    elementwise(p, c, p->cpu->kernels->gelu_curve);
     return 0;
 }

@@ -1,4 +1,4 @@
-/* Commands of normalisations in given statistics on their way back, and of tangents. */
+/* Commands of batch norms in given statistics on their way back, and of tangents. */
 #include "backend/cpu/program.h"
 
 static size_t planes(const struct activation *shape)
@@ -122,59 +122,5 @@ int cpu_run_max_pool_tangent(const struct program *p, const struct command *c, s
     args.x = cpu_data(p, c->in[1]);
     args.to = cpu_data(p, c->out[0]);
     cpu_run_kernel(p->threads, p->cpu->kernels->max_pool_tangent, &args, planes(&c->shape));
-    return 0;
-}
-
-/* in: x, Rx, gamma, Rgamma, Rbeta, mean, var */
-int cpu_run_layer_norm_tangent(const struct program *p, const struct command *c, struct err *err)
-{
-    struct layer_norm_tangent args = {.columns = c->columns,
-                                      .eps = c->eps,
-                                      .x = cpu_data(p, c->in[0]),
-                                      .rx = cpu_data(p, c->in[1]),
-                                      .gamma = cpu_data(p, c->in[2]),
-                                      .rgamma = cpu_data(p, c->in[3]),
-                                      .rbeta = cpu_data(p, c->in[4]),
-                                      .mean = cpu_data(p, c->in[5]),
-                                      .var = cpu_data(p, c->in[6]),
-                                      .y = cpu_data(p, c->out[0])};
-
-    (void)err;
-    cpu_run_kernel(p->threads, p->cpu->kernels->layer_norm_tangent, &args, c->rows);
-    return 0;
-}
-
-/* in: dy, Rdy, x, Rx, gamma, Rgamma, mean, var; out: Rdx, Rdgamma, Rdbeta, sums of chunks */
-int cpu_run_layer_norm_grad_tangent(const struct program *p, const struct command *c,
-                                    struct err *err)
-{
-    const struct kernels *kernels = p->cpu->kernels;
-    size_t chunks = (c->rows + LAYER_NORM_ROWS - 1) / LAYER_NORM_ROWS;
-    struct layer_norm_grad_tangent args = {.rows = c->rows,
-                                           .columns = c->columns,
-                                           .eps = c->eps,
-                                           .dy = cpu_data(p, c->in[0]),
-                                           .rdy = cpu_data(p, c->in[1]),
-                                           .x = cpu_data(p, c->in[2]),
-                                           .rx = cpu_data(p, c->in[3]),
-                                           .gamma = cpu_data(p, c->in[4]),
-                                           .rgamma = cpu_data(p, c->in[5]),
-                                           .mean = cpu_data(p, c->in[6]),
-                                           .var = cpu_data(p, c->in[7]),
-                                           .dx = cpu_data(p, c->out[0]),
-                                           .partial = cpu_data(p, c->out[3])};
-
-    (void)err;
-    cpu_run_kernel(p->threads, kernels->layer_norm_grad_tangent, &args, chunks);
-    for (size_t i = 0; i < 2; i++) {
-        struct sum_rows sums = {.n = chunks,
-                                .out = c->columns,
-                                .step = 2 * c->columns,
-                                .dy = args.partial + i * c->columns,
-                                .result = cpu_data(p, c->out[1 + i])};
-
-        cpu_run_kernel(p->threads, kernels->sum_rows, &sums,
-                       (sums.out + SUM_COLUMNS - 1) / SUM_COLUMNS);
-    }
     return 0;
 }

@@ -63,80 +63,6 @@ int cpu_run_merge_heads(const struct program *p, const struct command *c, struct
     return 0;
 }
 
-/* in: x, gamma, beta; out: y, mean, var */
-int cpu_run_layer_norm(const struct program *p, const struct command *c, struct err *err)
-{
-    struct layer_norm args = {.columns = c->columns,
-                              .eps = c->eps,
-                              .x = cpu_data(p, c->in[0]),
-                              .gamma = cpu_data(p, c->in[1]),
-                              .beta = cpu_data(p, c->in[2]),
-                              .y = cpu_data(p, c->out[0]),
-                              .mean = cpu_data(p, c->out[1]),
-                              .var = cpu_data(p, c->out[2])};
-
-    (void)err;
-    cpu_run_kernel(p->threads, p->cpu->kernels->layer_norm, &args, c->rows);
-    return 0;
-}
-
-/* in: dy, x, gamma, mean, var; out: dx, dgamma, dbeta, sums of chunks of rows */
-int cpu_run_layer_norm_grad(const struct program *p, const struct command *c, struct err *err)
-{
-    const struct kernels *kernels = p->cpu->kernels;
-    size_t chunks = (c->rows + LAYER_NORM_ROWS - 1) / LAYER_NORM_ROWS;
-    struct layer_norm_grad args = {.rows = c->rows,
-                                   .columns = c->columns,
-                                   .eps = c->eps,
-                                   .dy = cpu_data(p, c->in[0]),
-                                   .x = cpu_data(p, c->in[1]),
-                                   .gamma = cpu_data(p, c->in[2]),
-                                   .mean = cpu_data(p, c->in[3]),
-                                   .var = cpu_data(p, c->in[4]),
-                                   .dx = cpu_data(p, c->out[0]),
-                                   .partial = cpu_data(p, c->out[3])};
-
-    (void)err;
-    cpu_run_kernel(p->threads, kernels->layer_norm_grad, &args, chunks);
-    for (size_t i = 0; i < 2; i++) {
-        struct sum_rows sums = {.n = chunks,
-                                .out = c->columns,
-                                .step = 2 * c->columns,
-                                .dy = args.partial + i * c->columns,
-                                .result = cpu_data(p, c->out[1 + i])};
-
-        cpu_run_kernel(p->threads, kernels->sum_rows, &sums,
-                       (sums.out + SUM_COLUMNS - 1) / SUM_COLUMNS);
-    }
-    return 0;
-}
-
-static void elementwise(const struct program *p, const struct command *c, kernel *run)
-{
-    struct elementwise args = {.a = cpu_data(p, c->in[0]),
-                               .b = cpu_data(p, c->n_in > 1 ? c->in[1] : -1),
-                               .c = cpu_data(p, c->n_in > 2 ? c->in[2] : -1),
-                               .y = cpu_data(p, c->out[0])};
-    size_t n = c->rows * c->columns;
-
-    cpu_run_kernel(p->threads, run, &args, n);
-}
-
-int cpu_run_gelu(const struct program *p, const struct command *c, struct err *err)
-{
-    (void)err;
-    elementwise(p, c, p->cpu->kernels->gelu);
-    return 0;
-}
-
-/* in: dy, x */
-int cpu_run_gelu_grad(const struct program *p, const struct command *c, struct err *err)
-{
-    (void)err;
-    elementwise(p, c, p->cpu->kernels->gelu_grad);
-    return 0;
-}
-
 int cpu_run_softmax(const struct program *p, const struct command *c, struct err *err)
 {
     struct softmax args = {
@@ -157,14 +83,6 @@ int cpu_run_softmax_grad(const struct program *p, const struct command *c, struc
 
     (void)err;
     cpu_run_kernel(p->threads, p->cpu->kernels->softmax_grad, &args, c->rows);
-    return 0;
-}
-
-/* in: dy, x, Rx */
-int cpu_run_gelu_curve(const struct program *p, const struct command *c, struct err *err)
-{
-    (void)err;
-    elementwise(p, c, p->cpu->kernels->gelu_curve);
     return 0;
 }
 

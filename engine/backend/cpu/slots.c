@@ -1,8 +1,6 @@
 /* Slots and the conversions between forms. A value is converted at most once into each form. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "backend/cpu/compile.h"
+#include "base/array.h"
 
 static const struct shape *shape_of_value(const struct compiler *c, int value)
 {
@@ -44,22 +42,17 @@ static size_t form_bytes(const struct compiler *c, int value, enum form form)
 static int add_slot(struct compiler *c, const struct slot *slot)
 {
     struct program *p = c->program;
+    struct slot *added;
 
     if (c->code)
         return -1;
-    if (p->n_slots == p->slots_room) {
-        int room = p->slots_room ? 2 * p->slots_room : 64;
-        struct slot *larger = realloc(p->slots, (size_t)room * sizeof *larger);
-
-        if (!larger) {
-            c->code = err_no_memory(c->err);
-            return -1;
-        }
-        p->slots = larger;
-        p->slots_room = room;
+    added = array_grow(&p->slots, (size_t)p->n_slots, sizeof *added);
+    if (!added) {
+        c->code = err_no_memory(c->err);
+        return -1;
     }
-    p->slots[p->n_slots] = *slot;
-    p->slots[p->n_slots].storage = p->n_slots;
+    *added = *slot;
+    added->storage = p->n_slots;
     return p->n_slots++;
 }
 
@@ -247,22 +240,18 @@ enum form compile_common_form(const struct compiler *c, const int *values, int n
 void compile_emit(struct compiler *c, const struct command *command)
 {
     struct program *p = c->program;
+    struct command *added;
 
     if (c->code)
         return;
-    if (p->n_commands == p->commands_room) {
-        int room = p->commands_room ? 2 * p->commands_room : 64;
-        struct command *larger = realloc(p->commands, (size_t)room * sizeof *larger);
-
-        if (!larger) {
-            c->code = err_no_memory(c->err);
-            return;
-        }
-        p->commands = larger;
-        p->commands_room = room;
+    added = array_grow(&p->commands, (size_t)p->n_commands, sizeof *added);
+    if (!added) {
+        c->code = err_no_memory(c->err);
+        return;
     }
-    p->commands[p->n_commands] = *command;
-    p->commands[p->n_commands++].node = c->node;
+    *added = *command;
+    added->node = c->node;
+    p->n_commands++;
 }
 
 static bool same_packing(const struct packing *p, const dnnl_memory_desc_t *md,
@@ -276,19 +265,14 @@ const struct packing *compile_packing(struct compiler *c, const dnnl_memory_desc
                                       const struct shape *dense, bool turned)
 {
     struct program *p = c->program;
-    struct packing **larger;
+    struct packing **added;
 
     if (c->code)
         return NULL;
     for (int i = 0; i < p->n_packings; i++)
         if (same_packing(p->packings[i], md, dense, turned))
             return p->packings[i];
-    larger = realloc(p->packings, ((size_t)p->n_packings + 1) * sizeof(struct packing *));
-    if (!larger) {
-        c->code = err_no_memory(c->err);
-        return NULL;
-    }
-    p->packings = larger;
-    c->code = cpu_packing_open(&p->packings[p->n_packings], md, dense, turned, c->err);
+    added = array_grow(&p->packings, (size_t)p->n_packings, sizeof(struct packing *));
+    c->code = added ? cpu_packing_open(added, md, dense, turned, c->err) : err_no_memory(c->err);
     return c->code ? NULL : p->packings[p->n_packings++];
 }

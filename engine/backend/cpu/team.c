@@ -4,12 +4,12 @@
  * Both sides first spin for a while, then sleep: small programs take a fraction of a millisecond,
  * and a thread that has to be woken is put on the waker's own core more often than not. */
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "backend/cpu/cpu.h"
 #include "base/clock.h"
+#include "base/thread.h"
 
 #define SPIN_SECONDS 500e-6
 
@@ -71,19 +71,6 @@ static void *serve(void *argument)
     return NULL;
 }
 
-/* Signals are for the thread that opened the backend. */
-static int start_thread(struct team *team)
-{
-    sigset_t all, before;
-    int rc;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&team->thread, NULL, serve, team);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc;
-}
-
 static void destroy(struct team *team)
 {
     pthread_cond_destroy(&team->changed);
@@ -100,7 +87,7 @@ int cpu_team_open(struct team **out, struct err *err)
     pthread_mutex_init(&team->lock, NULL);
     pthread_cond_init(&team->changed, NULL);
     atomic_init(&team->state, IDLE);
-    if (start_thread(team)) {
+    if (thread_start(&team->thread, serve, team)) {
         destroy(team);
         return err_set(err, ERR_IO, "cannot start a thread");
     }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/check.h"
 #include "backend/cpu/cpu.h"
 #include "base/cleanup.h"
 #include "random/philox.h"
@@ -183,11 +184,10 @@ int cpu_materialise_vector(struct backend *backend, const struct layout *layout,
 {
     struct cpu_backend *cpu = (struct cpu_backend *)backend;
     const struct noise_room *room;
-    int rc;
+    int rc = backend_check_materialise(layout, weights, to, err);
 
-    if (weights->n != layout->size || to->n != layout->size)
-        return err_set(err, ERR_INVALID, "materialise: a vector does not have the layout's size");
-    rc = find_noise_room(cpu, layout, &room, err);
+    if (!rc)
+        rc = find_noise_room(cpu, layout, &room, err);
     if (rc || backend->counts_only)
         return rc;
     cpu_materialise(&(struct materialise){.kernels = cpu->kernels,
@@ -204,21 +204,10 @@ int cpu_materialise_vector(struct backend *backend, const struct layout *layout,
 
 static int check(const struct step *s, struct err *err)
 {
-    size_t size = s->layout->size;
-    bool squares = !step_has_squares(s->rule) || (s->squares && s->squares->n == size);
-    bool fits = s->weights->n == size && s->momentum_vector->n == size && squares &&
-                (!s->fisher || s->fisher->n == s->layout->fisher_size);
-
     if (s->n_terms > STEP_TERMS_MAX)
         return err_set(err, ERR_UNSUPPORTED, "step: %d terms; the CPU backend adds up to %d",
                        s->n_terms, STEP_TERMS_MAX);
-    for (int k = 0; k < s->n_terms; k++) {
-        fits = fits && s->terms[k].gradient->n == size;
-        if (s->terms[k].feeds_fisher != 0 && !s->fisher)
-            return err_set(err, ERR_INVALID, "step: term %d feeds an accumulator that is missing",
-                           k);
-    }
-    return fits ? 0 : err_set(err, ERR_INVALID, "step: a vector does not have the layout's size");
+    return backend_check_step(s, err);
 }
 
 static void feed_fisher(const struct cpu_backend *cpu, const struct step *s)

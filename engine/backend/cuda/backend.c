@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/check.h"
 #include "backend/cuda/cuda.h"
 #include "backend/cuda/nccl.h"
 
@@ -173,12 +174,9 @@ static void vector_close(struct vector *vector)
 
 static int check_range(const struct vector *vector, size_t offset, size_t n, struct err *err)
 {
-    if (vector->cuda->base.counts_only)
-        return err_set(err, ERR_UNSUPPORTED, "vector: its memory is only counted");
-    if (offset <= vector->n && n <= vector->n - offset)
-        return cuda_enter(vector->cuda, err);
-    return err_set(err, ERR_INVALID, "vector: %zu elements from %zu on, of %zu", n, offset,
-                   vector->n);
+    int rc = backend_check_range(&vector->cuda->base, vector, offset, n, err);
+
+    return rc ? rc : cuda_enter(vector->cuda, err);
 }
 
 static int vector_write(struct vector *vector, size_t offset, size_t n, const void *from,
@@ -221,10 +219,10 @@ static int materialise(struct backend *backend, const struct layout *layout,
                                 .to_bytes = to->n * sizeof *to->data};
     int rc = cuda_enter(cuda, err);
 
+    if (!rc)
+        rc = backend_check_materialise(layout, weights, to, err);
     if (rc)
         return rc;
-    if (weights->n != layout->size || to->n != layout->size)
-        return err_set(err, ERR_INVALID, "materialise: a vector does not have the layout's size");
     cuda_written(to);
     rc = cuda_plain_forms(cuda, layout, &m.forms, err);
     if (rc || backend->counts_only)

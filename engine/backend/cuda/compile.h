@@ -5,11 +5,7 @@
 #define ENGINE_BACKEND_CUDA_COMPILE_H
 
 #include "backend/cuda/program.h"
-
-struct use_of {
-    int count; /* by nodes, outputs and as gradients */
-    int first; /* node; -1: none */
-};
+#include "graph/uses.h"
 
 /* Of a node that ends a piece of attention: the one that ends it forward, which it is itself or
  * whose derivative it belongs to; -1: none. */
@@ -23,7 +19,7 @@ struct compiler {
     const struct graph *graph;
     struct err *err;
     int code;
-    struct use_of *use;             /* of each value */
+    struct value_use *use;          /* of each value */
     int *gradient_of;               /* each value: the parameter whose gradient it is, or -1 */
     int *output_of;                 /* each value: the output that it is, or -1 */
     bool *absorbed;                 /* each node: left to another's command */
@@ -56,7 +52,8 @@ bool gpu_wants_mask(const struct compiler *c, int y);
 /* compile_params.c: how parameters lie, before anything is compiled. */
 int gpu_params(struct compiler *c);
 
-/* slots.c */
+/* slots.c. A new slot: its number, or -1. */
+int gpu_slot(struct compiler *c, const struct slot *slot);
 int gpu_find(const struct compiler *c, int value, enum order order, enum element type);
 int gpu_read(struct compiler *c, int value, enum order order, enum element type);
 int gpu_write(struct compiler *c, int value, enum order order, enum element type);

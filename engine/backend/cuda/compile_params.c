@@ -57,12 +57,6 @@ static size_t bytes_of(const struct weight_form *form, int64_t filters, bool vec
     return (bytes + PARAM_ALIGN - 1) / PARAM_ALIGN * PARAM_ALIGN;
 }
 
-static void add_slot(struct program *p, struct slot slot)
-{
-    slot.storage = p->n_slots;
-    p->slots[p->n_slots++] = slot;
-}
-
 /* A parameter and its part of a direction have the same form. */
 static void place_param(struct compiler *c, int i, struct weight_tensor *tensor)
 {
@@ -82,12 +76,12 @@ static void place_param(struct compiler *c, int i, struct weight_tensor *tensor)
     slot.order = order;
     slot.type = type;
     slot.bytes = place->cast_bytes;
-    add_slot(p, slot);
+    gpu_slot(c, &slot);
     if (param->direction >= 0) {
         p->has_directions = true;
         slot.value = param->direction;
         slot.place = PLACE_DIRECTION;
-        add_slot(p, slot);
+        gpu_slot(c, &slot);
     }
 
     order = gradient_order(c, param->gradient, &type);
@@ -114,20 +108,18 @@ static int open_forms(struct compiler *c, struct weight_tensor *tensors)
 int gpu_params(struct compiler *c)
 {
     struct program *p = c->program;
-    size_t n = 2 * (size_t)c->graph->n_params + 1;
+    size_t n = (size_t)c->graph->n_params + 1;
     struct weight_tensor *tensors = calloc(n, sizeof *tensors);
     int rc;
 
     p->param = calloc(n, sizeof *p->param);
-    p->slots = calloc(n, sizeof *p->slots);
-    p->slots_room = (int)n;
-    if (!tensors || !p->param || !p->slots) {
+    if (!tensors || !p->param) {
         free(tensors);
         return err_no_memory(c->err);
     }
     for (int i = 0; i < c->graph->n_params; i++)
         place_param(c, i, &tensors[i]);
-    rc = open_forms(c, tensors);
+    rc = c->code ? c->code : open_forms(c, tensors);
     free(tensors);
     return rc;
 }

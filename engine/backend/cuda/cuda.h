@@ -87,8 +87,8 @@ struct cuda_backend {
 };
 
 struct vector {
-    struct cuda_backend *cuda;
     size_t n;
+    struct cuda_backend *cuda;
     struct room room;
     float *data;      /* the room's */
     uint64_t written; /* number of the last writing: no other contents of any vector have it */

@@ -8,27 +8,6 @@
  * Attention is attention.c's. */
 #include "backend/cuda/compile.h"
 
-static void count_uses(struct compiler *c)
-{
-    const struct graph *g = c->graph;
-
-    for (int i = 0; i < g->n_values; i++)
-        c->use[i] = (struct use_of){.first = -1};
-    for (int i = 0; i < g->n_nodes; i++)
-        for (int k = 0; k < g->nodes[i].n_inputs; k++) {
-            struct use_of *use = &c->use[g->nodes[i].input[k]];
-
-            use->count++;
-            if (use->first < 0)
-                use->first = i;
-        }
-    for (int i = 0; i < g->n_outputs; i++)
-        c->use[g->outputs[i]].count++;
-    for (int i = 0; i < g->n_params; i++)
-        if (g->params[i].gradient >= 0)
-            c->use[g->params[i].gradient].count++;
-}
-
 const struct node *gpu_maker(const struct compiler *c, int value)
 {
     return &c->graph->nodes[c->graph->values[value].node];
@@ -71,9 +50,7 @@ bool gpu_is_scores(const struct compiler *c, int value)
 /* The only reader of a value, or NULL. */
 static const struct node *only_reader(const struct compiler *c, int value)
 {
-    const struct use_of *use = &c->use[value];
-
-    return use->count == 1 && use->first >= 0 ? &c->graph->nodes[use->first] : NULL;
+    return graph_only_reader(c->graph, &c->use[value]);
 }
 
 static bool norm_absorbed(const struct compiler *c, const struct node *node)
@@ -132,7 +109,7 @@ bool gpu_wants_mask(const struct compiler *c, int y)
 
 void gpu_fusions(struct compiler *c)
 {
-    count_uses(c);
+    graph_uses(c->graph, c->use);
     for (int i = 0; i < c->graph->n_nodes; i++) {
         const struct node *node = &c->graph->nodes[i];
 

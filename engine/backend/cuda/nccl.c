@@ -11,11 +11,11 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "backend/cuda/cuda.h"
+#include "base/thread.h"
 
 struct ncclComm;
 
@@ -105,17 +105,11 @@ static void *abort_end(void *argument)
     return NULL;
 }
 
-/* Signals are for the thread that opened the run. */
 static void start_abort(struct end *end)
 {
-    sigset_t all, before;
-
     end->aborted = end->comm;
     end->comm = NULL;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    end->is_aborting = !pthread_create(&end->aborting, NULL, abort_end, end);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    end->is_aborting = !thread_start(&end->aborting, abort_end, end);
     if (!end->is_aborting)
         nccl.abort(end->aborted);
 }

@@ -10,73 +10,21 @@
 #include <limits.h>
 #include <string.h>
 
-static int check_vector(const struct vector *vector, size_t n, const char *what, struct err *err)
-{
-    if (vector && vector->n == n)
-        return 0;
-    return err_set(err, ERR_INVALID,
-                   vector ? "pass: %s of %zu elements instead of %zu" : "pass: %s are missing",
-                   what, vector ? vector->n : 0, n);
-}
+#include "backend/check.h"
 
-static int check_product(const struct pass *pass, struct err *err)
+static int check_pass(const struct pass *pass, struct err *err)
 {
     const struct program *p = pass->program;
-    int rc;
 
     if (pass->primal_kept && !(p->keep_primal && p->kept))
         return err_set(err, ERR_INVALID, "pass: the program has kept nothing of an earlier pass");
-    if (!pass->direction && !pass->product)
-        return 0;
-    if (!p->has_directions)
-        return err_set(err, ERR_INVALID, "pass: the program has no products with the Hessian");
-    rc = check_vector(pass->direction, p->params->size, "directions", err);
-    return rc ? rc : check_vector(pass->product, p->params->size, "products", err);
-}
-
-static int check_vectors(const struct pass *pass, struct err *err)
-{
-    const struct program *p = pass->program;
-    const struct perturbation *perturbation = &pass->perturbation;
-    int rc = check_vector(pass->weights, p->params->size, "weights", err);
-
-    if (!rc && p->graph->n_states > 0)
-        rc = check_vector(pass->states, p->states->size, "states", err);
-    if (!rc && pass->gradient)
-        rc = check_vector(pass->gradient, p->params->size, "gradients", err);
-    if (!rc && perturbation->kind == PERTURB_NOISE && perturbation->eta != 0)
-        rc = check_vector(perturbation->fisher, p->params->fisher_size, "Fisher numbers", err);
-    if (!rc && perturb_needs_direction(perturbation->kind))
-        rc = check_vector(perturbation->direction, p->params->size, "directions", err);
-    return rc ? rc : check_product(pass, err);
-}
-
-/* Labels index rows of logits. */
-static int check_labels(const struct pass *pass, struct err *err)
-{
-    const struct graph *graph = pass->program->graph;
-
-    for (int i = 0; i < graph->n_nodes; i++) {
-        const struct node *node = &graph->nodes[i], *source;
-        const struct shape *logits;
-        const int32_t *labels;
-
-        if (node->n_inputs != 2 || graph->values[node->input[1]].type != VALUE_INDEX)
-            continue;
-        source = &graph->nodes[graph->values[node->input[1]].node];
-        logits = &graph->values[node->input[0]].shape;
-        labels = pass->inputs[source->attr.index];
-        for (int64_t n = 0; n < logits->dim[0]; n++)
-            if (labels[n] < 0 || labels[n] >= logits->dim[1])
-                return err_set(err, ERR_INVALID, "pass: label %d of sample %lld; %lld classes",
-                               labels[n], (long long)n, (long long)logits->dim[1]);
-    }
-    return 0;
+    return backend_check_pass(pass, &(struct checked_program){p->graph, p->params, p->states}, err);
 }
 
 static int check_inputs(const struct pass *pass, struct err *err)
 {
-    return pass->batch.data ? cuda_data_check(pass, err) : check_labels(pass, err);
+    return pass->batch.data ? cuda_data_check(pass, err)
+                            : backend_check_labels(pass, pass->program->graph, err);
 }
 
 size_t cuda_input_bytes(const struct program *p, int i)
@@ -451,7 +399,7 @@ static int fetch(struct cuda_backend *cuda, const struct pass *passes, int n, st
 int cuda_pass_prepare(struct cuda_backend *cuda, const struct pass *pass, int place,
                       struct err *err)
 {
-    int rc = check_vectors(pass, err);
+    int rc = check_pass(pass, err);
 
     if (!rc && !cuda->base.counts_only) /* then there are none */
         rc = check_inputs(pass, err);

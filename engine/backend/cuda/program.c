@@ -1,7 +1,9 @@
 /* Opens and closes compiled graphs, with the memory that outlives their passes. */
 #include <stdlib.h>
 
+#include "backend/check.h"
 #include "backend/cuda/program.h"
+#include "graph/uses.h"
 
 #define ALIGN 256
 
@@ -92,30 +94,6 @@ static int open_own(struct program *p, struct err *err)
     return 0;
 }
 
-static int check_layout(const struct layout *layout, const struct graph_tensor *tensors, int n,
-                        struct err *err)
-{
-    bool fits = layout->n == n;
-
-    for (int i = 0; fits && i < n; i++)
-        fits = layout->tensor[i].size == (size_t)shape_elements(&tensors[i].shape);
-    return fits ? 0 : err_set(err, ERR_INVALID, "program: the layout is another graph's");
-}
-
-/* What depends on a direction. */
-static void mark_directed(struct program *p)
-{
-    for (int i = 0; i < p->graph->n_nodes; i++) {
-        const struct node *node = &p->graph->nodes[i];
-        bool directed = node->op == OP_DIRECTION;
-
-        for (int k = 0; k < node->n_inputs; k++)
-            directed = directed || p->directed[node->input[k]];
-        for (int k = 0; k < node->n_outputs; k++)
-            p->directed[node->output[k]] = directed;
-    }
-}
-
 /* Lanes are shared by all programs: each has room for the largest. */
 static int grow_lanes(struct program *p, struct err *err)
 {
@@ -136,12 +114,8 @@ int cuda_program_open(struct backend *backend, const struct graph *graph,
 {
     struct cuda_backend *cuda = (struct cuda_backend *)backend;
     struct program *p;
-    int rc = graph_check(graph, err);
+    int rc = backend_check_program(graph, params, states, err);
 
-    if (!rc)
-        rc = check_layout(params, graph->params, graph->n_params, err);
-    if (!rc)
-        rc = check_layout(states, graph->states, graph->n_states, err);
     if (!rc)
         rc = cuda_enter(cuda, err);
     if (rc)
@@ -158,7 +132,7 @@ int cuda_program_open(struct backend *backend, const struct graph *graph,
     p->directed = calloc((size_t)graph->n_values + 1, sizeof *p->directed);
     rc = p->graph && p->directed ? 0 : err_no_memory(err);
     if (!rc)
-        mark_directed(p);
+        graph_directed(graph, p->directed);
     if (!rc)
         rc = cuda_compile(p, err);
     if (!rc)

@@ -116,9 +116,9 @@ struct program {
     enum element type; /* of activations */
 
     struct slot *slots;
-    int n_slots, slots_room;
+    int n_slots;
     struct command *commands;
-    int n_commands, commands_room;
+    int n_commands;
     int *outputs; /* slots; graph->n_outputs */
 
     size_t arena_bytes, workspace_bytes;

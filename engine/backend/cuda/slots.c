@@ -1,12 +1,12 @@
 /* Values in their forms, and conversions between forms. All go by way of dense floats. */
-#include <stdlib.h>
-
 #include "backend/cuda/compile.h"
+#include "base/array.h"
 
-static int add_slot(struct compiler *c, const struct slot *slot)
+int gpu_slot(struct compiler *c, const struct slot *slot)
 {
     struct program *p = c->program;
     size_t elements = slot->bytes / element_bytes(slot->type);
+    struct slot *added;
 
     if (elements > UINT32_MAX) { /* kernels count in 32 bits (kernels/kernels.h) */
         if (!c->code)
@@ -16,40 +16,30 @@ static int add_slot(struct compiler *c, const struct slot *slot)
                               elements);
         return -1;
     }
-    if (p->n_slots == p->slots_room) {
-        int room = p->slots_room ? 2 * p->slots_room : 64;
-        struct slot *grown = realloc(p->slots, (size_t)room * sizeof *grown);
-
-        if (!grown) {
-            c->code = err_no_memory(c->err);
-            return -1;
-        }
-        p->slots = grown;
-        p->slots_room = room;
+    added = array_grow(&p->slots, (size_t)p->n_slots, sizeof *added);
+    if (!added) {
+        c->code = err_no_memory(c->err);
+        return -1;
     }
-    p->slots[p->n_slots] = *slot;
-    p->slots[p->n_slots].storage = p->n_slots;
+    *added = *slot;
+    added->storage = p->n_slots;
     return p->n_slots++;
 }
 
 void gpu_emit(struct compiler *c, const struct command *command)
 {
     struct program *p = c->program;
+    struct command *added;
 
     if (c->code)
         return;
-    if (p->n_commands == p->commands_room) {
-        int room = p->commands_room ? 2 * p->commands_room : 64;
-        struct command *grown = realloc(p->commands, (size_t)room * sizeof *grown);
-
-        if (!grown) {
-            c->code = err_no_memory(c->err);
-            return;
-        }
-        p->commands = grown;
-        p->commands_room = room;
+    added = array_grow(&p->commands, (size_t)p->n_commands, sizeof *added);
+    if (!added) {
+        c->code = err_no_memory(c->err);
+        return;
     }
-    p->commands[p->n_commands++] = *command;
+    *added = *command;
+    p->n_commands++;
 }
 
 enum element gpu_type(const struct compiler *c, int slot)
@@ -98,7 +88,7 @@ static int source(struct compiler *c, int value)
         return -1; /* made by gpu_params */
     slot.place = node->op == OP_INPUT ? PLACE_INPUT : PLACE_STATE;
     slot.bytes = bytes_of(c, value, ORDER_DENSE, ELEMENT_F32);
-    return add_slot(c, &slot);
+    return gpu_slot(c, &slot);
 }
 
 int gpu_find(const struct compiler *c, int value, enum order order, enum element type)
@@ -128,12 +118,12 @@ int gpu_write(struct compiler *c, int value, enum order order, enum element type
         slot.place = PLACE_OUTPUT;
         slot.index = output;
     }
-    return add_slot(c, &slot);
+    return gpu_slot(c, &slot);
 }
 
 int gpu_bytes(struct compiler *c, size_t bytes)
 {
-    return add_slot(
+    return gpu_slot(
         c, &(struct slot){.value = -1, .order = ORDER_BYTES, .type = ELEMENT_F32, .bytes = bytes});
 }
 

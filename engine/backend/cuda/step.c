@@ -1,25 +1,15 @@
 /* One change of the weights. Vectors are in the layout's order, as gradients are given to them. */
 #include <math.h>
 
+#include "backend/check.h"
 #include "backend/cuda/pass.h"
 
 static int check(const struct step *s, struct err *err)
 {
-    size_t size = s->layout->size;
-    bool squares = !step_has_squares(s->rule) || (s->squares && s->squares->n == size);
-    bool fits = s->weights->n == size && s->momentum_vector->n == size && squares &&
-                (!s->fisher || s->fisher->n == s->layout->fisher_size);
-
     if (s->n_terms > UPDATE_TERMS_MAX)
         return err_set(err, ERR_UNSUPPORTED, "step: the CUDA backend mixes %d gradients at most",
                        UPDATE_TERMS_MAX);
-    for (int k = 0; k < s->n_terms; k++) {
-        fits = fits && s->terms[k].gradient->n == size;
-        if (s->terms[k].feeds_fisher != 0 && !s->fisher)
-            return err_set(err, ERR_INVALID, "step: term %d feeds an accumulator that is missing",
-                           k);
-    }
-    return fits ? 0 : err_set(err, ERR_INVALID, "step: a vector does not have the layout's size");
+    return backend_check_step(s, err);
 }
 
 struct turn cuda_step_turn(const struct step *s)

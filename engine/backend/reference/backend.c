@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/check.h"
 #include "backend/reference/reference.h"
 
 static int backend_open(struct backend **out, const struct backend_options *options,
@@ -52,20 +53,10 @@ static void vector_close(struct vector *vector)
     free(vector);
 }
 
-static int check_range(const struct vector *vector, size_t offset, size_t n, struct err *err)
-{
-    if (vector->backend->counts_only)
-        return err_set(err, ERR_INTERNAL, "a vector that is only counted holds nothing");
-    if (offset <= vector->n && n <= vector->n - offset)
-        return 0;
-    return err_set(err, ERR_INVALID, "vector: %zu elements from %zu on, of %zu", n, offset,
-                   vector->n);
-}
-
 static int vector_write(struct vector *vector, size_t offset, size_t n, const void *from,
                         struct err *err)
 {
-    int code = check_range(vector, offset, n, err);
+    int code = backend_check_range(vector->backend, vector, offset, n, err);
 
     if (code == 0 && n > 0)
         memcpy(vector->data + offset, from, n * sizeof vector->data[0]);
@@ -75,7 +66,7 @@ static int vector_write(struct vector *vector, size_t offset, size_t n, const vo
 static int vector_read(const struct vector *vector, size_t offset, size_t n, void *to,
                        struct err *err)
 {
-    int code = check_range(vector, offset, n, err);
+    int code = backend_check_range(vector->backend, vector, offset, n, err);
 
     if (code == 0 && n > 0)
         memcpy(to, vector->data + offset, n * sizeof vector->data[0]);
@@ -91,10 +82,10 @@ static int materialise(struct backend *backend, const struct layout *layout,
                        const struct vector *weights, const struct perturbation *perturbation,
                        struct vector *to, struct err *err)
 {
-    if (weights->n != layout->size || to->n != layout->size)
-        return err_set(err, ERR_INVALID, "materialise: a vector does not have the layout's size");
-    if (backend->counts_only)
-        return 0;
+    int code = backend_check_materialise(layout, weights, to, err);
+
+    if (code || backend->counts_only)
+        return code;
     reference_materialise(layout, weights, perturbation, to->data);
     return 0;
 }

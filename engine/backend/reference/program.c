@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/check.h"
 #include "backend/reference/reference.h"
+#include "graph/uses.h"
 
 struct program {
     struct backend *backend;
@@ -35,16 +37,6 @@ static int check_ops(const struct graph *graph, struct err *err)
             return err_set(err, ERR_UNSUPPORTED, "the reference backend has no operation %s",
                            op_name(graph->nodes[i].op));
     return 0;
-}
-
-static int check_layout(const struct layout *layout, const struct graph_tensor *tensors, int n,
-                        struct err *err)
-{
-    bool fits = layout->n == n;
-
-    for (int i = 0; fits && i < n; i++)
-        fits = layout->tensor[i].size == (size_t)shape_elements(&tensors[i].shape);
-    return fits ? 0 : err_set(err, ERR_INVALID, "program: the layout is another graph's");
 }
 
 static int allocate(struct program *p, struct err *err)
@@ -80,39 +72,16 @@ static int allocate(struct program *p, struct err *err)
     return 0;
 }
 
-static bool is_directed(const struct program *p, const struct node *node)
-{
-    if (node->op == OP_DIRECTION)
-        return true;
-    for (int i = 0; i < node->n_inputs; i++)
-        if (p->directed[node->input[i]])
-            return true;
-    return false;
-}
-
-static void mark_directed(struct program *p)
-{
-    for (int i = 0; i < p->graph->n_nodes; i++) {
-        const struct node *node = &p->graph->nodes[i];
-        for (int slot = 0; slot < node->n_outputs; slot++)
-            p->directed[node->output[slot]] = is_directed(p, node);
-    }
-}
-
 int reference_program_open(struct backend *backend, const struct graph *graph,
                            const struct layout *params, const struct layout *states,
                            const struct program_options *options, struct program **out,
                            struct err *err)
 {
     struct program *p;
-    int code = graph_check(graph, err);
+    int code = backend_check_program(graph, params, states, err);
 
     if (code == 0)
         code = check_ops(graph, err);
-    if (code == 0)
-        code = check_layout(params, graph->params, graph->n_params, err);
-    if (code == 0)
-        code = check_layout(states, graph->states, graph->n_states, err);
     if (code)
         return code;
     p = calloc(1, sizeof *p);
@@ -129,7 +98,7 @@ int reference_program_open(struct backend *backend, const struct graph *graph,
         return code;
     }
     if (!backend->counts_only)
-        mark_directed(p);
+        graph_directed(p->graph, p->directed);
     *out = p;
     return 0;
 }
@@ -164,74 +133,13 @@ const struct layout *reference_states(const struct program *p)
     return p->states;
 }
 
-static int check_vector(const struct vector *vector, size_t n, const char *what, struct err *err)
-{
-    if (vector && vector->n == n)
-        return 0;
-    return err_set(err, ERR_INVALID,
-                   vector ? "pass: %s of %zu elements instead of %zu" : "pass: %s are missing",
-                   what, vector ? vector->n : 0, n);
-}
-
-static bool has_directions(const struct graph *graph)
-{
-    for (int i = 0; i < graph->n_params; i++)
-        if (graph->params[i].direction >= 0)
-            return true;
-    return false;
-}
-
-static int check_direction(const struct pass *pass, struct err *err)
-{
-    const struct program *p = pass->program;
-    int code;
-
-    if (pass->primal_kept && !p->kept)
-        return err_set(err, ERR_INVALID, "pass: the program has kept nothing of an earlier pass");
-    if (!pass->direction && !pass->product)
-        return 0;
-    if (!has_directions(p->graph))
-        return err_set(err, ERR_INVALID, "pass: the program has no products with the Hessian");
-    code = check_vector(pass->direction, p->params->size, "directions", err);
-    return code ? code : check_vector(pass->product, p->params->size, "products", err);
-}
-
 static int check_pass(const struct pass *pass, struct err *err)
 {
     const struct program *p = pass->program;
-    const struct perturbation *perturbation = &pass->perturbation;
-    int code = check_vector(pass->weights, p->params->size, "weights", err);
 
-    if (code == 0 && p->graph->n_states > 0)
-        code = check_vector(pass->states, p->states->size, "states", err);
-    if (code == 0 && pass->gradient)
-        code = check_vector(pass->gradient, p->params->size, "gradients", err);
-    if (code == 0 && perturbation->kind == PERTURB_NOISE && perturbation->eta != 0)
-        code = check_vector(perturbation->fisher, p->params->fisher_size, "Fisher numbers", err);
-    if (code == 0 && perturb_needs_direction(perturbation->kind))
-        code = check_vector(perturbation->direction, p->params->size, "directions", err);
-    return code ? code : check_direction(pass, err);
-}
-
-/* Labels index rows of logits, so they are checked like any other input. */
-static int check_labels(const struct program *p, struct err *err)
-{
-    const struct graph *graph = p->graph;
-
-    for (int i = 0; i < graph->n_nodes; i++) {
-        const struct node *node = &graph->nodes[i];
-        const struct shape *logits;
-        const int32_t *labels;
-        if (node->n_inputs != 2 || graph->values[node->input[1]].type != VALUE_INDEX)
-            continue;
-        logits = &graph->values[node->input[0]].shape;
-        labels = p->read[node->input[1]];
-        for (int64_t n = 0; n < logits->dim[0]; n++)
-            if (labels[n] < 0 || labels[n] >= logits->dim[1])
-                return err_set(err, ERR_INVALID, "pass: label %d of sample %lld; %lld classes",
-                               labels[n], (long long)n, (long long)logits->dim[1]);
-    }
-    return 0;
+    if (pass->primal_kept && !p->kept)
+        return err_set(err, ERR_INVALID, "pass: the program has kept nothing of an earlier pass");
+    return backend_check_pass(pass, &(struct checked_program){p->graph, p->params, p->states}, err);
 }
 
 static void set_sources(const struct pass *pass)
@@ -343,13 +251,12 @@ static int run_pass(const struct pass *pass, struct err *err)
 
     if (code == 0 && p->backend->counts_only)
         return 0;
-    if (code == 0) {
-        set_sources(pass);
-        code = check_labels(p, err);
-    }
+    if (code == 0)
+        code = backend_check_labels(pass, graph, err);
     p->kept = code == 0 && p->keep_primal;
     if (code)
         return code;
+    set_sources(pass);
     for (int i = 0; i < graph->n_nodes; i++)
         if (graph->nodes[i].n_inputs && wanted(pass, &graph->nodes[i]))
             run_node(pass, &graph->nodes[i]);

@@ -5,8 +5,8 @@
 #include "backend/backend.h"
 
 struct vector {
-    struct backend *backend;
     size_t n;
+    struct backend *backend;
     double data[]; /* not there where memory is only counted */
 };
 

@@ -1,6 +1,7 @@
 /* One change of the weights, and the Fisher accumulator. */
 #include <math.h>
 
+#include "backend/check.h"
 #include "backend/reference/reference.h"
 
 /* F ← beta·F + Σ h², h the sum of the gradients that feed it. */
@@ -78,25 +79,9 @@ static void move(const struct step *s, const struct layout_tensor *t, double fac
     }
 }
 
-static int check(const struct step *s, struct err *err)
-{
-    size_t size = s->layout->size;
-    bool squares = !step_has_squares(s->rule) || (s->squares && s->squares->n == size);
-    bool fits = s->weights->n == size && s->momentum_vector->n == size && squares &&
-                (!s->fisher || s->fisher->n == s->layout->fisher_size);
-
-    for (int k = 0; k < s->n_terms; k++) {
-        fits = fits && s->terms[k].gradient->n == size;
-        if (s->terms[k].feeds_fisher != 0 && !s->fisher)
-            return err_set(err, ERR_INVALID, "step: term %d feeds an accumulator that is missing",
-                           k);
-    }
-    return fits ? 0 : err_set(err, ERR_INVALID, "step: a vector does not have the layout's size");
-}
-
 int reference_step(struct backend *backend, const struct step *s, struct err *err)
 {
-    int code = check(s, err);
+    int code = backend_check_step(s, err);
     double factor;
 
     if (code || backend->counts_only)
