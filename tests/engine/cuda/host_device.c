@@ -447,6 +447,15 @@ int host_device_launches(const struct host_launch **out)
     return host.n_launches;
 }
 
+int host_device_launches_of(const char *what)
+{
+    int found = 0;
+
+    for (int i = 0; i < host.n_launches; i++)
+        found += !strcmp(host.launches[i].what, what);
+    return found;
+}
+
 int host_device_captures(void)
 {
     return host.captures;

@@ -23,7 +23,7 @@ static _Thread_local struct {
     struct memory memory[MEMORY_MAX];
     int n_memory, fail_after;
     size_t left;
-} host = {.fail_after = -1, .left = (size_t)1 << 34};
+} host = {.fail_after = -1, .left = PLENTY};
 
 static struct memory *find_memory(const void *at, size_t bytes)
 {

@@ -113,21 +113,12 @@ static void curvature(void **state)
 
 /* ---- attention ----------------------------------------------------------------------------- */
 
-static int launches_of(const char *what)
-{
-    const struct host_launch *launches;
-    int n = host_device_launches(&launches), found = 0;
-
-    for (int i = 0; i < n; i++)
-        found += !strcmp(launches[i].what, what);
-    return found;
-}
-
 /* The commands that attention is made of where it is not one. */
 static int launches_of_parts(void)
 {
-    return launches_of("softmax") + launches_of("softmax_grad") + launches_of("matmul") +
-           launches_of("split_heads") + launches_of("merge_heads");
+    return host_device_launches_of("softmax") + host_device_launches_of("softmax_grad") +
+           host_device_launches_of("matmul") + host_device_launches_of("split_heads") +
+           host_device_launches_of("merge_heads");
 }
 
 static const struct net *net_called(const char *name)
@@ -155,16 +146,18 @@ static void attention_of_a_net(void **state)
             assert_ok(model_graph(&g, &vit->model, &vit->input, training, err));
             host_device_reset();
             device_compare("vit", g, compute, 3, tolerances[compute]);
-            assert_int_equal(launches_of("attention"), vit->model.depth);
-            assert_int_equal(launches_of("attention_grad"), training ? vit->model.depth : 0);
+            assert_int_equal(host_device_launches_of("attention"), vit->model.depth);
+            assert_int_equal(host_device_launches_of("attention_grad"),
+                             training ? vit->model.depth : 0);
             assert_int_equal(launches_of_parts(), 0);
             graph_free(g);
         }
     assert_ok(model_curvature_graph(&g, &vit->model, &vit->input, false, err));
     host_device_reset();
     device_compare("vit", g, COMPUTE_F32, 3, NET_TOLERANCE);
-    assert_int_equal(launches_of("attention") + launches_of("attention_grad"), 0);
-    assert_int_equal(launches_of("softmax"), vit->model.depth);
+    assert_int_equal(
+        host_device_launches_of("attention") + host_device_launches_of("attention_grad"), 0);
+    assert_int_equal(host_device_launches_of("softmax"), vit->model.depth);
     graph_free(g);
 }
 
@@ -221,10 +214,10 @@ static void attention_in_parts(void **state)
         for (int compute = COMPUTE_F32; compute <= COMPUTE_BF16; compute++) {
             host_device_reset();
             device_compare(name, g, compute, (uint64_t)odd, tolerances[compute]);
-            assert_int_equal(launches_of("attention"), whole);
-            assert_int_equal(launches_of("attention_grad"), whole);
-            assert_int_equal(launches_of("softmax"), !whole);
-            assert_int_equal(launches_of("softmax_grad"), !whole);
+            assert_int_equal(host_device_launches_of("attention"), whole);
+            assert_int_equal(host_device_launches_of("attention_grad"), whole);
+            assert_int_equal(host_device_launches_of("softmax"), !whole);
+            assert_int_equal(host_device_launches_of("softmax_grad"), !whole);
         }
         graph_free(g);
     }
