@@ -23,6 +23,8 @@ void http_header(const char *answer, const char *name, char *out, size_t size);
 int http_open(int port, int from);
 /* Sends a text; false when the server has closed. */
 bool http_put(int fd, const char *text);
+/* Seconds; for what comes at once but on a busy machine. */
+#define PATIENCE 60.0
 /* Reads into *got until it has `wanted` (NULL: until the end of the connection). False when that
  * does not come within `seconds`. */
 bool http_await(int fd, struct text *got, const char *wanted, double seconds);

@@ -1,9 +1,13 @@
 #include "server_fixture.h"
 
 #include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "db/probe.h"
 #include "db/sweep.h"
@@ -371,4 +375,15 @@ int fixture_close(void **state)
         remove(path);
     }
     return remove(fixture.folder);
+}
+
+struct api *fixture_serve(struct api_options options)
+{
+    struct err err = {0};
+    struct api *api;
+
+    options.address = "127.0.0.1";
+    if (api_open(&api, &options, &fixture_service, fixture.db, &err))
+        fail_msg("%s", err.message);
+    return api;
 }

@@ -32,6 +32,10 @@ int64_t fixture_run(void);
 /* Losses `first` to `last` of it, each its number. */
 void fixture_losses(int64_t job, uint64_t first, uint64_t last);
 
+/* Another server over the same database, at 127.0.0.1 with these options. Fails the running test
+ * where it does not open; close it with api_close. */
+struct api *fixture_serve(struct api_options options);
+
 /* For cmocka's group; print what went wrong and return non-zero. */
 int fixture_open(void **state);
 int fixture_close(void **state);

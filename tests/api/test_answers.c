@@ -19,8 +19,6 @@
 #include "http_client.h"
 #include "server_fixture.h"
 
-#define PATIENCE 60.0
-
 static const char latest[] = "/v1/jobs/1/checkpoints/latest";
 static const char token[] = "0123456789abcdef";
 static const char job[] = "{\"model\":{\"kind\":\"net\"}}";
@@ -166,20 +164,10 @@ static int with_cookie(int port, const char *cookie)
     return status;
 }
 
-static struct api *open_with(const char *secret)
-{
-    struct api_options options = {.address = "127.0.0.1", .token = secret};
-    struct err err = {0};
-    struct api *api;
-
-    if (api_open(&api, &options, &fixture_service, fixture.db, &err))
-        fail_msg("%s", err.message);
-    return api;
-}
-
 static void test_login(void **state)
 {
-    struct api *api = open_with(token), *other = open_with("another-token-than-that");
+    struct api *api = fixture_serve((struct api_options){.token = token}),
+               *other = fixture_serve((struct api_options){.token = "another-token-than-that"});
     char *answer, cookie[300], two[400];
 
     (void)state;

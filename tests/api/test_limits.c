@@ -17,23 +17,11 @@
 #include "http_client.h"
 #include "server_fixture.h"
 
-#define PATIENCE 60.0
-#define NEVER    600 /* seconds */
+#define NEVER 600 /* seconds */
 
 static const char whole[] = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
 static const char head[] = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
                            "application/json\r\nContent-Length: 1000\r\n\r\n";
-
-static struct api *open_api(struct api_options options)
-{
-    struct err err = {0};
-    struct api *api;
-
-    options.address = "127.0.0.1";
-    if (api_open(&api, &options, &fixture_service, fixture.db, &err))
-        fail_msg("%s", err.message);
-    return api;
-}
 
 static int live_status(const struct api *api)
 {
@@ -59,7 +47,7 @@ static void test_left(void **state)
 {
     static const char *const sent[] = {"", "GET /liv", "GET /livez HTTP/1.1\r\nHost: loc", head,
                                        whole};
-    struct api *api = open_api((struct api_options){
+    struct api *api = fixture_serve((struct api_options){
         .idle_seconds = NEVER, .request_seconds = NEVER, .connections_per_address = 4});
 
     (void)state;
@@ -87,7 +75,7 @@ static void test_left(void **state)
 /* A client that has closed its sending half behind a whole request is answered. */
 static void test_half_closed_reads(void **state)
 {
-    struct api *api = open_api((struct api_options){0});
+    struct api *api = fixture_serve((struct api_options){0});
 
     (void)state;
     for (int i = 0; i < 20; i++) {
@@ -119,7 +107,8 @@ static void drip(const struct api *api, const char *start, const char *more, str
 
 static void test_slow_senders(void **state)
 {
-    struct api *api = open_api((struct api_options){.idle_seconds = NEVER, .request_seconds = 4});
+    struct api *api =
+        fixture_serve((struct api_options){.idle_seconds = NEVER, .request_seconds = 4});
     struct text got = {0};
     char again[300];
     int fd;
@@ -154,7 +143,8 @@ static void test_slow_senders(void **state)
  * count as gone, then its place is free. */
 static void test_slow_answers(void **state)
 {
-    struct api *api = open_api((struct api_options){.idle_seconds = NEVER, .request_seconds = 1});
+    struct api *api =
+        fixture_serve((struct api_options){.idle_seconds = NEVER, .request_seconds = 1});
     struct text got = {0};
     int fd[2];
 
@@ -180,7 +170,7 @@ static void test_slow_answers(void **state)
 
 static void test_connections_of_an_address(void **state)
 {
-    struct api *api = open_api((struct api_options){.connections_per_address = 3});
+    struct api *api = fixture_serve((struct api_options){.connections_per_address = 3});
     struct text got = {0};
     int fd[3], other;
 
@@ -209,7 +199,7 @@ static void test_connections_of_an_address(void **state)
 
 static void test_connections_in_all(void **state)
 {
-    struct api *api = open_api((struct api_options){.connections = 8});
+    struct api *api = fixture_serve((struct api_options){.connections = 8});
     struct text got = {0};
     int fd[8], late;
 
@@ -234,7 +224,7 @@ static void test_connections_in_all(void **state)
 static void test_streams(void **state)
 {
     static const char follow[] = "GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    struct api *api = open_api((struct api_options){.event_streams = 2});
+    struct api *api = fixture_serve((struct api_options){.event_streams = 2});
     double until = clock_seconds() + PATIENCE;
     struct text got = {0};
     char *answer;
@@ -270,8 +260,8 @@ static void test_streams_leave_room(void **state)
 {
     static const char follow[] = "GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
     enum { STREAMS = 100 };
-    struct api *few = open_api((struct api_options){.connections = 8});
-    struct api *api = open_api((struct api_options){0});
+    struct api *few = fixture_serve((struct api_options){.connections = 8});
+    struct api *api = fixture_serve((struct api_options){0});
     struct text got = {0};
     int fd[STREAMS], few_fd[4], refused;
 
@@ -311,7 +301,7 @@ static void test_waiting_requests(void **state)
                                 "Content-Length: 0\r\n\r\n";
     enum { WAITING = 4 + 64 };
     struct api *api =
-        open_api((struct api_options){.connections = NEVER, .connections_per_address = NEVER});
+        fixture_serve((struct api_options){.connections = NEVER, .connections_per_address = NEVER});
     struct text got[WAITING + 1] = {{0}};
     int fd[WAITING + 1], refused = 0;
 
@@ -342,7 +332,7 @@ static void test_waiting_requests(void **state)
 /* A body that is too long is read to its end where that is near, and the connection stays. */
 static void test_long_bodies(void **state)
 {
-    struct api *api = open_api((struct api_options){.body_bytes = 1000});
+    struct api *api = fixture_serve((struct api_options){.body_bytes = 1000});
     struct text got = {0};
     char text[3000];
     int fd = http_open(api_port(api), 1), n;

@@ -11,59 +11,20 @@
 
 #include <cmocka.h>
 
-#include <cjson/cJSON.h>
-
 #include "db/probe.h"
 #include "http_client.h"
+#include "json_client.h"
 #include "server_fixture.h"
 
-#define PATIENCE 60.0
-#define PROBES   "/v1/jobs/1/probes"
-
-static cJSON *ask(const char *method, const char *target, const char *headers, const char *body,
-                  int status)
-{
-    char *answer;
-    int got = http_ask(fixture.port, method, target, headers, body, &answer);
-    cJSON *json;
-
-    if (got != status)
-        fail_msg("%s %s: %d, not %d: %s", method, target, got, status, answer ? answer : "");
-    json = cJSON_Parse(http_body(answer));
-    if (!json)
-        fail_msg("%s: no JSON: %s", target, answer);
-    free(answer);
-    return json;
-}
-
-static cJSON *member(const cJSON *json, const char *name)
-{
-    cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
-
-    if (!item)
-        fail_msg("no member %s", name);
-    return item;
-}
-
-static double number(const cJSON *json, const char *name)
-{
-    assert_true(cJSON_IsNumber(member(json, name)));
-    return member(json, name)->valuedouble;
-}
-
-static const char *string(const cJSON *json, const char *name)
-{
-    assert_true(cJSON_IsString(member(json, name)));
-    return member(json, name)->valuestring;
-}
+#define PROBES "/v1/jobs/1/probes"
 
 static void refuse(const char *method, const char *target, const char *headers, const char *body,
                    int status, const char *says)
 {
-    cJSON *json = ask(method, target, headers, body, status);
+    cJSON *json = ask_json(method, target, headers, body, status);
     char *text = cJSON_PrintUnformatted(json);
 
-    assert_int_equal(number(json, "status"), status);
+    assert_int_equal(get_number(json, "status"), status);
     if (!strstr(text, says))
         fail_msg("\"%s\" is not in %s", says, text);
     cJSON_free(text);
@@ -72,22 +33,25 @@ static void refuse(const char *method, const char *target, const char *headers, 
 
 static void test_it_is_shown(void **state)
 {
-    cJSON *probe = ask("GET", PROBES "/1", "", NULL, 200), *summary = member(probe, "summary");
-    cJSON *tables = member(probe, "tables"), *job = ask("GET", "/v1/jobs/1", "", NULL, 200);
+    cJSON *probe = ask_json("GET", PROBES "/1", "", NULL, 200),
+          *summary = get_member(probe, "summary");
+    cJSON *tables = get_member(probe, "tables"),
+          *job = ask_json("GET", "/v1/jobs/1", "", NULL, 200);
 
     (void)state;
-    assert_string_equal(string(probe, "state"), "succeeded");
-    assert_string_equal(string(probe, "kind"), "lines");
-    assert_string_equal(string(probe, "message"), "so it was");
-    assert_true(number(probe, "update") == FIXTURE_UPDATES && number(probe, "progress") == 1);
-    assert_true(number(member(probe, "request"), "steps") == 10);
-    assert_true(number(summary, "step") == 7 && number(summary, "value") == 0.5);
-    assert_true(cJSON_IsNull(member(summary, "error"))); /* not known */
-    assert_int_equal(cJSON_GetArraySize(tables), 2);     /* without what is internal */
-    assert_string_equal(string(cJSON_GetArrayItem(tables, 1), "name"), "rows");
-    assert_true(number(cJSON_GetArrayItem(tables, 1), "rows") == FIXTURE_ROWS);
-    assert_string_equal(string(probe, "vectors"), PROBES "/1/vectors");
-    assert_string_equal(string(member(job, "links"), "probes"), PROBES);
+    assert_string_equal(get_text(probe, "state"), "succeeded");
+    assert_string_equal(get_text(probe, "kind"), "lines");
+    assert_string_equal(get_text(probe, "message"), "so it was");
+    assert_true(get_number(probe, "update") == FIXTURE_UPDATES &&
+                get_number(probe, "progress") == 1);
+    assert_true(get_number(get_member(probe, "request"), "steps") == 10);
+    assert_true(get_number(summary, "step") == 7 && get_number(summary, "value") == 0.5);
+    assert_true(cJSON_IsNull(get_member(summary, "error"))); /* not known */
+    assert_int_equal(cJSON_GetArraySize(tables), 2);         /* without what is internal */
+    assert_string_equal(get_text(cJSON_GetArrayItem(tables, 1), "name"), "rows");
+    assert_true(get_number(cJSON_GetArrayItem(tables, 1), "rows") == FIXTURE_ROWS);
+    assert_string_equal(get_text(probe, "vectors"), PROBES "/1/vectors");
+    assert_string_equal(get_text(get_member(job, "links"), "probes"), PROBES);
     cJSON_Delete(probe);
     cJSON_Delete(job);
     refuse("GET", PROBES "/99", "", NULL, 404, "job 1 has no probe 99");
@@ -99,15 +63,16 @@ static void test_it_is_asked_for_once(void **state)
 {
     static const char body[] = "{\"kind\":\"lines\",\"steps\":3}";
     static const char key[] = "Idempotency-Key: probe-one\r\n";
-    cJSON *first = ask("POST", PROBES, key, body, 201),
-          *again = ask("POST", PROBES, key, body, 200);
+    cJSON *first = ask_json("POST", PROBES, key, body, 201),
+          *again = ask_json("POST", PROBES, key, body, 200);
 
     (void)state;
-    assert_string_equal(string(first, "state"), "queued");
-    assert_true(number(member(first, "request"), "update") == FIXTURE_UPDATES);
-    assert_true(number(member(first, "request"), "steps") == 3);
-    assert_true(cJSON_IsNull(member(first, "summary")) && cJSON_IsNull(member(first, "vectors")));
-    assert_true(number(first, "number") == number(again, "number"));
+    assert_string_equal(get_text(first, "state"), "queued");
+    assert_true(get_number(get_member(first, "request"), "update") == FIXTURE_UPDATES);
+    assert_true(get_number(get_member(first, "request"), "steps") == 3);
+    assert_true(cJSON_IsNull(get_member(first, "summary")) &&
+                cJSON_IsNull(get_member(first, "vectors")));
+    assert_true(get_number(first, "number") == get_number(again, "number"));
     assert_int_equal(fixture.anew, 0);
     cJSON_Delete(first);
     cJSON_Delete(again);
@@ -163,23 +128,23 @@ static void test_the_list_has_pages(void **state)
     char next[200] = PROBES "?limit=1";
 
     (void)state;
-    cJSON_Delete(ask("POST", PROBES, "", "{\"kind\":\"ball\"}", 201));
-    page = ask("GET", PROBES, "", NULL, 200);
-    probes = member(page, "probes");
-    assert_true(cJSON_IsNull(member(page, "next")) && cJSON_GetArraySize(probes) >= 2);
+    cJSON_Delete(ask_json("POST", PROBES, "", "{\"kind\":\"ball\"}", 201));
+    page = ask_json("GET", PROBES, "", NULL, 200);
+    probes = get_member(page, "probes");
+    assert_true(cJSON_IsNull(get_member(page, "next")) && cJSON_GetArraySize(probes) >= 2);
     for (int i = 0; i < cJSON_GetArraySize(probes); i++) {
-        cJSON *one = ask("GET", next, "", NULL, 200);
-        const cJSON *first = cJSON_GetArrayItem(member(one, "probes"), 0);
+        cJSON *one = ask_json("GET", next, "", NULL, 200);
+        const cJSON *first = cJSON_GetArrayItem(get_member(one, "probes"), 0);
 
         assert_true(cJSON_Compare(first, cJSON_GetArrayItem(probes, i), true));
-        seen += cJSON_IsString(member(one, "next"));
-        snprintf(next, sizeof next, "%s", seen == i + 1 ? string(one, "next") : "");
+        seen += cJSON_IsString(get_member(one, "next"));
+        snprintf(next, sizeof next, "%s", seen == i + 1 ? get_text(one, "next") : "");
         cJSON_Delete(one);
     }
     assert_int_equal(seen, cJSON_GetArraySize(probes) - 1);
     cJSON_Delete(page);
-    page = ask("GET", PROBES "?state=succeeded", "", NULL, 200);
-    assert_int_equal(cJSON_GetArraySize(member(page, "probes")), 1);
+    page = ask_json("GET", PROBES "?state=succeeded", "", NULL, 200);
+    assert_int_equal(cJSON_GetArraySize(get_member(page, "probes")), 1);
     cJSON_Delete(page);
     refuse("GET", PROBES "?cursor=j1", "", NULL, 422, "cursor");
     refuse("GET", PROBES "?cursor=p0", "", NULL, 422, "cursor");
@@ -190,27 +155,29 @@ static void test_the_list_has_pages(void **state)
 
 static void test_tables_as_json(void **state)
 {
-    cJSON *all = ask("GET", PROBES "/1/tables/rows", "", NULL, 200), *rows = member(all, "rows");
-    cJSON *part = ask("GET", PROBES "/1/tables/rows?after=1&limit=2", "", NULL, 200);
-    cJSON *two = member(part, "rows"), *row;
+    cJSON *all = ask_json("GET", PROBES "/1/tables/rows", "", NULL, 200),
+          *rows = get_member(all, "rows");
+    cJSON *part = ask_json("GET", PROBES "/1/tables/rows?after=1&limit=2", "", NULL, 200);
+    cJSON *two = get_member(part, "rows"), *row;
     int i = 0;
 
     (void)state;
     assert_int_equal(cJSON_GetArraySize(rows), FIXTURE_ROWS);
     cJSON_ArrayForEach(row, rows)
     {
-        assert_true(number(row, "step") == i);
+        assert_true(get_number(row, "step") == i);
         if (i == 3)
-            assert_string_equal(string(row, "value"), "NaN"); /* a result, not a hole */
+            assert_string_equal(get_text(row, "value"), "NaN"); /* a result, not a hole */
         else
-            assert_true(number(row, "value") == 0.5 * i);
-        assert_string_equal(string(row, "error"), "Infinity");
+            assert_true(get_number(row, "value") == 0.5 * i);
+        assert_string_equal(get_text(row, "error"), "Infinity");
         i++;
     }
-    assert_true(number(all, "of") == FIXTURE_ROWS && cJSON_IsNull(member(all, "next_after")));
+    assert_true(get_number(all, "of") == FIXTURE_ROWS &&
+                cJSON_IsNull(get_member(all, "next_after")));
     assert_int_equal(cJSON_GetArraySize(two), 2);
-    assert_true(number(cJSON_GetArrayItem(two, 0), "step") == 2);
-    assert_true(number(part, "of") == FIXTURE_ROWS - 2 && number(part, "next_after") == 3);
+    assert_true(get_number(cJSON_GetArrayItem(two, 0), "step") == 2);
+    assert_true(get_number(part, "of") == FIXTURE_ROWS - 2 && get_number(part, "next_after") == 3);
     cJSON_Delete(all);
     cJSON_Delete(part);
     refuse("GET", PROBES "/1/tables/inside", "", NULL, 404, "summary, rows");
@@ -262,8 +229,8 @@ static void test_vectors_are_a_file(void **state)
 /* The number of a queued probe. */
 static int queue_one(void)
 {
-    cJSON *json = ask("POST", PROBES, "", "{\"kind\":\"ball\"}", 201);
-    int made = (int)number(json, "number");
+    cJSON *json = ask_json("POST", PROBES, "", "{\"kind\":\"ball\"}", 201);
+    int made = (int)get_number(json, "number");
 
     cJSON_Delete(json);
     return made;
@@ -277,9 +244,9 @@ static void test_cancelling(void **state)
     (void)state;
     snprintf(path, sizeof path, PROBES "/%d/cancel", queue_one());
     refuse("POST", path, "", "{\"now\":true}", 422, "/now");
-    json = ask("POST", path, "", NULL, 200);
-    assert_string_equal(string(json, "result"), "cancelled");
-    assert_string_equal(string(member(json, "probe"), "state"), "cancelled");
+    json = ask_json("POST", path, "", NULL, 200);
+    assert_string_equal(get_text(json, "result"), "cancelled");
+    assert_string_equal(get_text(get_member(json, "probe"), "state"), "cancelled");
     cJSON_Delete(json);
     refuse("POST", path, "", NULL, 409, "is cancelled");
     refuse("POST", PROBES "/99/cancel", "", NULL, 404, "no probe 99");
@@ -291,14 +258,14 @@ static void cancel(int number)
     char path[60];
 
     snprintf(path, sizeof path, PROBES "/%d/cancel", number);
-    cJSON_Delete(ask("POST", path, "", NULL, 200));
+    cJSON_Delete(ask_json("POST", path, "", NULL, 200));
 }
 
 static void cancel_all(void)
 {
-    cJSON *page = ask("GET", PROBES "?state=queued&limit=200", "", NULL, 200), *probe;
+    cJSON *page = ask_json("GET", PROBES "?state=queued&limit=200", "", NULL, 200), *probe;
 
-    cJSON_ArrayForEach(probe, member(page, "probes")) cancel((int)number(probe, "number"));
+    cJSON_ArrayForEach(probe, get_member(page, "probes")) cancel((int)get_number(probe, "number"));
     cJSON_Delete(page);
 }
 
@@ -339,15 +306,16 @@ static void test_the_stream_waits_for_probes(void **state)
 
 static void test_kinds_and_metrics(void **state)
 {
-    cJSON *json = ask("GET", "/v1/probes", "", NULL, 200);
-    cJSON *kind = cJSON_GetArrayItem(member(json, "probes"), 0), *tables = member(kind, "tables");
+    cJSON *json = ask_json("GET", "/v1/probes", "", NULL, 200);
+    cJSON *kind = cJSON_GetArrayItem(get_member(json, "probes"), 0),
+          *tables = get_member(kind, "tables");
     char *answer;
 
     (void)state;
-    assert_string_equal(string(kind, "kind"), "lines");
-    assert_int_equal(cJSON_GetArraySize(member(kind, "parameters")), 2);
+    assert_string_equal(get_text(kind, "kind"), "lines");
+    assert_int_equal(cJSON_GetArraySize(get_member(kind, "parameters")), 2);
     assert_int_equal(cJSON_GetArraySize(tables), 2);
-    assert_int_equal(cJSON_GetArraySize(member(cJSON_GetArrayItem(tables, 0), "columns")), 3);
+    assert_int_equal(cJSON_GetArraySize(get_member(cJSON_GetArrayItem(tables, 0), "columns")), 3);
     cJSON_Delete(json);
     assert_int_equal(http_ask(fixture.port, "GET", "/metrics", "", NULL, &answer), 200);
     assert_non_null(strstr(answer, "\nrwpd_probes{state=\"succeeded\"} 1\n"));

@@ -13,60 +13,27 @@
 
 #include <cmocka.h>
 
-#include <cjson/cJSON.h>
-
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "http.h"
 #include "http_client.h"
+#include "json_client.h"
 #include "server_fixture.h"
-
-static cJSON *ask_json(const char *method, const char *target, const char *headers,
-                       const char *body, int status)
-{
-    char *answer;
-    int got = http_ask(fixture.port, method, target, headers, body, &answer);
-    cJSON *json;
-
-    if (got != status)
-        fail_msg("%s %s: %d, not %d: %s", method, target, got, status, answer ? answer : "");
-    json = cJSON_Parse(http_body(answer));
-    if (!json)
-        fail_msg("%s: no JSON: %s", target, answer);
-    free(answer);
-    return json;
-}
-
-static double number(const cJSON *json, const char *name)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
-
-    assert_true(cJSON_IsNumber(item));
-    return item->valuedouble;
-}
-
-static const char *string(const cJSON *json, const char *name)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
-
-    assert_true(cJSON_IsString(item));
-    return item->valuestring;
-}
 
 static void test_submit(void **state)
 {
     const char *job = "{\"model\":{\"kind\":\"net\"},\"name\":\"first\"}";
     cJSON *json = ask_json("POST", "/v1/jobs", "Idempotency-Key: one\r\n", job, 201);
-    double id = number(json, "id");
+    double id = get_number(json, "id");
 
     (void)state;
-    assert_string_equal(string(json, "name"), "first");
-    assert_string_equal(string(json, "state"), "queued");
-    assert_true(number(cJSON_GetObjectItem(json, "spec"), "epochs") == 3);
+    assert_string_equal(get_text(json, "name"), "first");
+    assert_string_equal(get_text(json, "state"), "queued");
+    assert_true(get_number(cJSON_GetObjectItem(json, "spec"), "epochs") == 3);
     cJSON_Delete(json);
     json = ask_json("POST", "/v1/jobs", "Idempotency-Key: one\r\n", job, 200);
-    assert_true(number(json, "id") == id);
+    assert_true(get_number(json, "id") == id);
     cJSON_Delete(json);
     cJSON_Delete(ask_json("POST", "/v1/jobs", "Idempotency-Key: one\r\n",
                           "{\"model\":{\"kind\":\"line\"}}", 409));
@@ -84,13 +51,14 @@ static void test_submit(void **state)
 static void test_list(void **state)
 {
     cJSON *json = ask_json("GET", "/v1/jobs?limit=1", "", NULL, 200);
-    const char *next = string(json, "next");
+    const char *next = get_text(json, "next");
     const cJSON *jobs = cJSON_GetObjectItem(json, "jobs");
-    double first = number(cJSON_GetArrayItem(jobs, 0), "id");
+    double first = get_number(cJSON_GetArrayItem(jobs, 0), "id");
     cJSON *second = ask_json("GET", next, "", NULL, 200);
 
     (void)state;
-    assert_true(number(cJSON_GetArrayItem(cJSON_GetObjectItem(second, "jobs"), 0), "id") < first);
+    assert_true(get_number(cJSON_GetArrayItem(cJSON_GetObjectItem(second, "jobs"), 0), "id") <
+                first);
     cJSON_Delete(second);
     cJSON_Delete(json);
     cJSON_Delete(ask_json("GET", "/v1/jobs?cursor=x", "", NULL, 422));
@@ -120,8 +88,8 @@ static void assert_thinned(const cJSON *rows, int high, int last)
 
     cJSON_ArrayForEach(row, rows)
     {
-        assert_true(number(row, "update") > before);
-        before = number(row, "update");
+        assert_true(get_number(row, "update") > before);
+        before = get_number(row, "update");
         found = found || before == high;
     }
     assert_true(found);
@@ -136,35 +104,35 @@ static void test_losses(void **state)
 
     (void)state;
     assert_int_equal(cJSON_GetArraySize(rows), FIXTURE_UPDATES);
-    assert_string_equal(string(cJSON_GetArrayItem(rows, FIXTURE_NAN - 1), "loss"), "NaN");
-    assert_true(number(json, "of") == FIXTURE_UPDATES);
+    assert_string_equal(get_text(cJSON_GetArrayItem(rows, FIXTURE_NAN - 1), "loss"), "NaN");
+    assert_true(get_number(json, "of") == FIXTURE_UPDATES);
     cJSON_Delete(json);
     json = ask_json("GET", "/v1/jobs/1/losses?points=20", "", NULL, 200);
     rows = cJSON_GetObjectItem(json, "losses");
     assert_in_range(cJSON_GetArraySize(rows), 10, 20);
     assert_true(cJSON_IsTrue(cJSON_GetObjectItem(json, "thinned")));
-    assert_true(number(json, "of") == FIXTURE_UPDATES);
+    assert_true(get_number(json, "of") == FIXTURE_UPDATES);
     assert_thinned(rows, FIXTURE_NAN, FIXTURE_UPDATES);
     cJSON_Delete(json);
     /* Neither end is that of one of the database's spans. */
     json = ask_json("GET", "/v1/jobs/1/losses?after=30&limit=141&points=9", "", NULL, 200);
     rows = cJSON_GetObjectItem(json, "losses");
     assert_in_range(cJSON_GetArraySize(rows), 4, 9);
-    assert_true(number(json, "of") == FIXTURE_UPDATES - 30);
-    assert_true(number(json, "next_after") == 171);
+    assert_true(get_number(json, "of") == FIXTURE_UPDATES - 30);
+    assert_true(get_number(json, "next_after") == 171);
     assert_thinned(rows, FIXTURE_NAN, 171);
     cJSON_Delete(json);
     json = ask_json("GET", "/v1/jobs/1/losses?after=10&limit=5", "", NULL, 200);
-    assert_true(number(json, "next_after") == 15);
-    assert_true(number(json, "of") == FIXTURE_UPDATES - 10);
+    assert_true(get_number(json, "next_after") == 15);
+    assert_true(get_number(json, "of") == FIXTURE_UPDATES - 10);
     assert_true(cJSON_IsFalse(cJSON_GetObjectItem(json, "thinned")));
     cJSON_Delete(json);
     json = ask_json("GET", "/v1/jobs/1/losses?after=199&limit=1", "", NULL, 200);
-    assert_true(number(json, "of") == 1);
+    assert_true(get_number(json, "of") == 1);
     assert_true(cJSON_IsNull(cJSON_GetObjectItem(json, "next_after")));
     cJSON_Delete(json);
     json = ask_json("GET", "/v1/jobs/1/losses?after=200", "", NULL, 200);
-    assert_true(number(json, "of") == 0);
+    assert_true(get_number(json, "of") == 0);
     cJSON_Delete(json);
     assert_int_equal(http_ask(fixture.port, "GET", "/v1/jobs/1/losses?limit=1",
                               "Accept: text/csv;q=0.9, application/json;q=0.1\r\n", NULL, &answer),
@@ -372,13 +340,12 @@ static void test_host(void **state)
 static void test_token(void **state)
 {
     static const char token[] = "0123456789abcdef";
-    struct api_options options = {.address = "127.0.0.1", .token = token};
-    struct api *api;
+    struct api *api = fixture_serve((struct api_options){.token = token});
+    struct api_options everywhere = {.address = "0.0.0.0"};
     struct err err;
     char *answer;
 
     (void)state;
-    assert_int_equal(api_open(&api, &options, &fixture_service, fixture.db, &err), 0);
     assert_int_equal(http_ask(api_port(api), "GET", "/livez", "", NULL, &answer), 200);
     free(answer);
     assert_int_equal(http_ask(api_port(api), "GET", "/v1", "", NULL, &answer), 401);
@@ -393,8 +360,7 @@ static void test_token(void **state)
                      401);
     free(answer);
     api_close(api);
-    options = (struct api_options){.address = "0.0.0.0"};
-    assert_int_equal(api_open(&api, &options, &fixture_service, fixture.db, &err), ERR_INVALID);
+    assert_int_equal(api_open(&api, &everywhere, &fixture_service, fixture.db, &err), ERR_INVALID);
 }
 
 int main(void)

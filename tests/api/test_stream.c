@@ -15,20 +15,8 @@
 #include "http_client.h"
 #include "server_fixture.h"
 
-#define PATIENCE 60.0
-#define SLOW     30    /* clients that do not read */
-#define LOSSES   60000 /* more bytes of events than the sockets' buffers hold */
-
-static struct api *open_api(struct api_options options)
-{
-    struct err err = {0};
-    struct api *api;
-
-    options.address = "127.0.0.1";
-    if (api_open(&api, &options, &fixture_service, fixture.db, &err))
-        fail_msg("%s", err.message);
-    return api;
-}
+#define SLOW   30    /* clients that do not read */
+#define LOSSES 60000 /* more bytes of events than the sockets' buffers hold */
 
 static int follow(const struct api *api, int64_t job, const char *query)
 {
@@ -45,7 +33,7 @@ static int follow(const struct api *api, int64_t job, const char *query)
 static void test_live(void **state)
 {
     struct db_epoch epoch = {.epoch = 1, .update = 3, .train_loss = 2, .wall_ms = 1};
-    struct api *api = open_api((struct api_options){0});
+    struct api *api = fixture_serve((struct api_options){0});
     int64_t job = fixture_run();
     struct text got = {0}, all = {0};
     struct err err;
@@ -85,7 +73,7 @@ static void test_live(void **state)
 static void test_events_of_another_folder(void **state)
 {
     static const char *const ids[] = {"9007199254740991", "99999999999999999999"};
-    struct api *api = open_api((struct api_options){0});
+    struct api *api = fixture_serve((struct api_options){0});
     int64_t job = fixture_run();
     struct err err;
 
@@ -121,8 +109,8 @@ static void test_events_of_another_folder(void **state)
 /* A stream that has nothing to say says so, and no limit of time on requests ends it. */
 static void test_heartbeat(void **state)
 {
-    struct api *api =
-        open_api((struct api_options){.idle_seconds = 2, .request_seconds = 2, .beat_seconds = 1});
+    struct api *api = fixture_serve(
+        (struct api_options){.idle_seconds = 2, .request_seconds = 2, .beat_seconds = 1});
     struct text got = {0};
     double began = clock_seconds();
     int64_t job = fixture_run();
@@ -182,7 +170,7 @@ static void await_no_streams(const struct api *api)
 
 static void test_who_does_not_read(void **state)
 {
-    struct api *api = open_api((struct api_options){.idle_seconds = 10});
+    struct api *api = fixture_serve((struct api_options){.idle_seconds = 10});
     int64_t job = fixture_run();
     double before;
     struct text got = {0};

@@ -3,34 +3,18 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include <cmocka.h>
-
-#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "http_client.h"
+#include <cmocka.h>
+
+#include "json_client.h"
 #include "server_fixture.h"
-
-static cJSON *ask(const char *method, const char *target, const char *headers, const char *body,
-                  int expected)
-{
-    char *answer;
-    int status = http_ask(fixture.port, method, target, headers, body, &answer);
-    cJSON *json = cJSON_Parse(http_body(answer));
-
-    if (status != expected)
-        fail_msg("%s %s %.300s: %d, %.600s", method, target, body ? body : "", status, answer);
-    assert_non_null(json);
-    free(answer);
-    return json;
-}
 
 static cJSON *post(const char *body, int expected)
 {
-    return ask("POST", "/v1/sweeps", "", body, expected);
+    return ask_json("POST", "/v1/sweeps", "", body, expected);
 }
 
 /* "a|b|0": a member within. */
@@ -72,13 +56,13 @@ static cJSON *job_of(const cJSON *sweep, int row, int seed)
 
     snprintf(path, sizeof path, "rows|%d|jobs|%d", row, seed);
     snprintf(path, sizeof path, "/v1/jobs/%d", at(sweep, path)->valueint);
-    return ask("GET", path, "", NULL, 200);
+    return ask_json("GET", path, "", NULL, 200);
 }
 
 /* Nothing is left of a sweep that was refused. */
 static int sweeps(void)
 {
-    cJSON *list = ask("GET", "/v1/sweeps?limit=50", "", NULL, 200);
+    cJSON *list = ask_json("GET", "/v1/sweeps?limit=50", "", NULL, 200);
     int n = cJSON_GetArraySize(at(list, "sweeps"));
 
     assert_true(cJSON_IsNull(at(list, "next")));
@@ -172,35 +156,35 @@ static void test_key(void **state)
                                "\"model\":{\"width\":8,\"kind\":\"net\"}}}";
     static const char other[] =
         "{\"job\":{\"model\":{\"kind\":\"net\"}},\"grid\":{\"/seed\":[9,8]}}";
-    cJSON *first = ask("POST", "/v1/sweeps", headers, one, 201);
-    cJSON *second = ask("POST", "/v1/sweeps", headers, same, 200);
-    cJSON *conflict = ask("POST", "/v1/sweeps", headers, other, 409);
+    cJSON *first = ask_json("POST", "/v1/sweeps", headers, one, 201);
+    cJSON *second = ask_json("POST", "/v1/sweeps", headers, same, 200);
+    cJSON *conflict = ask_json("POST", "/v1/sweeps", headers, other, 409);
 
     (void)state;
     assert_number(second, "id", at(first, "id")->valuedouble);
     cJSON_Delete(first);
     cJSON_Delete(second);
     cJSON_Delete(conflict);
-    cJSON_Delete(ask("POST", "/v1/sweeps", "Idempotency-Key: \r\n", one, 422));
+    cJSON_Delete(ask_json("POST", "/v1/sweeps", "Idempotency-Key: \r\n", one, 422));
 }
 
 static void test_lists(void **state)
 {
-    cJSON *page = ask("GET", "/v1/sweeps?limit=1", "", NULL, 200), *next, *jobs;
+    cJSON *page = ask_json("GET", "/v1/sweeps?limit=1", "", NULL, 200), *next, *jobs;
     char target[100];
 
     (void)state;
-    next = ask("GET", at(page, "next")->valuestring, "", NULL, 200);
+    next = ask_json("GET", at(page, "next")->valuestring, "", NULL, 200);
     assert_number(next, "sweeps|0|id", at(page, "sweeps|0|id")->valuedouble - 1);
     snprintf(target, sizeof target, "/v1/jobs?sweep=%d&limit=1", at(page, "sweeps|0|id")->valueint);
-    jobs = ask("GET", target, "", NULL, 200);
+    jobs = ask_json("GET", target, "", NULL, 200);
     assert_number(jobs, "jobs|0|sweep|id", at(page, "sweeps|0|id")->valuedouble);
     assert_non_null(strstr(at(jobs, "next")->valuestring, "&sweep="));
     cJSON_Delete(page);
     cJSON_Delete(next);
     cJSON_Delete(jobs);
-    cJSON_Delete(ask("GET", "/v1/sweeps?cursor=x", "", NULL, 422));
-    cJSON_Delete(ask("GET", "/v1/sweeps/999", "", NULL, 404));
+    cJSON_Delete(ask_json("GET", "/v1/sweeps?cursor=x", "", NULL, 422));
+    cJSON_Delete(ask_json("GET", "/v1/sweeps/999", "", NULL, 404));
 }
 
 /* ---- What is wrong ---- */
@@ -294,7 +278,7 @@ static void test_size(void **state)
     body = many(BASE "{\"/lr\":[1,2],\"/seed\":[", 500, "]}}");
     answer = post(body, 201);
     assert_number(answer, "jobs|queued", 1000);
-    cJSON_Delete(ask("POST", "/v1/sweeps/1/cancel", "", NULL, 200));
+    cJSON_Delete(ask_json("POST", "/v1/sweeps/1/cancel", "", NULL, 200));
     cJSON_Delete(answer);
     free(body);
     body = many(BASE "{\"/seed\":[", 9999, "]}}");

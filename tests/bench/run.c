@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "bench.h"
+#include "multiply_adds.h"
 #include "random/philox.h"
 
 struct bench {
@@ -194,39 +195,12 @@ bool bench_program(const struct bench *b, int i, struct program **out)
     return true;
 }
 
-/* Multiply-adds of one node, as the plain algorithm does them. */
-static double node_work(const struct graph *g, const struct node *node)
-{
-    const struct shape *a = &g->values[node->input[0]].shape, *b = &g->values[node->input[1]].shape;
-    const struct shape *y = &g->values[node->output[0]].shape;
-    double result = (double)shape_elements(y);
-
-    switch (node->op) {
-    case OP_CONV: /* each result sums over a filter */
-        return result * (double)(shape_elements(b) / b->dim[0]);
-    case OP_CONV_GRAD_X: /* each dy times a filter */
-        return (double)shape_elements(a) * (double)(shape_elements(b) / b->dim[0]);
-    case OP_CONV_GRAD_W: /* each dy times the x below a filter */
-        return (double)shape_elements(b) * result / (double)y->dim[0];
-    case OP_LINEAR:
-    case OP_LINEAR_GRAD_X:
-        return (double)shape_elements(a) * (double)y->dim[y->rank - 1];
-    case OP_LINEAR_GRAD_W:
-        return (double)shape_elements(a) * (double)b->dim[b->rank - 1];
-    case OP_MATMUL:
-        return result * (double)a->dim[a->rank - (node->attr.transpose_a ? 2 : 1)];
-    default:
-        return 0;
-    }
-}
-
 double bench_gflop(const struct bench *b)
 {
     double work = 0;
 
     for (int i = 0; i < b->graph->n_nodes; i++)
-        if (b->graph->nodes[i].n_inputs > 1)
-            work += node_work(b->graph, &b->graph->nodes[i]);
+        work += multiply_adds(b->graph, &b->graph->nodes[i]);
     return 2e-9 * work * recipe_gradients(&b->recipe);
 }
 

@@ -12,27 +12,10 @@
 
 #include <cmocka.h>
 
+#include "../assert_err.h"
 #include "db/db.h"
 
 struct sqlite3;
-
-/* A call that must succeed / must fail with `code` and a message that contains `text`. */
-#define assert_ok(call)                                                                            \
-    do {                                                                                           \
-        struct err assert_ok_err = {0};                                                            \
-        struct err *err = &assert_ok_err;                                                          \
-        if ((call) != 0)                                                                           \
-            fail_msg("%s: %s", #call, err->message);                                               \
-    } while (0)
-#define assert_refused(call, expected_code, text)                                                  \
-    do {                                                                                           \
-        struct err assert_refused_err = {0};                                                       \
-        struct err *err = &assert_refused_err;                                                     \
-        assert_int_equal((call), (expected_code));                                                 \
-        assert_int_equal(err->code, (expected_code));                                              \
-        if (!strstr(err->message, (text)))                                                         \
-            fail_msg("\"%s\" does not contain \"%s\"", err->message, (text));                      \
-    } while (0)
 
 /* An empty folder of the test's own, removed with all in it by the teardown. */
 struct place {

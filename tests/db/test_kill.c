@@ -1,18 +1,12 @@
 /* kill -9 of a process that writes, at random moments: everything that it was told is on disk is
- * there afterwards, and what is there fits together. The writer is this program run again; it says
- * down a pipe what it was answered, and each round goes on with the files that the last one left.
- */
-#include <fcntl.h>
-#include <signal.h>
+ * there afterwards, and what is there fits together. The writer (victim.h) says what it was
+ * answered, and each round goes on with the files that the last one left. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "support.h"
+#include "victim.h"
 
 #define ROUNDS     25
 #define JOBS_MAX   4096
@@ -36,16 +30,6 @@ static void tell(int pipe, int64_t job, uint64_t checkpoint, int state)
     if (write(pipe, &told, sizeof told) != sizeof told)
         _exit(4);
 }
-
-#define must(call)                                                                                 \
-    do {                                                                                           \
-        struct err must_err = {0};                                                                 \
-        struct err *err = &must_err;                                                               \
-        if ((call) != 0) {                                                                         \
-            fprintf(stderr, "%s: %s\n", #call, err->message);                                      \
-            _exit(3);                                                                              \
-        }                                                                                          \
-    } while (0)
 
 static void run_job(struct db *db, int pipe)
 {
@@ -198,39 +182,18 @@ static void check_all(struct place *place)
     place_close(place);
 }
 
-static void start_writer(struct place *place, int *from, pid_t *child)
-{
-    int ends[2];
-    char end[16];
-
-    assert_int_equal(pipe(ends), 0);
-    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
-    snprintf(end, sizeof end, "%d", ends[1]);
-    *child = fork();
-    assert_true(*child >= 0);
-    if (*child == 0) {
-        execl("/proc/self/exe", "test_db_kill", "write", place->state, end, (char *)NULL);
-        _exit(5);
-    }
-    close(ends[1]);
-    *from = ends[0];
-}
-
 static void one_round(struct place *place, unsigned delay_us)
 {
+    struct victim victim;
     struct told told;
-    pid_t child;
-    int from, status;
 
-    start_writer(place, &from, &child);
-    assert_int_equal(read(from, &told, sizeof told), sizeof told);
+    victim_start(&victim, place);
+    assert_int_equal(read(victim.from, &told, sizeof told), sizeof told);
     usleep(delay_us);
-    kill(child, SIGKILL);
-    while (read(from, &told, sizeof told) == sizeof told)
+    victim_kill(&victim);
+    while (read(victim.from, &told, sizeof told) == sizeof told)
         note(&told);
-    close(from);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status)); /* it had no error of its own */
+    victim_close(&victim);
 }
 
 static void whatever_was_answered_survives_kill_9(void **state)
@@ -257,7 +220,6 @@ int main(int argc, char **argv)
                                         place_teardown),
     };
 
-    if (argc == 4 && strcmp(argv[1], "write") == 0)
-        return write_until_killed(argv[2], atoi(argv[3]));
+    victim_main(argc, argv, write_until_killed);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

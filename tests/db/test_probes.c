@@ -1,81 +1,11 @@
-/* Probes: inserted once, claimed in order, kept over a crash with what they told; what they need is
- * kept for them; those that a job wants of its checkpoints are queued once, whenever it is killed.
- */
-#include <fcntl.h>
-#include <math.h>
-#include <signal.h>
+/* Probes: inserted once, claimed in order, cancelled; what they need is kept for them; those that a
+ * job wants of its checkpoints are queued once, whenever it is killed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
-#include "db/probe.h"
-#include "support.h"
-
-static const char request[] = "{\"kind\":\"spectrum\",\"update\":1}";
-
-static struct db_new_probe probe_of(int64_t job, uint64_t update)
-{
-    return (struct db_new_probe){
-        .plan = {.kind = "spectrum", .request = request}, .job = job, .update = update};
-}
-
-static int64_t add_probe(struct place *place, int64_t job, uint64_t update, int64_t priority)
-{
-    struct db_new_probe probe = probe_of(job, update);
-    int64_t number = 0;
-
-    probe.plan.priority = priority;
-    assert_ok(db_probe_insert(place->db, &probe, &number, NULL, err));
-    return number;
-}
-
-static void add_checkpoint(struct place *place, int64_t job, uint64_t update, int64_t keep)
-{
-    struct checkpoint *checkpoint = checkpoint_of(update, 1);
-
-    assert_ok(db_checkpoint_add(place->db, job, checkpoint, false, keep, err));
-    checkpoint_drop(checkpoint);
-}
-
-static struct db_probe get_probe(struct place *place, int64_t job, int64_t number)
-{
-    struct db_probe probe;
-
-    assert_ok(db_probe_get(place->reader, job, number, &probe, err));
-    return probe;
-}
-
-static enum probe_state state_of(struct place *place, int64_t job, int64_t number)
-{
-    struct db_probe probe = get_probe(place, job, number);
-
-    db_probe_free(&probe);
-    return probe.state;
-}
-
-static struct db_probe_claim claim(struct place *place)
-{
-    struct db_probe_claim claimed = {0};
-
-    assert_ok(db_probe_claim(place->db, 3, &claimed, err));
-    db_probe_claim_free(&claimed);
-    return claimed;
-}
-
-/* A running job with a checkpoint of update 10. */
-static int64_t with_checkpoint(struct place *place)
-{
-    int64_t job;
-
-    place_open(place, NULL);
-    job = start_job(place);
-    add_checkpoint(place, job, 10, 1);
-    return job;
-}
+#include "probe_support.h"
 
 static int count_event(void *context, const struct db_event *event)
 {
@@ -88,18 +18,18 @@ static int count_event(void *context, const struct db_event *event)
 static void it_goes_through_its_states(void **state)
 {
     struct place *place = *state;
-    int64_t job = with_checkpoint(place), number = add_probe(place, job, 10, 0), totals[5];
+    int64_t job = open_with_checkpoint(place), number = add_probe(place, job, 10, 0), totals[5];
     int events[EVENT_PROBE_PROGRESS + 1] = {0};
     struct db_probe probe = get_probe(place, job, number);
     struct db_probe_claim claimed;
 
     assert_int_equal(number, 1);
     assert_string_equal(probe.kind, "spectrum");
-    assert_string_equal(probe.request, request);
+    assert_string_equal(probe.request, probe_request);
     assert_true(probe.update == 10 && probe.state == PROBE_QUEUED && !probe.planned);
     assert_true(probe.created_ms > 1500000000000 && !probe.started_ms && !probe.finished_ms);
     db_probe_free(&probe);
-    claimed = claim(place);
+    claimed = claim_probe(place);
     assert_true(claimed.job == job && claimed.number == 1 && claimed.update == 10);
     assert_int_equal(claimed.threads, 1); /* the job's */
     assert_refused(db_probe_claim(place->db, 1, &claimed, err), ERR_NOT_FOUND, "no probe");
@@ -110,7 +40,7 @@ static void it_goes_through_its_states(void **state)
     assert_ok(db_probe_message(place->db, claimed.id, "one", err));
     assert_ok(db_probe_set_state(place->db, claimed.id, PROBE_QUEUED, "stop", err));
     assert_refused(db_probe_progress(place->db, claimed.id, 0.5, err), ERR_CONFLICT, "probe");
-    claimed = claim(place);
+    claimed = claim_probe(place);
     assert_ok(db_probe_set_state(place->db, claimed.id, PROBE_FAILED, "because", err));
     for (int to = 0; to < PROBE_STATES; to++)
         assert_refused(db_probe_set_state(place->db, claimed.id, (enum probe_state)to, NULL, err),
@@ -135,21 +65,21 @@ static void it_goes_through_its_states(void **state)
 static void queued_and_running_ones_are_cancelled(void **state)
 {
     struct place *place = *state;
-    int64_t job = with_checkpoint(place), active;
+    int64_t job = open_with_checkpoint(place), active;
     struct db_probe_claim claimed;
     struct db_probe probe;
     int n;
 
     add_probe(place, job, 10, 0);
     add_probe(place, job, 10, 0);
-    claimed = claim(place);
+    claimed = claim_probe(place);
     assert_int_equal(claimed.number, 1);
     assert_ok(db_probes_active(place->reader, job, &active, err));
     assert_int_equal(active, 2);
     probe = get_probe(place, job, 2);
     assert_ok(db_probe_set_state(place->db, probe.id, PROBE_CANCELLED, NULL, err));
     db_probe_free(&probe);
-    assert_int_equal(state_of(place, job, 2), PROBE_CANCELLED);
+    assert_int_equal(state_of_probe(place, job, 2), PROBE_CANCELLED);
     assert_ok(db_probe_wish_cancel(place->db, claimed.id, err));
     probe = get_probe(place, job, 1);
     assert_true(probe.cancelling && probe.state == PROBE_RUNNING);
@@ -158,7 +88,7 @@ static void queued_and_running_ones_are_cancelled(void **state)
     place_reopen(place);
     assert_ok(db_probe_recover(place->db, &n, err));
     assert_int_equal(n, 1);
-    assert_int_equal(state_of(place, job, 1), PROBE_CANCELLED);
+    assert_int_equal(state_of_probe(place, job, 1), PROBE_CANCELLED);
     assert_ok(db_probes_active(place->reader, job, &active, err));
     assert_int_equal(active, 0);
 }
@@ -166,7 +96,7 @@ static void queued_and_running_ones_are_cancelled(void **state)
 static void one_request_is_one_probe(void **state)
 {
     struct place *place = *state;
-    int64_t job = with_checkpoint(place), number, other = add_job(place, "other", 0);
+    int64_t job = open_with_checkpoint(place), number, other = add_job(place, "other", 0);
     struct db_new_probe probe = probe_of(job, 10);
     bool existing;
 
@@ -188,7 +118,7 @@ static void one_request_is_one_probe(void **state)
 static void what_cannot_be_is_refused(void **state)
 {
     struct place *place = *state;
-    int64_t job = with_checkpoint(place), number;
+    int64_t job = open_with_checkpoint(place), number;
     struct db_new_probe probe = probe_of(99, 10);
     struct probe_row row = {.table = PROBE_TABLES_MAX, .n = 1};
 
@@ -220,120 +150,21 @@ static void what_cannot_be_is_refused(void **state)
 static void they_come_before_jobs_of_their_priority(void **state)
 {
     struct place *place = *state;
-    int64_t job = with_checkpoint(place);
+    int64_t job = open_with_checkpoint(place);
     struct db_probe_claim claimed;
     struct db_claim other;
 
     add_probe(place, job, 10, 0);
     add_probe(place, job, 10, 2);
     add_job(place, "urgent", 1);
-    claimed = claim(place);
+    claimed = claim_probe(place);
     assert_int_equal(claimed.number, 2);
     assert_refused(db_probe_claim(place->db, 1, &claimed, err), ERR_NOT_FOUND, "no probe");
     assert_ok(db_job_claim(place->db, 1, &other, err));
     free(other.spec);
     add_job(place, "equal", 0);
-    claimed = claim(place);
+    claimed = claim_probe(place);
     assert_int_equal(claimed.number, 1);
-}
-
-/* ---- Rows and vectors ---- */
-
-static struct probe_row row_of(int table, int64_t number)
-{
-    struct probe_row row = {.table = table, .number = number, .n = table + 2};
-
-    for (int i = 0; i < row.n; i++)
-        row.value[i] = number % 7 == 3 ? NAN : 1.0 / (double)(number + i + 1);
-    return row;
-}
-
-static void add_rows(struct place *place, int64_t id, int table, int64_t from, int64_t to)
-{
-    for (int64_t number = from; number < to; number++) {
-        struct probe_row row = row_of(table, number);
-
-        assert_ok(db_probe_row_add(place->db, id, &row, err));
-    }
-}
-
-struct walk {
-    int table;
-    int64_t next;
-};
-
-static int next_row(void *context, const struct probe_row *got)
-{
-    struct walk *walk = context;
-    struct probe_row want = row_of(walk->table, walk->next++);
-
-    assert_int_equal(got->table, want.table);
-    assert_int_equal(got->number, want.number);
-    assert_int_equal(got->n, want.n);
-    assert_memory_equal(got->value, want.value, (size_t)want.n * sizeof *want.value);
-    return 0;
-}
-
-static void rows_come_back_and_are_replaced(void **state)
-{
-    struct place *place = *state;
-    struct walk walk = {.table = 1, .next = 100};
-    struct probe_row again = row_of(1, 5), *rows;
-    int64_t job = with_checkpoint(place), n;
-    struct db_probe_claim claimed;
-
-    add_probe(place, job, 10, 0);
-    claimed = claim(place);
-    add_rows(place, claimed.id, 1, 0, 10000);
-    again.value[0] = -1;
-    assert_ok(db_probe_row_add(place->db, claimed.id, &again, err));
-    again = row_of(1, 5);
-    assert_ok(db_probe_row_add(place->db, claimed.id, &again, err));
-    add_rows(place, claimed.id, 0, 0, 1);
-    assert_ok(db_probe_set_state(place->db, claimed.id, PROBE_QUEUED, NULL, err));
-    /* A state that is durable comes after the rows before it. */
-    assert_ok(db_probe_rows_count(place->reader, claimed.id, 1, -1, &n, err));
-    assert_int_equal(n, 10000);
-    assert_ok(db_probe_rows_count(place->reader, claimed.id, 1, 9989, &n, err));
-    assert_int_equal(n, 10);
-    assert_ok(db_probe_rows_each(place->reader, claimed.id, 1, 99, 50, next_row, &walk, err));
-    assert_int_equal(walk.next, 150);
-    place_reopen(place);
-    walk.next = 0;
-    assert_ok(db_probe_rows_each(place->reader, claimed.id, 1, -1, 20000, next_row, &walk, err));
-    assert_int_equal(walk.next, 10000);
-    assert_ok(db_probe_rows_load(place->reader, claimed.id, &rows, &n, err));
-    assert_int_equal(n, 10001);
-    assert_true(rows[0].table == 0 && rows[1].table == 1 && rows[10000].number == 9999);
-    free(rows);
-}
-
-static void vectors_are_kept_and_replaced(void **state)
-{
-    struct place *place = *state;
-    int64_t job = with_checkpoint(place);
-    struct db_probe_claim claimed;
-    struct db_totals totals;
-    struct db_probe probe;
-
-    add_probe(place, job, 10, 0);
-    claimed = claim(place);
-    for (uint64_t seed = 1; seed <= 2; seed++) {
-        struct checkpoint *vectors = checkpoint_of(seed, 1), *got;
-
-        assert_ok(db_probe_vectors_add(place->db, claimed.id, vectors, err));
-        assert_ok(
-            db_checkpoint_load(place->reader, DB_VECTORS_JOB, (uint64_t)claimed.id, &got, err));
-        vectors->update = (uint64_t)claimed.id;
-        assert_checkpoint_equal(got, vectors);
-        db_checkpoint_free(got);
-        checkpoint_drop(vectors);
-    }
-    probe = get_probe(place, job, 1);
-    assert_true(probe.vectors);
-    db_probe_free(&probe);
-    assert_ok(db_totals(place->reader, &totals, err));
-    assert_int_equal(totals.checkpoints, 1); /* vectors are none */
 }
 
 /* ---- What they need is kept ---- */
@@ -348,7 +179,7 @@ static bool has_checkpoint(struct place *place, int64_t job, uint64_t update)
 static void what_a_probe_needs_is_kept_until_it_has_ended(void **state)
 {
     struct place *place = *state;
-    int64_t job = with_checkpoint(place), number;
+    int64_t job = open_with_checkpoint(place), number;
     struct db_new_probe line = probe_of(job, 10);
     struct db_probe_claim claimed;
 
@@ -361,11 +192,11 @@ static void what_a_probe_needs_is_kept_until_it_has_ended(void **state)
     add_checkpoint(place, job, 40, 1);
     assert_true(has_checkpoint(place, job, 10) && has_checkpoint(place, job, 20));
     assert_true(!has_checkpoint(place, job, 30) && has_checkpoint(place, job, 40));
-    claimed = claim(place);
+    claimed = claim_probe(place);
     assert_int_equal(claimed.number, 1);
     assert_ok(db_probe_set_state(place->db, claimed.id, PROBE_SUCCEEDED, NULL, err));
     assert_true(has_checkpoint(place, job, 10)); /* for the other probe */
-    claimed = claim(place);
+    claimed = claim_probe(place);
     assert_ok(db_job_set_state(place->db, job, JOB_SUCCEEDED, NULL, err));
     assert_ok(db_probe_set_state(place->db, claimed.id, PROBE_QUEUED, NULL, err));
     assert_true(has_checkpoint(place, job, 10) && has_checkpoint(place, job, 20));
@@ -377,7 +208,7 @@ static void what_a_probe_needs_is_kept_until_it_has_ended(void **state)
 static void a_checkpoint_of_another_job_is_kept(void **state)
 {
     struct place *place = *state;
-    int64_t job = with_checkpoint(place), other = start_job(place), number;
+    int64_t job = open_with_checkpoint(place), other = start_job(place), number;
     struct db_new_probe line = probe_of(job, 10);
     struct db_probe probe;
 
@@ -396,7 +227,7 @@ static void a_checkpoint_of_another_job_is_kept(void **state)
 static void an_upload_that_it_needs_stays(void **state)
 {
     struct place *place = *state;
-    int64_t job = with_checkpoint(place), number, upload;
+    int64_t job = open_with_checkpoint(place), number, upload;
     struct checkpoint *tensors = checkpoint_of(1, 1);
     struct db_upload file = {.sha256 = "00", .tensors = 5};
     struct db_new_probe given = probe_of(job, 10);
@@ -428,7 +259,6 @@ static void add_due(struct place *place, int64_t job, uint64_t update)
     checkpoint_drop(checkpoint);
 }
 
-/* Those of the job, newest first. */
 static int64_t count_probes(struct place *place)
 {
     return place_number(place, "rwpd.db", "SELECT count(*) FROM probe");
@@ -486,111 +316,15 @@ static void they_are_queued_after_a_crash_between_the_files(void **state)
     assert_ok(db_job_wish(place->db, job, WISH_CANCEL, err));
     assert_ok(db_recover(place->db, NULL, err));
     assert_int_equal(count_probes(place), 2);
-    assert_int_equal(state_of(place, job, 1), PROBE_QUEUED);
+    assert_int_equal(state_of_probe(place, job, 1), PROBE_QUEUED);
     place_reopen(place);
     assert_ok(db_recover(place->db, NULL, err));
     assert_int_equal(count_probes(place), 2);
 }
 
-/* ---- Killed ---- */
-
-#define ROUNDS 12
-#define ROWS   400
-#define KILLED 3 /* probes in each round's queue */
-
-#define must(call)                                                                                 \
-    do {                                                                                           \
-        struct err must_err = {0};                                                                 \
-        struct err *err = &must_err;                                                               \
-        if ((call) != 0) {                                                                         \
-            fprintf(stderr, "%s: %s\n", #call, err->message);                                      \
-            _exit(3);                                                                              \
-        }                                                                                          \
-    } while (0)
-
-/* Goes on with each probe behind the rows that it has. */
-static int measure_until_killed(const char *folder, int pipe)
-{
-    struct db_probe_claim claimed;
-    struct db_reader *reader;
-    struct db *db;
-    int64_t n;
-
-    must(db_open(&db, folder, NULL, err));
-    must(db_reader_open(&reader, db, err));
-    must(db_recover(db, NULL, err));
-    must(db_probe_recover(db, NULL, err));
-    if (write(pipe, "r", 1) != 1)
-        return 4;
-    while (db_probe_claim(db, 1, &claimed, NULL) == 0) {
-        must(db_probe_rows_count(reader, claimed.id, 1, -1, &n, err));
-        for (; n < ROWS; n++) {
-            struct probe_row row = row_of(1, n);
-
-            must(db_probe_row_add(db, claimed.id, &row, err));
-            if (n % 40 == 0)
-                usleep(1000);
-        }
-        must(db_probe_set_state(db, claimed.id, PROBE_SUCCEEDED, NULL, err));
-        db_probe_claim_free(&claimed);
-    }
-    pause();
-    return 0;
-}
-
-static void kill_after(struct place *place, unsigned delay_us)
-{
-    int ends[2], status;
-    char end[16], ready;
-    pid_t child;
-
-    assert_int_equal(pipe(ends), 0);
-    snprintf(end, sizeof end, "%d", ends[1]);
-    child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        execl("/proc/self/exe", "test_db_probes", "measure", place->state, end, (char *)NULL);
-        _exit(5);
-    }
-    close(ends[1]);
-    assert_int_equal(read(ends[0], &ready, 1), 1);
-    usleep(delay_us);
-    kill(child, SIGKILL);
-    close(ends[0]);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status)); /* it had no error of its own */
-}
-
-static void rows_survive_kill_9_without_a_gap(void **state)
-{
-    struct place *place = *state;
-    unsigned seed = (unsigned)clock_wall_ms();
-    int64_t job = with_checkpoint(place), n;
-
-    print_message("seed %u\n", seed);
-    for (int i = 0; i < KILLED * ROUNDS; i++)
-        add_probe(place, job, 10, 0);
-    place_close(place);
-    for (int round = 0; round < ROUNDS; round++) {
-        kill_after(place, (unsigned)rand_r(&seed) % 60000);
-        place_check(place);
-        place_open(place, NULL);
-        for (int64_t id = 1; id <= KILLED * ROUNDS; id++) {
-            struct walk walk = {.table = 1};
-
-            assert_ok(db_probe_rows_each(place->reader, id, 1, -1, ROWS + 1, next_row, &walk, err));
-            assert_ok(db_probe_rows_count(place->reader, id, 1, -1, &n, err));
-            assert_int_equal(walk.next, n);
-            if (state_of(place, job, id) == PROBE_SUCCEEDED)
-                assert_int_equal(n, ROWS);
-        }
-        place_close(place);
-    }
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
 
-int main(int argc, char **argv)
+int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(it_goes_through_its_states),
@@ -598,17 +332,12 @@ int main(int argc, char **argv)
         TEST(one_request_is_one_probe),
         TEST(what_cannot_be_is_refused),
         TEST(they_come_before_jobs_of_their_priority),
-        TEST(rows_come_back_and_are_replaced),
-        TEST(vectors_are_kept_and_replaced),
         TEST(what_a_probe_needs_is_kept_until_it_has_ended),
         TEST(a_checkpoint_of_another_job_is_kept),
         TEST(an_upload_that_it_needs_stays),
         TEST(a_checkpoint_brings_its_probes_once),
         TEST(they_are_queued_after_a_crash_between_the_files),
-        TEST(rows_survive_kill_9_without_a_gap),
     };
 
-    if (argc == 4 && strcmp(argv[1], "measure") == 0)
-        return measure_until_killed(argv[2], atoi(argv[3]));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,16 +1,12 @@
 /* Sweeps: there with all of their jobs or not at all, whatever fails; how many of their jobs run;
  * what is changed of all of them. */
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "db/sweep.h"
-#include "support.h"
+#include "victim.h"
 
 #define N 300
 
@@ -457,52 +453,36 @@ static void a_full_sweep_holds_up_no_probe(void **state)
 
 #define ROUNDS 12
 
-/* This program run again: sweeps of N jobs, one after the other; says each that is answered. */
+/* Sweeps of N jobs, one after the other; says each that is answered. */
 static int write_until_killed(const char *folder, int pipe)
 {
     struct db_new_job jobs[N];
     const struct db_new_sweep sweep = {.name = "s", .spec = "{}", .n = N, .jobs = jobs};
-    struct err err = {0};
     struct db *db;
     int64_t id = 0;
 
     for (int i = 0; i < N; i++)
         jobs[i] = (struct db_new_job){.name = "point", .spec = "{}", .updates = 1};
-    if (db_open(&db, folder, NULL, &err))
-        return 3;
-    do {
+    must(db_open(&db, folder, NULL, err));
+    for (;;) {
         if (write(pipe, &id, sizeof id) != sizeof id)
             return 4;
-    } while (!db_sweep_insert(db, &sweep, &id, NULL, &err));
-    fprintf(stderr, "%s\n", err.message);
-    return 5;
+        must(db_sweep_insert(db, &sweep, &id, NULL, err));
+    }
 }
 
 static int64_t one_round(struct place *place, unsigned delay_us)
 {
+    struct victim victim;
     int64_t told, last = 0;
-    int ends[2], status;
-    char end[16];
-    pid_t child;
 
-    assert_int_equal(pipe(ends), 0);
-    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
-    snprintf(end, sizeof end, "%d", ends[1]);
-    child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        execl("/proc/self/exe", "test_db_sweeps", "write", place->state, end, (char *)NULL);
-        _exit(6);
-    }
-    close(ends[1]);
-    assert_int_equal(read(ends[0], &told, sizeof told), sizeof told);
+    victim_start(&victim, place);
+    assert_int_equal(read(victim.from, &told, sizeof told), sizeof told);
     usleep(delay_us);
-    kill(child, SIGKILL);
-    while (read(ends[0], &told, sizeof told) == sizeof told)
+    victim_kill(&victim);
+    while (read(victim.from, &told, sizeof told) == sizeof told)
         last = told;
-    close(ends[0]);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status)); /* it had no error of its own */
+    victim_close(&victim);
     return last;
 }
 
@@ -549,7 +529,6 @@ int main(int argc, char **argv)
         TEST(a_killed_daemon_leaves_whole_sweeps),
     };
 
-    if (argc == 4 && strcmp(argv[1], "write") == 0)
-        return write_until_killed(argv[2], atoi(argv[3]));
+    victim_main(argc, argv, write_until_killed);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

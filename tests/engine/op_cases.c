@@ -394,6 +394,21 @@ bool op_case_at(int number, struct op_case *out)
     return false;
 }
 
+bool op_case_differentiable(const struct op_case *op_case)
+{
+    static const bool differentiable[OP_COUNT] = {
+        [OP_CONV] = true,    [OP_BATCH_NORM] = true, [OP_BATCH_NORM_EVAL] = true,
+        [OP_RELU] = true,    [OP_ADD] = true,        [OP_GLOBAL_AVG_POOL] = true,
+        [OP_LINEAR] = true,  [OP_BIAS] = true,       [OP_MAX_POOL] = true,
+        [OP_DROPOUT] = true, [OP_PATCHES] = true,    [OP_PREPEND] = true,
+        [OP_TOKEN] = true,   [OP_ADD_EACH] = true,   [OP_LAYER_NORM] = true,
+        [OP_GELU] = true,    [OP_SOFTMAX] = true,    [OP_MERGE_HEADS] = true,
+        [OP_MATMUL] = true,
+    };
+
+    return differentiable[op_case->op];
+}
+
 struct graph *op_case_graph(const struct op_case *op_case)
 {
     return op_case->build(op_case);

@@ -19,6 +19,10 @@ struct op_case {
 /* Case `number`, from 0; false past the last. Every operation is among them. */
 bool op_case_at(int number, struct op_case *out);
 
+/* Whether its node has a derivative by each of its inputs. (Heads have one where all parts are
+ * used, cross-entropy one by the logits: no case of theirs is such a graph.) */
+bool op_case_differentiable(const struct op_case *op_case);
+
 /* A graph whose outputs are the results of one node with the operation `op`. Activations and
  * derivatives are inputs, weights are parameters. The caller frees it. */
 struct graph *op_case_graph(const struct op_case *op_case);

@@ -170,6 +170,19 @@ struct engine_job tiny_job(int method, int device)
     return job;
 }
 
+struct engine_job emulated_job(int method)
+{
+    struct engine_job job = tiny_job(method, DEVICE_CUDA);
+
+    job.precision = PRECISION_FP32;
+    job.dataset.train_limit = 26;
+    job.batch_size = 8;
+    job.model.blocks = (struct spec_int_list){1, {1}};
+    job.model.width = 2;
+    job.evaluate.every_epochs = 100;
+    return job;
+}
+
 int record_run(struct record *record, const struct engine_job *job, const struct checkpoint *from,
                enum engine_outcome *outcome, struct err *err)
 {

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../assert_err.h"
 #include "backend/backend.h"
 
 /* Uniform in (low, high), the same on every machine. */
@@ -20,24 +21,6 @@ double relative_error(const double *got, const double *want, size_t n);
 /* relative_error ≤ tolerance; else says what, where and by how much. */
 void assert_close(const char *what, const double *got, const double *want, size_t n,
                   double tolerance);
-
-/* A call that must succeed / must fail with `code` and a message that contains `text`. */
-#define assert_ok(call)                                                                            \
-    do {                                                                                           \
-        struct err assert_ok_err = {0};                                                            \
-        struct err *err = &assert_ok_err;                                                          \
-        if ((call) != 0)                                                                           \
-            fail_msg("%s: %s", #call, err->message);                                               \
-    } while (0)
-#define assert_refused(call, expected_code, text)                                                  \
-    do {                                                                                           \
-        struct err assert_refused_err = {0};                                                       \
-        struct err *err = &assert_refused_err;                                                     \
-        assert_int_equal((call), (expected_code));                                                 \
-        assert_int_equal(err->code, (expected_code));                                              \
-        if (!strstr(err->message, (text)))                                                         \
-            fail_msg("\"%s\" does not contain \"%s\"", err->message, (text));                      \
-    } while (0)
 
 struct support_options {
     int threads; /* 0: 1 */

@@ -42,32 +42,11 @@ static void every_operation(void **state)
 
 static void every_derivative(void **state)
 {
-    static const bool differentiable[OP_COUNT] = {
-        [OP_CONV] = true,
-        [OP_BATCH_NORM] = true,
-        [OP_RELU] = true,
-        [OP_ADD] = true,
-        [OP_GLOBAL_AVG_POOL] = true,
-        [OP_LINEAR] = true,
-        [OP_BIAS] = true,
-        [OP_MAX_POOL] = true,
-        [OP_DROPOUT] = true,
-        [OP_PATCHES] = true,
-        [OP_PREPEND] = true,
-        [OP_TOKEN] = true,
-        [OP_ADD_EACH] = true,
-        [OP_LAYER_NORM] = true,
-        [OP_GELU] = true,
-        [OP_SOFTMAX] = true,
-        [OP_MERGE_HEADS] = true,
-        [OP_MATMUL] = true,
-        [OP_BATCH_NORM_EVAL] = true,
-    };
     struct op_case op_case;
 
     (void)state;
     for (int i = 0; op_case_at(i, &op_case); i++)
-        if (differentiable[op_case.op])
+        if (op_case_differentiable(&op_case))
             compare_case(&op_case, true, (uint64_t)i + 7);
 }
 

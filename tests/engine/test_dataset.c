@@ -15,6 +15,7 @@
 #include "data/loader.h"
 #include "data/order.h"
 #include "data/sampler.h"
+#include "dataset_refused.h"
 #include "golden.h"
 #include "idx_folder.h"
 
@@ -340,20 +341,6 @@ static void break_file(const struct job_dataset *job, const struct breakage *b)
         idx_folder_rename(job, b->name, b->renamed);
 }
 
-static void assert_refused(const struct job_dataset *job, int code, const char *says,
-                           const char *names)
-{
-    struct dataset *dataset = NULL;
-    struct dataset_info info;
-    struct err err = {0};
-
-    assert_int_equal(dataset_describe(&info, job, &err), code);
-    if (!strstr(err.message, says) || !strstr(err.message, names))
-        fail_msg("\"%s\" does not say \"%s\" of %s", err.message, says, names);
-    assert_int_equal(dataset_open(&dataset, job, 1, &err), code);
-    assert_null(dataset);
-}
-
 static void broken_files_are_refused(void **state)
 {
     (void)state;
@@ -363,7 +350,11 @@ static void broken_files_are_refused(void **state)
 
         idx_folder_make(&job);
         break_file(&job, b);
-        assert_refused(&job, b->code, b->says, b->names ? b->names : b->renamed ? "" : b->name);
+        assert_dataset_refused(&job, b->code,
+                               b->names     ? b->names
+                               : b->renamed ? ""
+                                            : b->name,
+                               b->says);
         if (b->renamed)
             idx_folder_rename(&job, b->renamed, b->name);
         idx_folder_remove(&job);
@@ -405,7 +396,7 @@ static void labels_and_pixels_must_differ(void **state)
     assert_non_null(strstr(err.message, "all pixels are the same"));
     idx_folder_patch(&job, TRAIN_LABELS, 8, zeros, IDX_TRAIN);
     idx_folder_patch(&job, TEST_LABELS, 8, zeros, IDX_TEST);
-    assert_refused(&job, ERR_CORRUPT, "one class only", TRAIN_LABELS);
+    assert_dataset_refused(&job, ERR_CORRUPT, TRAIN_LABELS, "one class only");
     idx_folder_remove(&job);
 }
 
@@ -430,15 +421,15 @@ static void what_is_no_folder_of_files_is_refused(void **state)
     char path[JOB_PATH_MAX + 100];
 
     (void)state;
-    assert_refused(&nowhere, ERR_NOT_FOUND, "No such file", "/nonexistent/mnist");
+    assert_dataset_refused(&nowhere, ERR_NOT_FOUND, "/nonexistent/mnist", "No such file");
     idx_folder_make(&job);
     strcpy(file.path, job.path);
     strcat(file.path, "/" TRAIN_IMAGES);
-    assert_refused(&file, ERR_INVALID, "not a folder", TRAIN_IMAGES);
+    assert_dataset_refused(&file, ERR_INVALID, TRAIN_IMAGES, "not a folder");
     snprintf(path, sizeof path, "%s/%s", job.path, TRAIN_IMAGES);
     assert_int_equal(remove(path), 0);
     assert_int_equal(mkfifo(path, 0600), 0); /* opening it must not wait */
-    assert_refused(&job, ERR_INVALID, "not a regular file", TRAIN_IMAGES);
+    assert_dataset_refused(&job, ERR_INVALID, TRAIN_IMAGES, "not a regular file");
     idx_folder_remove(&job);
 }
 

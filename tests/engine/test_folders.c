@@ -16,22 +16,9 @@
 #include "data/folder.h"
 #include "data/picture.h"
 #include "data_folder.h"
+#include "dataset_refused.h"
 
 enum { RECORDS = 6, RECORD = 3073 };
-
-static void assert_refused(const struct job_dataset *job, int code, const char *names,
-                           const char *says)
-{
-    struct dataset *dataset = NULL;
-    struct dataset_info info;
-    struct err err = {0};
-
-    assert_int_equal(dataset_describe(&info, job, &err), code);
-    if (!strstr(err.message, says) || !strstr(err.message, names))
-        fail_msg("\"%s\" does not say \"%s\" of %s", err.message, says, names);
-    assert_int_equal(dataset_open(&dataset, job, 1, &err), code);
-    assert_null(dataset);
-}
 
 static void file_path(char out[JOB_PATH_MAX + 1], const struct job_dataset *job, const char *name)
 {
@@ -145,24 +132,25 @@ static void broken_cifar_files_are_named(void **state)
     (void)state;
     cifar_folder_make(&job, 10, RECORDS);
     resize(&job, "data_batch_3.bin", RECORDS * RECORD - 1);
-    assert_refused(&job, ERR_CORRUPT, "data_batch_3.bin",
-                   "18437 bytes are no whole number of records of 3073; CIFAR-10 has 10000 "
-                   "records here, 30730000 bytes");
+    assert_dataset_refused(&job, ERR_CORRUPT, "data_batch_3.bin",
+                           "18437 bytes are no whole number of records of 3073; CIFAR-10 has 10000 "
+                           "records here, 30730000 bytes");
     resize(&job, "data_batch_3.bin", (RECORDS - 1) * RECORD); /* cut where a record ends */
-    assert_refused(&job, ERR_CORRUPT, "data_batch_3.bin", "has 5 records, data_batch_1.bin has 6");
+    assert_dataset_refused(&job, ERR_CORRUPT, "data_batch_3.bin",
+                           "has 5 records, data_batch_1.bin has 6");
     resize(&job, "data_batch_3.bin", 0);
-    assert_refused(&job, ERR_CORRUPT, "data_batch_3.bin", "0 bytes");
+    assert_dataset_refused(&job, ERR_CORRUPT, "data_batch_3.bin", "0 bytes");
     resize(&job, "data_batch_3.bin", RECORDS * RECORD);
     patch(&job, "test_batch.bin", 2 * RECORD, 10);
-    assert_refused(&job, ERR_CORRUPT, "test_batch.bin", "record 2 has label 10");
+    assert_dataset_refused(&job, ERR_CORRUPT, "test_batch.bin", "record 2 has label 10");
     resize(&job, "test_batch.bin", (off_t)2000000 * RECORD);
-    assert_refused(&job, ERR_CORRUPT, "test_batch.bin", "2000000 records");
+    assert_dataset_refused(&job, ERR_CORRUPT, "test_batch.bin", "2000000 records");
     move(&job, "data_batch_5.bin", "elsewhere");
-    assert_refused(&job, ERR_NOT_FOUND, "data_batch_5.bin", "cifar-10-binary.tar.gz");
+    assert_dataset_refused(&job, ERR_NOT_FOUND, "data_batch_5.bin", "cifar-10-binary.tar.gz");
     data_folder_put(job.path, "data_batch_5.bin/x", "x", 1);
-    assert_refused(&job, ERR_INVALID, "data_batch_5.bin", "not a regular file");
+    assert_dataset_refused(&job, ERR_INVALID, "data_batch_5.bin", "not a regular file");
     data_folder_remove(job.path);
-    assert_refused(&job, ERR_NOT_FOUND, job.path, "No such file");
+    assert_dataset_refused(&job, ERR_NOT_FOUND, job.path, "No such file");
 }
 
 static void cifar_is_told_from_its_kin(void **state)
@@ -172,16 +160,17 @@ static void cifar_is_told_from_its_kin(void **state)
     (void)state;
     cifar_folder_make(&job, 100, RECORDS);
     job.kind = DATASET_CIFAR10;
-    assert_refused(&job, ERR_NOT_FOUND, "data_batch_1.bin", "holds train.bin: it is not CIFAR-10");
+    assert_dataset_refused(&job, ERR_NOT_FOUND, "data_batch_1.bin",
+                           "holds train.bin: it is not CIFAR-10");
     move(&job, "train.bin", "data_batch_1");
-    assert_refused(&job, ERR_NOT_FOUND, "data_batch_1.bin", "version for Python");
+    assert_dataset_refused(&job, ERR_NOT_FOUND, "data_batch_1.bin", "version for Python");
     move(&job, "data_batch_1", "train.bin");
     job.kind = DATASET_CIFAR100;
     patch(&job, "train.bin", 3074, 20);
-    assert_refused(&job, ERR_CORRUPT, "train.bin", "record 1 has superclass 20");
+    assert_dataset_refused(&job, ERR_CORRUPT, "train.bin", "record 1 has superclass 20");
     patch(&job, "train.bin", 3074, 19);
     patch(&job, "train.bin", 3075, 100);
-    assert_refused(&job, ERR_CORRUPT, "train.bin", "record 1 has label 100");
+    assert_dataset_refused(&job, ERR_CORRUPT, "train.bin", "record 1 has label 100");
     data_folder_remove(job.path);
 }
 

@@ -119,29 +119,28 @@ static void ranks_do_what_one_does(void **state)
         }
 }
 
+static void two_end_as_one(struct engine_job *job)
+{
+    struct record *one = record_new(), *two = record_new();
+
+    record_run_well(one, job, NULL);
+    job->world_size = 2;
+    record_run_well(two, job, NULL);
+    assert_checkpoints_equal(&one->checkpoint, &two->checkpoint);
+    record_free(one);
+    record_free(two);
+}
+
 /* Each term is whole on a rank of its own: batch norm and dropout see what they saw. */
 static void whole_terms_keep_their_bits(void **state)
 {
-    struct engine_job job = tiny_job(METHOD_M_ARWP, DEVICE_REFERENCE);
-    struct record *one = record_new(), *two = record_new();
+    struct engine_job normed = tiny_job(METHOD_M_ARWP, DEVICE_REFERENCE);
+    struct engine_job dropping = plain_job(METHOD_M_RWP, DEVICE_REFERENCE);
 
     (void)state;
-    record_run_well(one, &job, NULL);
-    job.world_size = 2;
-    record_run_well(two, &job, NULL);
-    assert_checkpoints_equal(&one->checkpoint, &two->checkpoint);
-    record_free(one);
-    record_free(two);
-    one = record_new();
-    two = record_new();
-    job = plain_job(METHOD_M_RWP, DEVICE_REFERENCE);
-    job.model.dropout = job.model.embedding_dropout = 0.3;
-    record_run_well(one, &job, NULL);
-    job.world_size = 2;
-    record_run_well(two, &job, NULL);
-    assert_checkpoints_equal(&one->checkpoint, &two->checkpoint);
-    record_free(one);
-    record_free(two);
+    dropping.model.dropout = dropping.model.embedding_dropout = 0.3;
+    two_end_as_one(&normed);
+    two_end_as_one(&dropping);
 }
 
 /* Of a batch that is split, the first piece moves the running statistics: those of a run whose

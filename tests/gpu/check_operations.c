@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "cmocka.h"
+#include "compare.h"
 #include "cuda/device_numbers.h"
 #include "harness.h"
 #include "model/model.h"
@@ -23,20 +24,6 @@ static void larger(double *worst, double error)
 {
     if (!(error <= *worst))
         *worst = error;
-}
-
-static double tensor_error(const double *got, const double *want, size_t n)
-{
-    double most = 0;
-
-    for (size_t i = 0; i < n; i++)
-        most = fabs(want[i]) > most ? fabs(want[i]) : most;
-    if (most > 1e-12)
-        return relative_error(got, want, n);
-    for (size_t i = 0; i < n; i++) /* zero but for rounding */
-        if (!(fabs(got[i]) <= 1e-5))
-            return INFINITY;
-    return 0;
 }
 
 static void tensors_error(double *worst, const struct layout *layout, const double *got,
@@ -72,7 +59,7 @@ static void compare(void *context)
     harness_error(worst, c->tolerance);
 }
 
-/* ‖got − want‖/‖want‖ over all gradients. */
+/* Over all gradients. */
 static void compare_gradients(void *context)
 {
     const struct graph_case *c = context;
@@ -84,31 +71,28 @@ static void compare_gradients(void *context)
     device_fill(got, c->compute, c->seed);
     trial_run(want);
     trial_run(got);
-    error = device_gradient_error(got, want);
+    error = whole_error(got->gradient, want->gradient, want->params->size);
     trial_close(want);
     trial_close(got);
     harness_error(error, c->tolerance);
 }
 
-/* The same of the product with the Hessian. */
+/* Over the product with the Hessian. */
 static void compare_products(void *context)
 {
     const struct graph_case *c = context;
     struct trial *want = trial_open(c->graph, &backend_reference, NULL);
     struct trial *got = trial_open(c->graph, gpu_backend(c->compute), NULL);
-    double difference = 0, size = 0;
+    double error;
 
     trial_fill(want, c->seed);
     trial_fill(got, c->seed);
     trial_run(want);
     trial_run(got);
-    for (size_t i = 0; i < want->params->size; i++) {
-        difference += (got->product[i] - want->product[i]) * (got->product[i] - want->product[i]);
-        size += want->product[i] * want->product[i];
-    }
+    error = whole_error(got->product, want->product, want->params->size);
     trial_close(want);
     trial_close(got);
-    harness_error(sqrt(difference / size), c->tolerance);
+    harness_error(error, c->tolerance);
 }
 
 static void in_each_precision(const char *group, struct graph_case c, const double tolerance[3],
@@ -124,19 +108,6 @@ static void in_each_precision(const char *group, struct graph_case c, const doub
     }
 }
 
-static bool differentiable(enum op op)
-{
-    static const enum op forward[] = {
-        OP_CONV,     OP_BATCH_NORM, OP_RELU,    OP_ADD,     OP_GLOBAL_AVG_POOL, OP_LINEAR,
-        OP_BIAS,     OP_MAX_POOL,   OP_DROPOUT, OP_PATCHES, OP_PREPEND,         OP_TOKEN,
-        OP_ADD_EACH, OP_LAYER_NORM, OP_GELU,    OP_SOFTMAX, OP_MERGE_HEADS,     OP_MATMUL};
-
-    for (size_t i = 0; i < ARRAY_LENGTH(forward); i++)
-        if (forward[i] == op)
-            return true;
-    return false;
-}
-
 /* The operations, or where `derivatives` is set what follows from each by its inputs. */
 static void check_cases(bool quick, bool derivatives)
 {
@@ -147,12 +118,12 @@ static void check_cases(bool quick, bool derivatives)
         struct graph_case c = {.seed = (uint64_t)i + 1};
         char name[100];
 
-        if ((quick && i % 8 != 0) || (derivatives && !differentiable(op_case.op)))
+        if ((quick && i % 8 != 0) || (derivatives && !op_case_differentiable(&op_case)))
             continue;
         c.graph = op_case_graph(&op_case);
         c.name = op_case_name(&op_case, name);
         if (derivatives)
-            device_add_derivatives(c.graph);
+            add_derivatives(c.graph);
         in_each_precision(derivatives ? "derivative" : "operation", c, tolerance, compare);
         graph_free(c.graph);
     }
@@ -174,7 +145,7 @@ static struct graph *attention_graph(int64_t tokens, int64_t heads, int64_t d)
                      (struct matmul){.transpose_b = true, .scale = 1 / sqrt((double)d)});
     y = graph_matmul(g, graph_softmax(g, y), q + 2, (struct matmul){.scale = 1});
     graph_output(g, graph_merge_heads(g, y));
-    device_add_derivatives(g);
+    add_derivatives(g);
     return g;
 }
 

@@ -7,39 +7,11 @@
 #include "bench.h"
 #include "graph/graph.h"
 #include "method/recipe.h"
+#include "multiply_adds.h"
 
 static double elements(const struct graph *g, int value)
 {
     return (double)shape_elements(&g->values[value].shape);
-}
-
-/* Multiply-adds, as the plain algorithm does them; 0 for what is no product. */
-static double multiply_adds(const struct graph *g, const struct node *node)
-{
-    const struct shape *a, *b, *y = &g->values[node->output[0]].shape;
-
-    if (node->n_inputs < 2)
-        return 0;
-    a = &g->values[node->input[0]].shape;
-    b = &g->values[node->input[1]].shape;
-    switch (node->op) {
-    case OP_CONV: /* each result sums over a filter */
-        return (double)shape_elements(y) * (double)(shape_elements(b) / b->dim[0]);
-    case OP_CONV_GRAD_X: /* each dy times a filter */
-        return (double)shape_elements(a) * (double)(shape_elements(b) / b->dim[0]);
-    case OP_CONV_GRAD_W: /* each dy times the x below a filter */
-        return (double)shape_elements(b) * (double)shape_elements(y) / (double)y->dim[0];
-    case OP_LINEAR:
-    case OP_LINEAR_GRAD_X:
-        return (double)shape_elements(a) * (double)y->dim[y->rank - 1];
-    case OP_LINEAR_GRAD_W:
-        return (double)shape_elements(a) * (double)b->dim[b->rank - 1];
-    case OP_MATMUL:
-        return (double)shape_elements(y) *
-               (double)a->dim[a->rank - (node->attr.transpose_a ? 2 : 1)];
-    default:
-        return 0;
-    }
 }
 
 /* Tensors of the size of input 0 that a node that is no product moves. */

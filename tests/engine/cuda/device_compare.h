@@ -2,10 +2,12 @@
 #ifndef TESTS_ENGINE_CUDA_DEVICE_COMPARE_H
 #define TESTS_ENGINE_CUDA_DEVICE_COMPARE_H
 
+#include "compare.h"
 #include "device_numbers.h"
 #include "host_device.h"
 
-/* One pass of each: outputs, gradients and states, relative to the largest number of each. */
+/* One pass of each: outputs, gradients, products and states, relative to the largest number of
+ * each. */
 void device_compare(const char *what, const struct graph *graph, enum compute compute,
                     uint64_t seed, double tolerance);
 

@@ -1,4 +1,4 @@
-/* Memory, streams, events and graphs on the host. See host_device.h. */
+/* Streams, events and graphs on the host, and what all of the device counts. See host_device.h. */
 #include "host_device.h"
 
 #include <setjmp.h>
@@ -11,14 +11,10 @@
 
 #include "backend/cuda/cuda.h"
 #include "host_late.h"
+#include "host_memory.h"
 #include "host_order.h"
 
-enum { MEMORY_MAX = 4000, LAUNCHES_MAX = 20000, GRAPHS_MAX = 64, EVENTS_MAX = 64 };
-
-struct memory {
-    unsigned char *at, *written; /* a byte a byte */
-    size_t bytes;
-};
+enum { LAUNCHES_MAX = 20000, EVENTS_MAX = 64 };
 
 /* What a stream is given while it is captured. */
 enum kind { LAUNCH, RECORD, FOLLOW };
@@ -44,67 +40,20 @@ struct CUevent_st {
 
 /* A thread has devices of its own, as ranks have: see host_device.h. */
 static _Thread_local struct {
-    struct memory memory[MEMORY_MAX];
-    int n_memory, fail_after, open_things, n_streams, n_events;
+    int open_things, n_streams, n_events;
     struct host_launch launches[LAUNCHES_MAX];
     int n_launches, captures, replays, waits, calls;
     struct CUgraphExec_st *graph; /* being captured */
     bool inside;                  /* a launch is being done: what it asks for is part of it */
-    size_t left;
     bool nothing_opens;
     const struct host_trouble *trouble;
-} host = {.fail_after = -1, .left = (size_t)1 << 34};
+} host;
 
 static void count_opened(void)
 {
     if (host.nothing_opens)
         fail_msg("something of the device is opened by who only counts");
     host.open_things++;
-}
-
-static struct memory *find_memory(const void *at, size_t bytes)
-{
-    const unsigned char *begin = at;
-
-    for (int i = 0; i < host.n_memory; i++) {
-        struct memory *m = &host.memory[i];
-
-        if (m->at && begin >= m->at && begin + bytes <= m->at + m->bytes)
-            return m;
-    }
-    return NULL;
-}
-
-static void mark_written(const void *at, size_t bytes)
-{
-    struct memory *m = find_memory(at, bytes);
-
-    if (!m)
-        fail_msg("%zu bytes are written where no memory is open", bytes);
-    memset(m->written + ((const unsigned char *)at - m->at), 1, bytes);
-}
-
-static void check_written(const char *what, int number, const void *at, size_t bytes)
-{
-    const struct memory *m = find_memory(at, bytes);
-    const unsigned char *byte;
-
-    if (!m)
-        fail_msg("%s: use %d of %zu bytes lies in no open memory", what, number, bytes);
-    byte = memchr(m->written + ((const unsigned char *)at - m->at), 0, bytes);
-    if (byte)
-        fail_msg("%s: use %d reads %zu bytes, of which byte %zd was not written", what, number,
-                 bytes, byte - (m->written + ((const unsigned char *)at - m->at)));
-}
-
-void host_device_poison(const void *at, size_t bytes)
-{
-    struct memory *m = find_memory(at, bytes);
-
-    if (!m)
-        fail_msg("poison of %zu bytes where no memory is open", bytes);
-    memset(m->written + ((const unsigned char *)at - m->at), 0, bytes);
-    memset(m->at + ((const unsigned char *)at - m->at), 0xff, bytes);
 }
 
 int cuda_failed(int code, const char *what, struct err *err)
@@ -122,92 +71,43 @@ static int choose(int device, struct err *err)
     return device < HOST_DEVICES ? 0 : err_set(err, ERR_DEVICE, "there is no device %d", device);
 }
 
-static struct memory *free_memory(void)
+static int open_memory(void **out, size_t bytes, struct err *err)
 {
-    for (int i = 0; i < host.n_memory; i++)
-        if (!host.memory[i].at)
-            return &host.memory[i];
-    assert_true(host.n_memory < MEMORY_MAX);
-    return &host.memory[host.n_memory++];
-}
-
-static int memory_open(void **out, size_t bytes, struct err *err)
-{
-    struct memory *m = free_memory();
     int rc = host.trouble ? host.trouble->memory(bytes, err) : 0;
 
-    if (rc)
-        return rc;
-    if (host.fail_after == 0) {
-        host.fail_after = -1;
-        return err_set(err, ERR_NO_MEMORY, "the GPU's memory is at its end");
-    }
-    if (host.fail_after > 0)
-        host.fail_after--;
-    m->bytes = bytes ? bytes : 1;
-    if (posix_memalign((void **)&m->at, 256, (m->bytes + 255) / 256 * 256))
-        fail_msg("out of memory");
-    m->written = calloc(1, m->bytes);
-    assert_non_null(m->written);
-    memset(m->at, 0xff, m->bytes);
-    count_opened();
-    *out = m->at;
-    return 0;
+    rc = rc ? rc : memory_open(out, bytes, err);
+    if (!rc)
+        count_opened();
+    return rc;
 }
 
-static void memory_close(void *at)
-{
-    struct memory *m;
-
-    if (!at)
-        return;
-    m = find_memory(at, 1);
-    if (!m || m->at != at)
-        fail_msg("memory is closed that is not open");
-    if (late_end() > 0)
-        fail_msg("memory is closed while a device may be busy");
-    order_forget(m->at, m->bytes);
-    if (host.trouble)
-        host.trouble->closed(m->bytes);
-    free(m->at);
-    free(m->written);
-    *m = (struct memory){0};
-    host.open_things--;
-}
-
-static int memory_left(size_t *out, struct err *err)
-{
-    (void)err;
-    *out = host.left;
-    return 0;
-}
-
-/* Before host memory that the device reads stands how long it is. */
-enum { HOST_HEAD = 64 };
-
-static int host_open(void **out, size_t bytes, struct err *err)
-{
-    char *memory = calloc(1, HOST_HEAD + bytes);
-
-    if (!memory)
-        return err_no_memory(err);
-    memcpy(memory, &bytes, sizeof bytes);
-    count_opened();
-    *out = memory + HOST_HEAD;
-    return 0;
-}
-
-static void host_close(void *memory)
+static void close_memory(void *at)
 {
     size_t bytes;
 
+    if (!at)
+        return;
+    bytes = memory_close(at);
+    host.open_things--;
+    if (host.trouble)
+        host.trouble->closed(bytes);
+}
+
+static int open_host_memory(void **out, size_t bytes, struct err *err)
+{
+    int rc = memory_host_open(out, bytes, err);
+
+    if (!rc)
+        count_opened();
+    return rc;
+}
+
+static void close_host_memory(void *memory)
+{
     if (!memory)
         return;
-    memcpy(&bytes, (char *)memory - HOST_HEAD, sizeof bytes);
-    order_host_forget(memory, bytes);
-    memset(memory, 0xff, bytes); /* for whoever still reads it */
+    memory_host_close(memory);
     host.open_things--;
-    free((char *)memory - HOST_HEAD);
 }
 
 /* A copy or clear by itself; one that is part of a launch stands in its uses. */
@@ -242,7 +142,7 @@ static void do_transfer(const struct late *l)
     if (l->kind == LATE_UPLOAD && !host.inside)
         order_host_read(l->stream->number, l->from, l->bytes);
     if (writes)
-        mark_written(l->to, l->bytes);
+        memory_mark_written(l->to, l->bytes);
     if (l->kind == LATE_CLEAR)
         memset(l->to, 0, l->bytes);
     else
@@ -261,14 +161,14 @@ static int do_launch(const struct launch *launch, struct CUstream_st *stream, st
     host.launches[host.n_launches++] = (struct host_launch){launch->what, stream->number};
     for (int i = 0; i < launch->n; i++)
         if (!launch->use[i].written)
-            check_written(launch->what, i, launch->use[i].at, launch->use[i].bytes);
+            memory_check_written(launch->what, i, launch->use[i].at, launch->use[i].bytes);
     order_access(launch->what, stream->number, launch->use, launch->n);
     host.inside = true;
     rc = launch->go(launch->work, stream, err);
     host.inside = false;
     for (int i = 0; i < launch->n; i++)
         if (launch->use[i].written)
-            mark_written(launch->use[i].at, launch->use[i].bytes);
+            memory_mark_written(launch->use[i].at, launch->use[i].bytes);
     return rc;
 }
 
@@ -512,11 +412,11 @@ static void graph_close(struct CUgraphExec_st *graph)
 
 const struct runtime runtime_cuda = {
     .choose = choose,
-    .memory_open = memory_open,
-    .memory_close = memory_close,
+    .memory_open = open_memory,
+    .memory_close = close_memory,
     .memory_left = memory_left,
-    .host_open = host_open,
-    .host_close = host_close,
+    .host_open = open_host_memory,
+    .host_close = close_host_memory,
     .upload = upload,
     .download = download,
     .copy = copy,
@@ -545,6 +445,15 @@ int host_device_launches(const struct host_launch **out)
 {
     *out = host.launches;
     return host.n_launches;
+}
+
+int host_device_launches_of(const char *what)
+{
+    int found = 0;
+
+    for (int i = 0; i < host.n_launches; i++)
+        found += !strcmp(host.launches[i].what, what);
+    return found;
 }
 
 int host_device_captures(void)
@@ -586,16 +495,6 @@ void host_device_trouble(const struct host_trouble *trouble)
 void host_device_watch_opening(bool forbidden)
 {
     host.nothing_opens = forbidden;
-}
-
-void host_device_fail_after(int n)
-{
-    host.fail_after = n;
-}
-
-void host_device_left(size_t bytes)
-{
-    host.left = bytes;
 }
 
 static int open_with(enum compute compute, struct backend **out,

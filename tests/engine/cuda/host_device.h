@@ -27,6 +27,8 @@ struct host_launch {
 void host_device_reset(void);
 /* What was done since then, in the order in which it was done. */
 int host_device_launches(const struct host_launch **out);
+/* How many of them are called so. */
+int host_device_launches_of(const char *what);
 /* Graphs captured and replayed since then. */
 int host_device_captures(void);
 int host_device_replays(void);
@@ -59,7 +61,8 @@ int host_device_open_things(void);
 void host_device_watch_opening(bool forbidden);
 /* After n further ones a `memory_open` fails, once, as on a device that is full. */
 void host_device_fail_after(int n);
-/* What the device says of its free memory from now on; without this 16 GiB. */
+/* What the device says of its free memory from now on; at first PLENTY. */
+#define PLENTY ((size_t)1 << 34)
 void host_device_left(size_t bytes);
 
 #endif

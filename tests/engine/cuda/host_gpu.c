@@ -14,7 +14,7 @@ static int devices(struct cuda_device *out, int max, int *n, struct err *err)
     (void)max;
     (void)err;
     for (int i = 0; i < HOST_DEVICES; i++)
-        out[i] = (struct cuda_device){"Host", "GPU-host", (int64_t)1 << 34, 0, 1, 90};
+        out[i] = (struct cuda_device){"Host", "GPU-host", (int64_t)PLENTY, 0, 1, 90};
     *n = HOST_DEVICES;
     return 0;
 }
@@ -86,6 +86,7 @@ const struct host_gpu *host_gpu(void)
 {
     static const struct host_gpu functions = {.reset = host_device_reset,
                                               .launches = host_device_launches,
+                                              .launches_of = host_device_launches_of,
                                               .captures = host_device_captures,
                                               .replays = host_device_replays,
                                               .waits = host_device_waits,

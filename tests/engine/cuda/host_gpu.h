@@ -11,6 +11,7 @@
 struct host_gpu {
     void (*reset)(void);
     int (*launches)(const struct host_launch **out);
+    int (*launches_of)(const char *what);
     int (*captures)(void);
     int (*replays)(void);
     int (*waits)(void);

@@ -49,6 +49,11 @@ float *workspace(size_t floats);
 /* All launches must succeed. */
 #define launched(call) assert_int_equal((call), 0)
 
+/* kernel_call.c: windows over something of shape x, with a result of shape y. It has a new `place`,
+ * and no `x` and `y` yet. */
+struct max_pool max_pool_of(const struct kernel_call *k, const struct shape *x,
+                            const struct shape *y);
+
 /* kernel_call_rows.c */
 void do_sum_channels(const struct kernel_call *k);
 void do_sum_rows(const struct kernel_call *k);

@@ -188,26 +188,32 @@ static void do_global_pool(const struct kernel_call *k)
     free((void *)(uintptr_t)p.from);
 }
 
+struct max_pool max_pool_of(const struct kernel_call *k, const struct shape *x,
+                            const struct shape *y)
+{
+    return (struct max_pool){.type = k->type,
+                             .n = x->dim[0],
+                             .h = x->dim[2],
+                             .w = x->dim[3],
+                             .c = stored(k, x->dim[1]),
+                             .p = y->dim[2],
+                             .q = y->dim[3],
+                             .size = k->o.node->attr.k,
+                             .stride = k->o.node->attr.stride,
+                             .pad = k->o.node->attr.pad,
+                             .place = device_new((size_t)(rows_of(y) * stored(k, y->dim[1])))};
+}
+
 static void do_max_pool(const struct kernel_call *k)
 {
     bool grad = k->o.node->op == OP_MAX_POOL_GRAD;
     const struct shape *x = k->o.in_shape[grad ? 1 : 0];
     const struct shape *y = grad ? k->o.in_shape[0] : k->o.out_shape[0];
     void *from = image_in(k, grad ? 1 : 0), *dy = grad ? image_in(k, 0) : NULL;
-    struct max_pool m = {.type = k->type,
-                         .n = x->dim[0],
-                         .h = x->dim[2],
-                         .w = x->dim[3],
-                         .c = stored(k, x->dim[1]),
-                         .p = y->dim[2],
-                         .q = y->dim[3],
-                         .size = k->o.node->attr.k,
-                         .stride = k->o.node->attr.stride,
-                         .pad = k->o.node->attr.pad,
-                         .x = from,
-                         .y = grad ? NULL : image_new(k, 0),
-                         .place = device_new((size_t)(rows_of(y) * stored(k, y->dim[1])))};
+    struct max_pool m = max_pool_of(k, x, y);
 
+    m.x = from;
+    m.y = grad ? NULL : image_new(k, 0);
     launched(launch_max_pool(NULL, &m));
     if (grad) {
         m.x = dy;

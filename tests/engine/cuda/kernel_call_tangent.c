@@ -116,19 +116,9 @@ void do_max_pool_tangent(const struct kernel_call *k)
 {
     const struct shape *x = k->o.in_shape[1], *y = k->o.out_shape[0];
     void *from = image_in(k, 1), *rx = image_in(k, 0);
-    struct max_pool m = {.type = k->type,
-                         .n = x->dim[0],
-                         .h = x->dim[2],
-                         .w = x->dim[3],
-                         .c = stored(k, x->dim[1]),
-                         .p = y->dim[2],
-                         .q = y->dim[3],
-                         .size = k->o.node->attr.k,
-                         .stride = k->o.node->attr.stride,
-                         .pad = k->o.node->attr.pad,
-                         .x = from,
-                         .place = device_new((size_t)(rows_of(y) * stored(k, y->dim[1])))};
+    struct max_pool m = max_pool_of(k, x, y);
 
+    m.x = from;
     launched(launch_max_pool(NULL, &m));
     m.x = rx;
     m.y = image_new(k, 0);

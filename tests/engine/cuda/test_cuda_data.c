@@ -19,21 +19,9 @@
 #include "record.h"
 #include "support.h"
 
-#define PLENTY ((size_t)1 << 34)
-
 static const struct host_gpu *gpu;
 
 /* ---- Runs ---- */
-
-static int batches_made(void)
-{
-    const struct host_launch *launches;
-    int n = gpu->launches(&launches), found = 0;
-
-    for (int i = 0; i < n; i++)
-        found += !strcmp(launches[i].what, "batch");
-    return found;
-}
 
 /* On a device with so much free memory, which is as late as it may be; returns how many batches
  * were made on it. */
@@ -47,7 +35,7 @@ static int run_with(struct record *record, const struct engine_job *job, size_t 
     gpu->lazy(false);
     gpu->left(PLENTY);
     assert_int_equal(gpu->open_things(), 0);
-    return batches_made();
+    return gpu->launches_of("batch");
 }
 
 static void assert_same(const struct record *got, const struct record *want)

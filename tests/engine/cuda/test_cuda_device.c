@@ -42,14 +42,6 @@ static void every_operation(void **state)
 
 static void every_derivative(void **state)
 {
-    static const bool differentiable[OP_COUNT] = {
-        [OP_CONV] = true,     [OP_BATCH_NORM] = true,      [OP_RELU] = true,
-        [OP_ADD] = true,      [OP_GLOBAL_AVG_POOL] = true, [OP_LINEAR] = true,
-        [OP_BIAS] = true,     [OP_MAX_POOL] = true,        [OP_DROPOUT] = true,
-        [OP_PATCHES] = true,  [OP_PREPEND] = true,         [OP_TOKEN] = true,
-        [OP_ADD_EACH] = true, [OP_LAYER_NORM] = true,      [OP_GELU] = true,
-        [OP_SOFTMAX] = true,  [OP_MERGE_HEADS] = true,     [OP_MATMUL] = true,
-    };
     struct op_case op_case;
 
     (void)state;
@@ -57,10 +49,10 @@ static void every_derivative(void **state)
         struct graph *g;
         char name[100];
 
-        if (!differentiable[op_case.op])
+        if (!op_case_differentiable(&op_case))
             continue;
         g = op_case_graph(&op_case);
-        device_add_derivatives(g);
+        add_derivatives(g);
         compare(op_case_name(&op_case, name), g, (uint64_t)i + 7);
         graph_free(g);
     }
@@ -121,21 +113,12 @@ static void curvature(void **state)
 
 /* ---- attention ----------------------------------------------------------------------------- */
 
-static int launches_of(const char *what)
-{
-    const struct host_launch *launches;
-    int n = host_device_launches(&launches), found = 0;
-
-    for (int i = 0; i < n; i++)
-        found += !strcmp(launches[i].what, what);
-    return found;
-}
-
 /* The commands that attention is made of where it is not one. */
 static int launches_of_parts(void)
 {
-    return launches_of("softmax") + launches_of("softmax_grad") + launches_of("matmul") +
-           launches_of("split_heads") + launches_of("merge_heads");
+    return host_device_launches_of("softmax") + host_device_launches_of("softmax_grad") +
+           host_device_launches_of("matmul") + host_device_launches_of("split_heads") +
+           host_device_launches_of("merge_heads");
 }
 
 static const struct net *net_called(const char *name)
@@ -163,16 +146,18 @@ static void attention_of_a_net(void **state)
             assert_ok(model_graph(&g, &vit->model, &vit->input, training, err));
             host_device_reset();
             device_compare("vit", g, compute, 3, tolerances[compute]);
-            assert_int_equal(launches_of("attention"), vit->model.depth);
-            assert_int_equal(launches_of("attention_grad"), training ? vit->model.depth : 0);
+            assert_int_equal(host_device_launches_of("attention"), vit->model.depth);
+            assert_int_equal(host_device_launches_of("attention_grad"),
+                             training ? vit->model.depth : 0);
             assert_int_equal(launches_of_parts(), 0);
             graph_free(g);
         }
     assert_ok(model_curvature_graph(&g, &vit->model, &vit->input, false, err));
     host_device_reset();
     device_compare("vit", g, COMPUTE_F32, 3, NET_TOLERANCE);
-    assert_int_equal(launches_of("attention") + launches_of("attention_grad"), 0);
-    assert_int_equal(launches_of("softmax"), vit->model.depth);
+    assert_int_equal(
+        host_device_launches_of("attention") + host_device_launches_of("attention_grad"), 0);
+    assert_int_equal(host_device_launches_of("softmax"), vit->model.depth);
     graph_free(g);
 }
 
@@ -209,7 +194,7 @@ static struct graph *attention_graph(enum oddity odd)
     graph_output(g, graph_merge_heads(g, y));
     if (odd == ODD_OUTPUT)
         graph_output(g, part);
-    device_add_derivatives(g);
+    add_derivatives(g);
     return g;
 }
 
@@ -229,10 +214,10 @@ static void attention_in_parts(void **state)
         for (int compute = COMPUTE_F32; compute <= COMPUTE_BF16; compute++) {
             host_device_reset();
             device_compare(name, g, compute, (uint64_t)odd, tolerances[compute]);
-            assert_int_equal(launches_of("attention"), whole);
-            assert_int_equal(launches_of("attention_grad"), whole);
-            assert_int_equal(launches_of("softmax"), !whole);
-            assert_int_equal(launches_of("softmax_grad"), !whole);
+            assert_int_equal(host_device_launches_of("attention"), whole);
+            assert_int_equal(host_device_launches_of("attention_grad"), whole);
+            assert_int_equal(host_device_launches_of("softmax"), !whole);
+            assert_int_equal(host_device_launches_of("softmax_grad"), !whole);
         }
         graph_free(g);
     }

@@ -15,33 +15,14 @@
 #include "host_gpu.h"
 #include "record.h"
 
-#define PLENTY ((size_t)1 << 34)
-
 static const struct host_gpu *gpu;
 
-/* Batches of 8, 8, 8 and 2, in three passes over the data. */
 static struct engine_job job_of(int method, int ranks)
 {
-    struct engine_job job = tiny_job(method, DEVICE_CUDA);
+    struct engine_job job = emulated_job(method);
 
-    job.precision = PRECISION_FP32;
-    job.dataset.train_limit = 26;
-    job.batch_size = 8;
-    job.model.blocks = (struct spec_int_list){1, {1}};
-    job.model.width = 2;
-    job.evaluate.every_epochs = 100; /* the last epoch alone */
     job.world_size = ranks;
     return job;
-}
-
-static int launched(const char *what)
-{
-    const struct host_launch *launches;
-    int n = gpu->launches(&launches), found = 0;
-
-    for (int i = 0; i < n; i++)
-        found += !strcmp(launches[i].what, what);
-    return found;
 }
 
 /* Clean on one, perturbed on the other: not a bit is another than with both on one, whether the
@@ -58,9 +39,10 @@ static void a_gradient_each(void **state)
         record_run_well(want, &one, NULL);
         gpu->reset();
         record_run_well(got, &two, NULL);
-        assert_int_equal(launched("all_reduce"), 2 * TINY_UPDATES); /* seen by the first rank */
-        assert_int_equal(launched("broadcast"), 4 + TINY_UPDATES);  /* what all begin with */
-        assert_int_equal(launched("batch") > 0, made);
+        assert_int_equal(gpu->launches_of("all_reduce"),
+                         2 * TINY_UPDATES); /* seen by the first rank */
+        assert_int_equal(gpu->launches_of("broadcast"), 4 + TINY_UPDATES); /* what all begin with */
+        assert_int_equal(gpu->launches_of("batch") > 0, made);
         assert_true(gpu->replays() > 0);
         assert_int_equal(gpu->open_things(), 0);
         assert_checkpoints_equal(&got->checkpoint, &want->checkpoint);

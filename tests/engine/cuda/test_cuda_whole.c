@@ -16,23 +16,7 @@
 #include "record.h"
 #include "run/state.h"
 
-#define PLENTY ((size_t)1 << 34)
-
 static const struct host_gpu *gpu;
-
-/* Batches of 8, 8, 8 and 2: casts are made for one size and wanted for another. */
-static struct engine_job job_of(int method)
-{
-    struct engine_job job = tiny_job(method, DEVICE_CUDA);
-
-    job.precision = PRECISION_FP32;
-    job.dataset.train_limit = 26;
-    job.batch_size = 8;
-    job.model.blocks = (struct spec_int_list){1, {1}};
-    job.model.width = 2;
-    job.evaluate.every_epochs = 100; /* the last epoch alone */
-    return job;
-}
 
 static struct engine_run *run_new(const struct engine_job *job, struct record *record)
 {
@@ -118,7 +102,7 @@ static void methods(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(some); i++) {
-        struct engine_job job = job_of(some[i].method);
+        struct engine_job job = emulated_job(some[i].method);
 
         compare(some[i].name, &job);
     }
@@ -127,7 +111,7 @@ static void methods(void **state)
 /* Inputs come from host memory, which the device reads late. */
 static void loaded(void **state)
 {
-    struct engine_job job = job_of(METHOD_M_RWP);
+    struct engine_job job = emulated_job(METHOD_M_RWP);
 
     (void)state;
     gpu->left(0);
@@ -140,7 +124,7 @@ static void loaded(void **state)
 /* Not late: what is used by two streams in no order would be seen. */
 static void at_once(void **state)
 {
-    struct engine_job job = job_of(METHOD_M_ARWP);
+    struct engine_job job = emulated_job(METHOD_M_ARWP);
     struct record *want = go(&job, 5, IN_PARTS), *got = go(&job, 5, WHOLE);
 
     (void)state;
@@ -151,7 +135,7 @@ static void at_once(void **state)
 
 static void in_bfloat16(void **state)
 {
-    struct engine_job job = job_of(METHOD_M_ARWP);
+    struct engine_job job = emulated_job(METHOD_M_ARWP);
 
     (void)state;
     job.precision = PRECISION_BF16;
@@ -161,7 +145,7 @@ static void in_bfloat16(void **state)
 /* Moments and their corrections, a clipped gradient; what is measured between two updates. */
 static void adam_clipping_and_telemetry(void **state)
 {
-    struct engine_job job = job_of(METHOD_ARWP);
+    struct engine_job job = emulated_job(METHOD_ARWP);
 
     (void)state;
     job.optimizer.kind = OPTIMIZER_ADAMW;
@@ -180,16 +164,16 @@ static void adam_clipping_and_telemetry(void **state)
 /* Parts of a batch, whose passes share a program in different waves: inputs wait in a stage. */
 static void samples_and_statistics(void **state)
 {
-    struct engine_job job = job_of(METHOD_M_ARWP);
+    struct engine_job job = emulated_job(METHOD_M_ARWP);
 
     (void)state;
     job.method.samples = 2;
     job.batch_size = 10;
     compare("m-arwp with two samples", &job);
-    job = job_of(METHOD_M_RWP);
+    job = emulated_job(METHOD_M_RWP);
     job.method.statistics = STATISTICS_BOTH;
     compare("m-rwp that moves the statistics in both terms", &job);
-    job = job_of(METHOD_RWP);
+    job = emulated_job(METHOD_RWP);
     job.method.statistics = STATISTICS_CLEAN;
     compare("rwp that moves the statistics in a clean pass", &job);
 }
@@ -218,7 +202,7 @@ static void dropout(void **state)
  * update casts what the other had cast with the step, goes the same way. */
 static void resumed(void **state)
 {
-    struct engine_job job = job_of(METHOD_M_ARWP);
+    struct engine_job job = emulated_job(METHOD_M_ARWP);
     struct record *all = record_new(), *first = record_new(), *rest = record_new();
 
     (void)state;
@@ -241,7 +225,7 @@ static void resumed(void **state)
 /* Updates are told of up to the one that went wrong, though the device has gone further. */
 static void divergence(void **state)
 {
-    struct engine_job job = job_of(METHOD_M_RWP);
+    struct engine_job job = emulated_job(METHOD_M_RWP);
     struct record *got = record_new(), *want = record_new();
     enum engine_outcome outcome;
     struct err one = {0}, other = {0};
@@ -263,7 +247,7 @@ static void divergence(void **state)
 /* A sink that has no room for an update hears of none after it. */
 static void refusal(void **state)
 {
-    struct engine_job job = job_of(METHOD_SGD);
+    struct engine_job job = emulated_job(METHOD_SGD);
     struct record *record = record_new();
     enum engine_outcome outcome;
     struct err err = {0};
@@ -286,7 +270,7 @@ static void refusal(void **state)
  * stream. */
 static void look_at_flight(size_t left, int calls)
 {
-    struct engine_job job = job_of(METHOD_SGD);
+    struct engine_job job = emulated_job(METHOD_SGD);
     struct record *record = record_new();
     struct engine_run *run;
     struct err err = {0};
@@ -335,7 +319,7 @@ enum { MANY = 12, BATCH = 5 };
  * others when they are settled. */
 static void begin_many(float out[MANY][MODEL_OUTPUTS], bool at_once)
 {
-    struct engine_job job = job_of(METHOD_SGD);
+    struct engine_job job = emulated_job(METHOD_SGD);
     struct record *record = record_new();
     int32_t labels[BATCH] = {3, 1, 4, 1, 5};
     struct err err = {0};
@@ -407,7 +391,7 @@ static void many_in_flight(void **state)
  * to. */
 static void long_updates(void **state)
 {
-    struct engine_job job = job_of(METHOD_SGD);
+    struct engine_job job = emulated_job(METHOD_SGD);
     struct record *record = record_new();
     struct engine_run *run;
     struct err err = {0};
@@ -488,7 +472,7 @@ static void disturb(struct engine_run *run, float *weights)
 /* What was cast with the step is cast again where it has become wrong. */
 static void written_between(void **state)
 {
-    struct engine_job job = job_of(METHOD_ARWP);
+    struct engine_job job = emulated_job(METHOD_ARWP);
     struct record *record = record_new();
     float *weights[2];
     size_t n = 0;
