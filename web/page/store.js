@@ -102,11 +102,14 @@ export class Store extends EventTarget {
     }
   }
 
+  // The newest at once, and a few of the others; the rest comes first the next time.
   async fetchMany(ids) {
     const page = await get(`/v1/jobs?limit=${MOST}`);
     this.merge(page.jobs);
     const got = new Set(page.jobs.map((job) => job.id));
-    for (const id of ids.filter((each) => !got.has(each)).slice(0, FEW)) await this.fetch(id);
+    const others = ids.filter((id) => !got.has(id));
+    for (const id of others.slice(0, FEW)) await this.fetch(id);
+    this.dirty = new Set([...others.slice(FEW), ...this.dirty]);
   }
 
   async fetch(id) {
