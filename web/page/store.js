@@ -72,7 +72,8 @@ export class Store extends EventTarget {
   }
 
   merge(items) {
-    // A list leaves out the facts, which never change.
+    // A list leaves out the facts. Those of a job that was asked for alone may be old by now; where
+    // it ran in truth is in `measured`.
     for (const job of items) this.jobs.set(job.id, { facts: this.jobs.get(job.id)?.facts, ...job });
     this.changed(items.map((job) => job.id));
   }
