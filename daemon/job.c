@@ -5,7 +5,7 @@
 #include "api/spec_json.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "initial.h"
+#include "init_from.h"
 #include "queue_inside.h"
 #include "record.h"
 
@@ -139,7 +139,7 @@ static int train(struct slot *slot, const struct db_claim *claim, const struct e
         /* A damaged checkpoint stays damaged. */
         out->data_failed = rc == ERR_IO || rc == ERR_NO_MEMORY;
     } else if (!rc) {
-        rc = initial_load(slot->reader, job, run, &out->err);
+        rc = init_from_load(slot->reader, job, run, &out->err);
         /* Weights that do not fit never will. */
         out->data_failed = rc == ERR_IO || rc == ERR_NO_MEMORY;
     }
