@@ -74,7 +74,7 @@ static int follow_device(struct slot *slot, int64_t id, const struct engine_job 
 
     rc = engine_job_facts(job, facts, err);
     engine_device_health(before, &health);
-    if (rc || health.state != STATE_ASIDE)
+    if (rc || health.state != DEVICE_STATE_ASIDE)
         return rc;
     snprintf(text, sizeof text, "on %s in %s instead of %s, which is set aside: %s", facts->device,
              facts->precision, before, health.reason);
