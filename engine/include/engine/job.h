@@ -355,9 +355,10 @@ int engine_probe_check_vectors(const struct engine_job *job, const struct engine
                                                const char *message),
                                void *context, struct err *err);
 
-/* Between these two a thread that checks many jobs, and asks for their facts, looks at the files of
- * a dataset once, where one job after the other has it; listing a folder of a million images takes
- * seconds. Not for runs. */
+/* Between these two calls a thread looks at the files of a dataset once, as long as one job after
+ * the other has the same one: for checks of many jobs, and for a run while it is opened, which asks
+ * for the same facts several times. Listing a folder of a million images takes seconds. What
+ * changes in the folder meanwhile is not seen. */
 void engine_look_begin(void);
 void engine_look_end(void);
 
