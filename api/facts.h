@@ -1,5 +1,6 @@
 /* What follows from a job, kept for the jobs that were asked for last: to find out may mean to
- * open a dataset's files, and it never changes. */
+ * open a dataset's files. It is what held when it was worked out: a dataset's folder or the GPUs
+ * may be others since. What a run used is in the job's row (`device`, `precision`). */
 #ifndef API_FACTS_H
 #define API_FACTS_H
 

@@ -21,7 +21,7 @@ static double total_memory(const struct api_device *device, const struct device_
 static double is_usable(const struct api_device *device, const struct device_now *now)
 {
     (void)device;
-    return now->health.state == STATE_READY || now->health.state == STATE_UNTESTED;
+    return now->health.state == DEVICE_STATE_READY || now->health.state == DEVICE_STATE_UNTESTED;
 }
 
 static double used_memory(const struct api_device *device, const struct device_now *now)

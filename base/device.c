@@ -2,10 +2,10 @@
 
 const char *device_state_name(enum device_state state)
 {
-    static const char *const names[DEVICE_STATES] = {[STATE_UNTESTED] = "untested",
-                                                     [STATE_READY] = "ready",
-                                                     [STATE_ASIDE] = "set aside",
-                                                     [STATE_LOST] = "lost"};
+    static const char *const names[DEVICE_STATES] = {[DEVICE_STATE_UNTESTED] = "untested",
+                                                     [DEVICE_STATE_READY] = "ready",
+                                                     [DEVICE_STATE_ASIDE] = "set aside",
+                                                     [DEVICE_STATE_LOST] = "lost"};
 
     return (unsigned)state < DEVICE_STATES ? names[state] : "unknown";
 }

@@ -5,7 +5,7 @@
 #include "api/spec_json.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "initial.h"
+#include "init_from.h"
 #include "queue_inside.h"
 #include "record.h"
 
@@ -74,7 +74,7 @@ static int follow_device(struct slot *slot, int64_t id, const struct engine_job 
 
     rc = engine_job_facts(job, facts, err);
     engine_device_health(before, &health);
-    if (rc || health.state != STATE_ASIDE)
+    if (rc || health.state != DEVICE_STATE_ASIDE)
         return rc;
     snprintf(text, sizeof text, "on %s in %s instead of %s, which is set aside: %s", facts->device,
              facts->precision, before, health.reason);
@@ -139,7 +139,7 @@ static int train(struct slot *slot, const struct db_claim *claim, const struct e
         /* A damaged checkpoint stays damaged. */
         out->data_failed = rc == ERR_IO || rc == ERR_NO_MEMORY;
     } else if (!rc) {
-        rc = initial_load(slot->reader, job, run, &out->err);
+        rc = init_from_load(slot->reader, job, run, &out->err);
         /* Weights that do not fit never will. */
         out->data_failed = rc == ERR_IO || rc == ERR_NO_MEMORY;
     }

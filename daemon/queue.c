@@ -1,5 +1,5 @@
 #include "estimate.h"
-#include "initial.h"
+#include "init_from.h"
 #include "probe.h"
 #include "queue_inside.h"
 
@@ -186,7 +186,7 @@ int queue_prepare(struct queue *queue, struct engine_job *job,
                   void (*problem)(void *to, const char *pointer, const char *message), void *to,
                   struct err *err)
 {
-    int rc = initial_prepare(queue->db, job, problem, to, err);
+    int rc = init_from_prepare(queue->db, job, problem, to, err);
 
     if (!rc)
         engine_estimate_check(job, threads_of(queue, job), problem, to);

@@ -31,7 +31,7 @@ int queue_start(struct queue *queue, struct err *err);
  */
 void queue_stop(struct queue *queue);
 
-/* Whether that is why. */
+/* Whether the queue has stopped because a GPU was lost. */
 bool queue_lost(const struct queue *queue);
 
 /* Waits until no worker is at work any more, at most so long; returns how many still are. */

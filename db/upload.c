@@ -79,17 +79,17 @@ int db_upload_add(struct db *db, const struct db_upload *upload, const struct ch
     return code;
 }
 
-/* ERR_CONFLICT if `text` finds somebody who needs it. */
-static int check_user(struct db_writer *writer, const char *text, const char *verb, int64_t id,
-                      struct err *err)
+/* ERR_CONFLICT if `text` finds somebody who needs it: "`user` 7 `needs` upload 3". */
+static int check_user(struct db_writer *writer, const char *text, const char *user,
+                      const char *needs, int64_t id, struct err *err)
 {
     int64_t job;
     int code = sql_integer(&writer->rows, &job, err, text, "i", id);
 
     if (code != 1)
         return code;
-    return err_set(err, ERR_CONFLICT, "%s %lld %s upload %lld", verb, (long long)job,
-                   *verb == 'j' ? "is to begin with" : "needs", (long long)id);
+    return err_set(err, ERR_CONFLICT, "%s %lld %s upload %lld", user, (long long)job, needs,
+                   (long long)id);
 }
 
 _Static_assert(JOB_QUEUED == 0 && JOB_RUNNING == 1 && JOB_PAUSED == 2 && PROBE_QUEUED == 0 &&
@@ -106,11 +106,11 @@ static int check_unused(struct db_writer *writer, int64_t id, struct err *err)
         "SELECT job.id FROM job, json_each(job.spec, '$.probes') AS one WHERE job.state IN (0, 1, "
         "2) AND ?1 IN (json_extract(one.value, '$.upload'), "
         "json_extract(one.value, '$.other.upload')) LIMIT 1";
-    int code = check_user(writer, by_job, "job", id, err);
+    int code = check_user(writer, by_job, "job", "is to begin with", id, err);
 
     if (!code)
-        code = check_user(writer, by_probe, "a probe of job", id, err);
-    return code ? code : check_user(writer, by_list, "a probe of job", id, err);
+        code = check_user(writer, by_probe, "a probe of job", "needs", id, err);
+    return code ? code : check_user(writer, by_list, "a probe of job", "needs", id, err);
 }
 
 static int remove_both(struct db_writer *writer, void *context, struct err *err)

@@ -28,10 +28,6 @@ struct program;     /* a compiled graph with its activations */
 struct device_data; /* images and labels in the device's memory */
 
 /* How the weights that a pass computes with follow from the master weights w. */
-/* Whether a perturbation of this kind needs a direction. */
-#define perturb_needs_direction(kind)                                                              \
-    ((kind) == PERTURB_DIRECTION || (kind) == PERTURB_SCALED_DIRECTION)
-
 enum perturbation_kind {
     PERTURB_NONE,
     PERTURB_NOISE,     /* w + ε: filter i of a tensor ε = z·sigma·‖w_i‖/√(1 + eta·F_i);
@@ -41,6 +37,10 @@ enum perturbation_kind {
     PERTURB_SCALED_DIRECTION /* w + rho·T²d/(‖T·d‖₂ + 1e-16), element by element T = |w| + eta for
                                 tensors that are weights (graph/layout.h), else 1: ASAM's ascent */
 };
+
+/* Whether a perturbation of this kind needs a direction. */
+#define perturb_needs_direction(kind)                                                              \
+    ((kind) == PERTURB_DIRECTION || (kind) == PERTURB_SCALED_DIRECTION)
 
 struct perturbation {
     enum perturbation_kind kind;
@@ -52,10 +52,10 @@ struct perturbation {
     const struct vector *direction;
 };
 
-/* What a pass draws its dropout masks for (random/philox.h): no two passes of a run have the same;
- * `term` is the number of the pass's term in the method's recipe (method/recipe.h).
- * Element e of mask m is kept where random_keeps says so of word e mod 4 of block ⌊e/4⌋ of
- * RANDOM_DROPOUT, this term, tensor m, step `update`; elements count in row-major order. */
+/* What a pass's dropout masks are drawn by (random/philox.h); no two passes of a run have the same.
+ * `term` is the number of the pass's term in the method's recipe (method/recipe.h). Element e of
+ * mask m, counted in row-major order, is kept if random_keeps says so of word e mod 4 of block
+ * ⌊e/4⌋, drawn with the purpose RANDOM_DROPOUT, this term, tensor m and step `update`. */
 struct pass_draws {
     uint64_t seed, update;
     uint32_t term;
@@ -82,19 +82,19 @@ struct data_samples {
 enum { DATA_BATCHES_MAX = 2 };
 
 /* The samples of a pass: as many as its program takes, from place first + begin of the order on.
- * `first` and `pass` may change from update to update; the rest belongs to the pass's program and
- * its place in the update, as its vectors do. */
+ * `first` and `pass` may change from update to update; the rest is the same whenever the program
+ * runs at that place of an update, as the pass's vectors are. */
 struct data_batch {
     const struct device_data *data; /* NULL: there is none */
-    int number;                     /* of the batch in its update */
+    int number;                     /* of the batch in its update, below DATA_BATCHES_MAX */
     int64_t begin;                  /* where a pass that takes a part of the batch begins in it */
     int64_t first;                  /* where in the order the batch begins */
     uint64_t pass;                  /* over the data, from 0 */
 };
 
 /* One forward pass and, where the graph has them, the gradients of its parameters and the tangents
- * of those: with a direction d the product of the loss's Hessian and d, at the weights that the
- * pass computes with. */
+ * of those gradients. The tangents along a direction d are the product of the loss's Hessian and d,
+ * at the weights that the pass computes with. */
 struct pass {
     struct program *program;
     const struct vector *weights; /* master, read-only */
@@ -103,20 +103,21 @@ struct pass {
     struct vector *states;      /* running statistics: read by evaluation, moved when asked to */
     bool move_statistics;       /* running ← (1 − m)·running + m·batch, variance unbiased */
     double statistics_momentum; /* m: 0.1 in PyTorch */
-    /* One of the two. `inputs`: one a graph input, host memory, dense: the backend's real type, or
-     * int32_t for VALUE_INDEX. `batch`: for graphs that take images [N,C,H,W] and labels [N]. */
+    /* Either `inputs`, one for each graph input: dense host memory of the backend's real type, or
+     * of int32_t for VALUE_INDEX. Or `batch`, for graphs that take images [N,C,H,W] and labels [N].
+     */
     const void *const *inputs;
     struct data_batch batch;
-    void *const *outputs;    /* one a graph output, host memory, the backend's real type */
+    void *const *outputs;    /* one for each graph output: host memory, the backend's real type */
     struct vector *gradient; /* layout of the weights; NULL: not wanted */
     /* Layout of the weights, gaps 0; both or neither. NULL: nothing that depends on a direction is
-     * computed, and graph outputs that do are not set. */
+     * computed, and graph outputs that depend on it are not set. */
     const struct vector *direction;
     struct vector *product;
     /* The program's last pass had the same weights, perturbation, states and inputs, and the
-     * program keeps its primal: only what depends on the direction is computed. `inputs` are given
-     * all the same; outputs that depend on no direction are set again, but `gradient` (if any) may
-     * be left as it is. ERR_INVALID when there was no such pass (a pass that failed is none). */
+     * program keeps its primal: only what depends on the direction is computed. `inputs` have to be
+     * given all the same; outputs that depend on no direction are set again, but `gradient` (if
+     * any) may be left as it is. ERR_INVALID when there was no such pass, or when it failed. */
     bool primal_kept;
 };
 
@@ -127,11 +128,21 @@ struct gradient_term {
                             of the terms' gradients, weighed by this */
 };
 
+/* clang-format off */
 /* How the weights follow from the gradient g = Σ weight·gₖ, as PyTorch's optimizers have it:
- * SGD:   d = g + weight_decay·w; m ← momentum·m + d; w ← w − lr·m, nesterov: w − lr·(d +
- * momentum·m) Adam:  d = g + weight_decay·w; m ← beta1·m + (1 − beta1)·d; v ← beta2·v + (1 −
- * beta2)·d²; w ← w − lr/(1 − beta1ᵗ)·m/(√v/√(1 − beta2ᵗ) + eps) AdamW: the same with d = g, after w
- * ← w − lr·weight_decay·w */
+ *
+ *   SGD      d = g + weight_decay·w
+ *            m ← momentum·m + d
+ *            w ← w − lr·m, or with nesterov w − lr·(d + momentum·m)
+ *
+ *   Adam     d = g + weight_decay·w
+ *            m ← beta1·m + (1 − beta1)·d
+ *            v ← beta2·v + (1 − beta2)·d²
+ *            w ← w − lr/(1 − beta1ᵗ) · m/(√v/√(1 − beta2ᵗ) + eps)
+ *
+ *   AdamW    w ← w − lr·weight_decay·w, then as Adam with d = g
+ */
+/* clang-format on */
 enum step_rule { STEP_SGD, STEP_ADAM, STEP_ADAMW };
 
 /* One change of the weights. Before all else, where clip_norm > 0, g is scaled by
@@ -146,7 +157,7 @@ struct step {
     struct vector *fisher;
     const struct gradient_term *terms;
     int n_terms;
-    uint64_t number; /* t: this is the run's so manieth change, from 1; for Adam */
+    uint64_t number; /* t: of this change among those of the run, from 1; for Adam */
     bool nesterov;
     double lr, momentum, weight_decay, clip_norm;
     double beta1, beta2, eps;
@@ -174,22 +185,23 @@ static inline double step_clip_factor(double clip_norm, double norm)
     return factor > 1 ? 1 : factor; /* NaN stays NaN */
 }
 
-/* A change of the weights, whole: passes wave by wave, then the step that follows from all of them.
- * Those of one wave do not depend on each other and have a program of their own each; a program may
- * serve again in another wave. Gradients are a vector a pass. */
+/* A whole change of the weights: passes wave by wave, then the step that follows from all of them.
+ * The passes of one wave do not depend on each other, and each has a program of its own, which may
+ * serve again in another wave. Each pass has its own vector for its gradient. */
 struct update {
     const struct pass *passes; /* without directions and products */
-    const int *wave;           /* of each pass, from 0 on, never falling */
+    const int *wave;           /* of each pass, from 0 on, in ascending order */
     int n_passes;
-    /* What the ranks of a run exchange after their passes of a wave; waves never fall. A rank may
-     * have no passes in one. */
+    /* What the ranks of a run exchange after their passes of a wave, in the order of waves. A rank
+     * may have no passes in a wave. */
     struct communicator *communicator;
     int rank;
     const struct exchange *exchanges;
     int n_exchanges;
     const struct step *step;
-    /* Sigma of the update that comes next, whose noise is drawn for `perturbation.update` + 1:
-     * where it is so, weights for its first passes may have been made with the change. */
+    /* Sigma of the next update, whose noise is drawn for `perturbation.update` + 1. With these a
+     * backend may make the weights for that update's first passes together with this change; it
+     * makes them again if another update comes. */
     double next_sigma;
 };
 
@@ -203,7 +215,7 @@ static inline int update_wave_end(const struct update *update, int first)
     return end;
 }
 
-/* Makes the exchanges from *next on that come before the passes of `wave`. */
+/* Makes the exchanges that come before the passes of `wave`, from number *next on. */
 static inline int update_exchange(const struct update *update, int *next, int wave, struct err *err)
 {
     int rc = 0;
@@ -216,13 +228,13 @@ static inline int update_exchange(const struct update *update, int *next, int wa
 
 struct program_options {
     bool exact; /* no Winograd or other algorithms of lower accuracy */
-    /* How many programs with gradients the caller runs in one `execute`; a backend may use it to
+    /* How many programs with gradients the caller runs in one `execute`, so that a backend can
      * share its threads among them. 1 if in doubt. */
     int side_by_side;
-    /* A pass leaves all that its graph's tangents read in place, for passes with `primal_kept`. */
+    /* After a pass, all that its graph's tangents read stays, for passes with `primal_kept`. */
     bool keep_primal;
-    /* Another program of the same model, for another number of samples, of this class: algorithms,
-     * layout and threads are chosen as they were for it. NULL: as is best. */
+    /* A program of this class for the same model with another number of samples: algorithms, layout
+     * and threads are chosen as they were for that one. NULL: as is best. */
     const struct program *like;
 };
 
@@ -256,9 +268,9 @@ struct backend_options {
 struct backend_class {
     const char *name; /* "cpu", "reference", "cuda" */
     enum real_type real;
-    bool keeps_primal; /* passes with primal_kept cost less; others compute it anew, so that there
-                          is nothing to be had from a program a batch */
-    const struct communicator_class *communicator; /* of several backends; NULL: there is none */
+    bool keeps_primal; /* passes with primal_kept cost less. Otherwise they compute the primal anew,
+                          and nothing is gained by keeping a program for each batch */
+    const struct communicator_class *communicator; /* among several backends; NULL: there is none */
 
     int (*open)(struct backend **out, const struct backend_options *options, struct err *err);
     void (*close)(struct backend *backend);
@@ -288,11 +300,11 @@ struct backend_class {
 
     int (*step)(struct backend *backend, const struct step *step, struct err *err);
 
-    /* `execute` of each wave, then `step`, to the same bits. It may return before that is done:
-     * `inputs` stay as they are until the next update has been begun or this one is settled, and
-     * outputs are set by `settle` only, and stay the backend's until it has. All other functions
-     * come after the updates that were begun before them. What goes wrong on the device may be an
-     * error of any later call. */
+    /* Gives the same bits as `execute` of each wave and then `step`. It may return before that is
+     * done: the caller leaves `inputs` as they are until the next update has been begun or this one
+     * is settled, and outputs belong to the backend until `settle` has set them. All other
+     * functions take effect after the updates that were begun before them. What goes wrong on the
+     * device may be reported by any later call. */
     int (*update)(struct backend *backend, const struct update *update, struct err *err);
     /* Waits until no more than `in_flight` updates are unfinished: *left, the latest ones. Outputs
      * of all others are set. */
@@ -304,24 +316,24 @@ struct backend_class {
                        const struct vector *weights, const struct perturbation *perturbation,
                        struct vector *to, struct err *err);
 
-    /* Samples in the device's memory, which is counted; NULL, all three, where there is nothing to
-     * be had from it. ERR_INVALID when a label is none of the classes. A backend that only counts
-     * reads no samples.
-     * Passes name what is open until it is closed; they need the order of their own pass over the
-     * data (order[n]: numbers of samples; read before it returns). Two orders are kept, that of an
-     * even and that of an odd pass: a new one takes the place of the order two passes before it,
-     * as soon as what the device was given until then is done. */
+    /* Samples in the device's memory, which is counted. All three functions are NULL where nothing
+     * would be gained by that. ERR_INVALID when a label is none of the classes. A backend that only
+     * counts reads no samples.
+     * A pass may take its batch from data that is open, and needs the order of its own pass over
+     * the data (order[n]: numbers of samples; read before data_order returns). Two orders are kept,
+     * one of an even and one of an odd pass: a new one replaces the order of two passes before, as
+     * soon as the device has done what it was given until then. */
     int (*data_open)(struct backend *backend, const struct data_samples *samples,
                      struct device_data **out, struct err *err);
     void (*data_close)(struct device_data *data);
     int (*data_order)(struct device_data *data, uint64_t pass, const int64_t *order,
                       struct err *err);
 
-    /* Bytes of the device's memory that nobody has. NULL: nobody knows. */
+    /* Bytes of the device's memory that are free. NULL: that cannot be known. */
     int (*memory_left)(struct backend *backend, size_t *out, struct err *err);
 
-    /* Host memory from which `inputs` reach the device without waiting for them. NULL, both: any
-     * memory will do. */
+    /* Host memory from which `inputs` are copied to the device while the host goes on. NULL, both:
+     * any memory will do. */
     int (*host_open)(struct backend *backend, size_t bytes, void **out, struct err *err);
     void (*host_close)(struct backend *backend, void *memory);
 
@@ -337,8 +349,8 @@ static inline size_t vector_elements(const struct vector *vector)
     return *(const size_t *)(const void *)vector;
 }
 
-/* Every backend begins with this. It counts the bytes of the device's memory that its vectors, its
- * programs and itself hold; what describes a program (commands, code) is not counted. */
+/* Every backend begins with this. It counts the bytes of the device's memory that the backend, its
+ * vectors and its programs hold; what describes a program (commands, code) is not counted. */
 struct backend {
     const struct backend_class *class;
     bool counts_only;
@@ -363,7 +375,7 @@ extern const struct backend_class backend_reference; /* float64, plain loops */
 /* backend_cpu, or NULL in a build without it. */
 const struct backend_class *backend_of_cpu(void);
 
-/* update.c: for backends that have done all when a function returns. */
+/* update.c: for backends whose functions return when everything is done. */
 int update_at_once(struct backend *backend, const struct update *update, struct err *err);
 int settle_at_once(struct backend *backend, int in_flight, int *left, struct err *err);
 

@@ -20,8 +20,8 @@ enum op {
     OP_INPUT,     /* → host data given with each pass; attr.index = number of the input */
     OP_PARAM,     /* → trainable weights; attr.index = number of the parameter */
     OP_STATE,     /* → running statistics; attr.index = number of the state */
-    OP_DIRECTION, /* → along which a pass differentiates, the part of a parameter; attr.index =
-                     number of the parameter */
+    OP_DIRECTION, /* → a parameter's part of the direction along which a pass differentiates;
+                     attr.index = number of the parameter */
     /* forward */
     OP_CONV,            /* x[N,C,H,W], w[K,C,R,S] → y[N,K,P,Q]; attr.stride, attr.pad */
     OP_BATCH_NORM,      /* x, gamma[C], beta[C] → y, mean[C], var[C] (biased), of the batch */
@@ -33,9 +33,9 @@ enum op {
     OP_MAX_POOL,        /* x[N,C,H,W] → y[N,C,P,Q], the largest of each window of attr.k×attr.k;
                            attr.stride, attr.pad (with −∞); NaN counts as the largest */
     OP_DROPOUT, /* x → y: each element 0 with probability attr.rate, else x/(1 − rate). The
-                   mask is drawn for the pass and attr.index, so that the same node on dy
-                   is the derivative */
-    OP_LINEAR,  /* x[…,I], w[O,…] of I numbers a row, b[O] or none → y[…,O] = x·wᵀ + b */
+                   mask depends on the pass and attr.index alone, so that the same node on
+                   dy is the derivative */
+    OP_LINEAR, /* x[…,I], w[O,…] with I numbers a row, b[O] or none → y[…,O] = x·wᵀ + b */
     OP_PATCHES, /* x[N,C,H,W] → y[N,T,P·P·C]: patches of P×P pixels (attr.k), row by row; within a
                    patch by channel, row, column, or with attr.channels_last by row, column,
                    channel */
@@ -153,8 +153,8 @@ struct graph_tensor {
     struct init init;
     int value;     /* id of its value */
     int gradient;  /* parameters: id of the loss's derivative; -1 until `graph_gradient` */
-    int direction; /* parameters: id of the direction's part; -1 until `graph_tangent` */
-    int product;   /* parameters: id of the Hessian-vector product's part; -1 until
+    int direction; /* parameters: id of their part of the direction; -1 until `graph_tangent` */
+    int product;   /* parameters: id of their part of the Hessian-vector product; -1 until
                       `graph_tangent`, and where it is 0 for every direction */
 };
 
@@ -174,7 +174,7 @@ struct graph {
     struct graph_tensor *params, *states;
     struct graph_moments *moments;
     int *inputs;        /* value ids */
-    int *outputs;       /* value ids that a pass gives back to the host */
+    int *outputs;       /* ids of the values that a pass gives back to the host */
     struct err mistake; /* the first one; code 0: none */
 };
 
@@ -239,15 +239,15 @@ int graph_output(struct graph *graph, int value);
 int graph_node(struct graph *graph, enum op op, const int *inputs, int n_inputs,
                const struct node *attr);
 
-/* Reverse mode: appends the nodes that compute d`loss`/d(each parameter) and sets each
- * `params[i].gradient`. `loss` must be a value made by OP_CROSS_ENTROPY. For tests,
- * `graph_gradient_from` starts at any value instead, with its derivative given as a value. */
+/* Reverse mode: appends the nodes that compute the derivative of `loss` with respect to each
+ * parameter and sets each `params[i].gradient`. `loss` must be a value made by OP_CROSS_ENTROPY. */
 int graph_gradient(struct graph *graph, int loss);
-/* As above; also fills wrt_gradient[i] with the derivative by value wrt[i] (-1 if it has none). */
+/* For tests: the same from any value, whose derivative is given as another value. Also fills
+ * wrt_gradient[i] with the derivative with respect to value wrt[i] (-1 if there is none). */
 int graph_gradient_from(struct graph *graph, int value, int derivative, const int *wrt, int n_wrt,
                         int *wrt_gradient);
 
-/* The direction's part of parameter `param`; the same value each time. */
+/* Parameter `param`'s part of the direction; the same value each time. */
 int graph_direction(struct graph *graph, int param);
 
 /* Forward mode, after `graph_gradient`: appends the nodes that compute the tangent of each

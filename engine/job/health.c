@@ -42,7 +42,7 @@ static struct device_health look(int gpu)
 static void change(int gpu, enum device_state state, const char *reason)
 {
     pthread_mutex_lock(&lock);
-    if (health[gpu].state != STATE_LOST) {
+    if (health[gpu].state != DEVICE_STATE_LOST) {
         health[gpu].state = state;
         snprintf(health[gpu].reason, sizeof health[gpu].reason, "%s", reason);
     }
@@ -53,22 +53,22 @@ bool health_usable(int gpu)
 {
     enum device_state state = look(gpu).state;
 
-    return state == STATE_READY || state == STATE_UNTESTED;
+    return state == DEVICE_STATE_READY || state == DEVICE_STATE_UNTESTED;
 }
 
 void engine_device_health(const char *name, struct device_health *out)
 {
     int gpu = gpu_of(name);
 
-    *out = gpu < 0 ? (struct device_health){.state = STATE_READY} : look(gpu);
+    *out = gpu < 0 ? (struct device_health){.state = DEVICE_STATE_READY} : look(gpu);
 }
 
 void health_failed(int gpu, const struct err *err)
 {
     if (err->code == ERR_DEVICE_LOST)
-        change(gpu, STATE_LOST, err->message);
-    else if (err->code == ERR_DEVICE && look(gpu).state == STATE_READY)
-        change(gpu, STATE_UNTESTED, "");
+        change(gpu, DEVICE_STATE_LOST, err->message);
+    else if (err->code == ERR_DEVICE && look(gpu).state == DEVICE_STATE_READY)
+        change(gpu, DEVICE_STATE_UNTESTED, "");
 }
 
 /* What it computes is looked at once in a process. */
@@ -94,18 +94,18 @@ static int test(int gpu, struct err *err)
         return 0;
     if (rc == 0) {
         was_ready[gpu] = true;
-        change(gpu, STATE_READY, "");
+        change(gpu, DEVICE_STATE_READY, "");
         return 0;
     }
     if (rc == ERR_DEVICE_LOST && was_ready[gpu]) {
-        change(gpu, STATE_LOST, found.message);
+        change(gpu, DEVICE_STATE_LOST, found.message);
         return err_set(err, rc, "cuda:%d is lost: %s", gpu, found.message);
     }
     if (rc == ERR_DEVICE_LOST)
         snprintf(found.message + strlen(found.message),
                  sizeof found.message - strlen(found.message),
                  " (for another try the daemon has to be started again)");
-    change(gpu, STATE_ASIDE, found.message);
+    change(gpu, DEVICE_STATE_ASIDE, found.message);
     return err_set(err, ERR_DEVICE, "cuda:%d is set aside: %s", gpu, found.message);
 }
 
@@ -116,9 +116,9 @@ int health_ready(int gpu, struct err *err)
 
     pthread_mutex_lock(&testing);
     now = look(gpu);
-    if (now.state == STATE_LOST)
+    if (now.state == DEVICE_STATE_LOST)
         rc = err_set(err, ERR_DEVICE_LOST, "cuda:%d is lost: %s", gpu, now.reason);
-    else if (now.state != STATE_READY)
+    else if (now.state != DEVICE_STATE_READY)
         rc = test(gpu, err);
     pthread_mutex_unlock(&testing);
     return rc;

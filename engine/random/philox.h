@@ -87,9 +87,4 @@ RANDOM_INLINE int random_keeps(uint32_t word, double rate)
  *   r = √(−2 ln unit(word 0)), angle = 2π·(word 1 >> 8)·2⁻²⁴ → r·cos, r·sin. */
 void random_normal4_f64(struct philox draw, double out[4]);
 
-/* The same to fp32 accuracy for n consecutive elements of one stream, from element 0 on. Fast;
- * gives the same bits on every processor. */
-void random_normal_f32(uint64_t seed, uint32_t stream, uint64_t step, uint64_t first_block,
-                       float *out, uint64_t n);
-
 #endif

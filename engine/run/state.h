@@ -100,10 +100,11 @@ struct engine_run {
     uint64_t total; /* updates of the whole run */
 
     struct dataset *dataset;
-    struct sampler *sampler; /* where training batches are loaded, all but sizes is the loader's
-                                to ask; NULL, as the loader, without data */
-    struct loader *loader;   /* NULL: all data is the device's */
-    struct graph *graph;     /* of training: names, shapes and starts of what is trained */
+    /* NULL, both, without data. Where a loader takes its batches from the sampler, the run asks
+     * the sampler for sizes only. */
+    struct sampler *sampler;
+    struct loader *loader; /* NULL, too, where all data is the device's */
+    struct graph *graph;   /* of training: names, shapes and starts of what is trained */
     struct layout *params, *states_layout;
 
     struct job_place place;

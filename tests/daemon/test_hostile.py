@@ -7,7 +7,7 @@ import threading
 import time
 
 import support
-from support import job, long_job
+from support import long_job
 
 
 class Hostile(support.Case):

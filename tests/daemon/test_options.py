@@ -4,7 +4,6 @@
 import os
 import socket
 import subprocess
-import unittest
 
 import support
 

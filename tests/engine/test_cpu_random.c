@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "backend/cpu/cpu.h"
+#include "normals.h"
 #include "random/philox.h"
 
 #define N ((size_t)1 << 20)
@@ -35,7 +36,7 @@ static void close_to_the_definition(void **state)
     double sum = 0, squares = 0;
 
     (void)state;
-    random_normal_f32(0x0123456789abcdef, random_stream(RANDOM_NOISE, 1, 7), 1234, 0, z, N);
+    cpu_normals(0x0123456789abcdef, random_stream(RANDOM_NOISE, 1, 7), 1234, 0, z, N);
     assert_true(
         largest_error(0x0123456789abcdef, random_stream(RANDOM_NOISE, 1, 7), 1234, 0, z, N) < 1e-6);
     for (size_t i = 0; i < N; i++) {
@@ -53,12 +54,12 @@ static void any_part(void **state)
     float whole[300], part[301];
 
     (void)state;
-    random_normal_f32(5, 6, 7, 0xfffffff0, whole, 300);
+    cpu_normals(5, 6, 7, 0xfffffff0, whole, 300);
     assert_true(largest_error(5, 6, 7, 0xfffffff0, whole, 300) < 1e-6);
     for (uint64_t first = 0; first < 20; first += 3)
         for (uint64_t n = 0; n + first * 4 <= 300; n += 37) {
             part[n] = 99;
-            random_normal_f32(5, 6, 7, 0xfffffff0 + first, part, n);
+            cpu_normals(5, 6, 7, 0xfffffff0 + first, part, n);
             assert_memory_equal(part, whole + 4 * first, n * sizeof *part);
             assert_true(part[n] == 99);
         }

@@ -11,6 +11,7 @@
 #include "close.h"
 #include "golden.h"
 #include "golden_run.h"
+#include "normals.h"
 #include "random/philox.h"
 
 #define NORMALS 64
@@ -41,7 +42,7 @@ static void compare_normals(const double *want, uint64_t seed, uint32_t stream, 
 {
     float single[NORMALS];
 
-    random_normal_f32(seed, stream, step, 0, single, NORMALS);
+    cpu_normals(seed, stream, step, 0, single, NORMALS);
     for (uint32_t i = 0; i < NORMALS; i++) {
         double four[4];
 

@@ -5,12 +5,12 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "cmocka.h"
 #include "compare.h"
 #include "cuda/device_numbers.h"
 #include "harness.h"
 #include "model/model.h"
 #include "op_cases.h"
+#include "stand_in/cmocka.h"
 
 struct graph_case {
     const char *name;

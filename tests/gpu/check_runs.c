@@ -8,11 +8,11 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "cmocka.h"
 #include "harness.h"
 #include "model/model.h"
 #include "record.h"
 #include "shim.h"
+#include "stand_in/cmocka.h"
 #include "support.h"
 
 enum { UPDATES = 4 }; /* of runs that are compared bit by bit */

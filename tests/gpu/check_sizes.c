@@ -6,10 +6,10 @@
 #include <stdio.h>
 
 #include "base/cleanup.h"
-#include "cmocka.h"
 #include "compare.h"
 #include "harness.h"
 #include "model/model.h"
+#include "stand_in/cmocka.h"
 
 static const struct size_case {
     const char *name;

@@ -10,7 +10,7 @@
 #include "backend/cuda/module.h"
 #include "base/clock.h"
 #include "base/text.h"
-#include "cmocka.h"
+#include "stand_in/cmocka.h"
 
 static struct {
     FILE *report;

@@ -243,7 +243,6 @@ def setting_lines(run):
 
 
 def run_lines(run):
-    settings = run.settings
     digits, training = run.digits(), run.training()
     yield from setting_lines(run)
     updates, epoch = [], 0

@@ -72,7 +72,8 @@ export class Store extends EventTarget {
   }
 
   merge(items) {
-    // A list leaves out the facts, which never change.
+    // A list leaves out the facts. Those of a job that was asked for alone may be old by now; where
+    // it ran in truth is in `measured`.
     for (const job of items) this.jobs.set(job.id, { facts: this.jobs.get(job.id)?.facts, ...job });
     this.changed(items.map((job) => job.id));
   }
@@ -102,11 +103,14 @@ export class Store extends EventTarget {
     }
   }
 
+  // The newest at once, and a few of the others; the rest comes first the next time.
   async fetchMany(ids) {
     const page = await get(`/v1/jobs?limit=${MOST}`);
     this.merge(page.jobs);
     const got = new Set(page.jobs.map((job) => job.id));
-    for (const id of ids.filter((each) => !got.has(each)).slice(0, FEW)) await this.fetch(id);
+    const others = ids.filter((id) => !got.has(id));
+    for (const id of others.slice(0, FEW)) await this.fetch(id);
+    this.dirty = new Set([...others.slice(FEW), ...this.dirty]);
   }
 
   async fetch(id) {

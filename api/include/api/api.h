@@ -58,7 +58,7 @@ struct api_device {
     const char *uuid;              /* GPUs; NULL */
 };
 
-/* What follows from a job without running it, shown with it. */
+/* What can be said of a job without running it; shown with the job. */
 struct api_facts {
     int64_t train_samples, test_samples, updates_per_epoch, updates, parameters;
     int gradients_per_update;
@@ -69,7 +69,7 @@ struct api_service {
     void *context;
     const struct spec_object *job_spec; /* describes a job; has members model, dataset, method, … */
     size_t job_bytes;
-    /* Calls `problem` for each combination that makes no sense; returns their number. */
+    /* Calls `problem` for each combination of values that makes no sense; returns their number. */
     int (*check)(void *context, const void *job,
                  void (*problem)(void *to, const char *pointer, const char *message), void *to);
     /* After a check that found nothing: fills in what only the service knows (the newest
@@ -83,28 +83,29 @@ struct api_service {
     /* *what: static text of what happened, "cancelled", "pausing", "queued", … */
     int (*control)(void *context, int64_t id, enum api_action action, const char **what,
                    struct err *err);
-    /* Between the two this thread asks about the jobs of one sweep: what takes long to look at may
-     * be looked at once. May be NULL, both. */
+    /* Between these two calls the thread asks about the jobs of one sweep, so that what takes long
+     * to look at can be looked at once. Both may be NULL. */
     void (*look_begin)(void *context);
     void (*look_end)(void *context);
     /* The sweep and all of its jobs, or nothing. */
     int (*submit_sweep)(void *context, const struct api_sweep *sweep, int64_t *id, bool *existing,
                         struct err *err);
-    /* What can be done to each of its jobs; ERR_CONFLICT when that is nothing. */
+    /* Does it to each of the sweep's jobs that allow it; ERR_CONFLICT when none does. */
     int (*control_sweep)(void *context, int64_t id, enum api_action action, const char **what,
                          struct err *err);
     /* False if the job is not running. */
     bool (*live)(void *context, int64_t id, struct api_live *out);
     int n_devices;
     const struct api_device *devices;
-    /* Of devices[i], a GPU; false if it is not known. */
+    /* Of devices[i], which is a GPU; false if it is not known. */
     bool (*device_load)(void *context, int i, struct device_load *out);
     void (*device_health)(void *context, int i, struct device_health *out);
     int workers;
 
-    const struct spec_field *probe_spec; /* a VARIANT: what a probe is asked for as */
+    const struct spec_field *probe_spec; /* a VARIANT: describes what a probe can be asked to do */
     size_t probe_bytes;
-    /* What a kind (its place in probe_spec->kinds) results in; 0 is the summary. Static. */
+    /* The tables that a kind of probe (its place in probe_spec->kinds) fills; table 0 is the
+     * summary. Static. */
     const struct probe_table *(*probe_tables)(int kind, int *n);
     /* For a job that is there: fills in what only the service knows and calls `problem` for what
      * makes no sense or is not there. ERR_CONFLICT: the job has no checkpoint. */

@@ -21,10 +21,10 @@ struct spec_problems {
     struct spec_problem item[SPEC_PROBLEMS_MAX];
 };
 
-/* Sets each member of *out that its kinds have: given or default; the others are left alone, so the
- * caller zeroes them before. 0; ERR_INVALID when the text is no JSON object, or
- * when it has problems: unknown and doubled members, wrong types, values out of range, members
- * missing. *problems need not be set before. */
+/* Sets each member of *out that its kinds have, to what is given or to its default; the others are
+ * left alone, so the caller zeroes them before. 0; ERR_INVALID when the text is no JSON object or
+ * has problems: unknown and doubled members, wrong types, values out of range, missing members.
+ * *problems need not be initialised. */
 int spec_json_parse(const struct spec_object *spec, const char *json, size_t length, void *out,
                     struct spec_problems *problems, struct err *err);
 

@@ -26,7 +26,13 @@ struct device_load {
  *   READY → UNTESTED: something failed on it, so it is tested again
  *   UNTESTED → ASIDE: its test failed; it is tested again before each job that wants it
  *   → LOST: nothing of this process runs on it any more */
-enum device_state { STATE_UNTESTED, STATE_READY, STATE_ASIDE, STATE_LOST, DEVICE_STATES };
+enum device_state {
+    DEVICE_STATE_UNTESTED,
+    DEVICE_STATE_READY,
+    DEVICE_STATE_ASIDE,
+    DEVICE_STATE_LOST,
+    DEVICE_STATES
+};
 
 struct device_health {
     enum device_state state;

@@ -1,4 +1,4 @@
-/* What a probe (a measurement of the loss surface at a checkpoint) results in, as it travels
+/* The results of a probe (a measurement of the loss surface at a checkpoint), as they travel
  * between engine, database and API: tables of numbers, which grow row by row while it runs. */
 #ifndef BASE_PROBE_H
 #define BASE_PROBE_H

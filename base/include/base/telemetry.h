@@ -25,7 +25,7 @@ enum telemetry_value {
 struct telemetry {
     uint64_t update; /* updates done, from 1; the values are of its passes */
     int64_t epoch;
-    bool known[TELEMETRY_VALUES]; /* a method has not all of them */
+    bool known[TELEMETRY_VALUES]; /* no method has all of them */
     double value[TELEMETRY_VALUES];
 };
 

@@ -1,5 +1,5 @@
-/* A growing, always NUL-terminated string. `{0}` is an empty one. A failed allocation sets
- * `failed` and later calls do nothing, so that a writer checks once, at its end. */
+/* A growing string. `{0}` is an empty one. A failed allocation sets `failed` and later calls do
+ * nothing, so that a writer checks once, at its end. */
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H
 
@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 struct text {
-    char *data; /* NULL while empty */
+    char *data; /* NUL-terminated; NULL while nothing was appended */
     size_t length;
     size_t capacity;
     bool failed;

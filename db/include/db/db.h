@@ -48,7 +48,8 @@ enum job_state {
 const char *job_state_name(enum job_state state);
 int job_state_of(const char *name);
 
-/* What somebody asked of a running job and it has not done yet; kept, so that it outlives us. */
+/* What somebody asked of a running job and has not happened yet; recorded, so that it outlives the
+ * process. */
 enum job_wish { WISH_NONE, WISH_PAUSE, WISH_CANCEL };
 
 struct db_options {
@@ -92,18 +93,18 @@ void db_listen(struct db *db, void (*listener)(void *context, int64_t sequence),
 /* What a job is forecast to take. */
 struct db_estimate {
     int64_t signature;    /* jobs of the same one do the same work; 0: not known */
-    const char *device;   /* that it is for; not read back */
+    const char *device;   /* on this device; not read back */
     int64_t bytes;        /* of memory; 0: there is no forecast */
     int64_t device_bytes; /* what of it is a GPU's */
     double update_seconds, evaluation_seconds, run_seconds; /* 0: not known */
     bool earlier; /* whether the times come from an earlier job */
 };
 
-/* What its runs took. */
+/* What a job's runs took. */
 struct db_taken {
     int64_t bytes;                 /* most memory that they held; 0: not known */
     int64_t device_bytes;          /* what of it is a GPU's */
-    char device[16], precision[8]; /* of the latest of them; "": there was none */
+    char device[16], precision[8]; /* of its latest run; "": there was none */
 };
 
 struct db_new_job {
@@ -112,7 +113,7 @@ struct db_new_job {
     int64_t priority;
     uint64_t updates; /* in all */
     int64_t parameters;
-    int threads;                   /* that it asks for itself; 0: its first claim decides */
+    int threads;                   /* that the job asks for; 0: its first claim decides */
     const char *idempotency_key;   /* NULL: none */
     const char *fingerprint;       /* of the request's body, compared when a key comes again */
     int64_t init_job, init_update; /* the checkpoint that it begins with; 0: none */
@@ -122,8 +123,9 @@ struct db_new_job {
 };
 
 /* Durable. With a known key and the same fingerprint *id is the first job's and *existing is set;
- * with another fingerprint ERR_CONFLICT. ERR_CONFLICT, too, when what it begins with is not there:
- * from then on it stays until the job has a checkpoint of its own or has ended. */
+ * with another fingerprint ERR_CONFLICT. ERR_CONFLICT, too, when the checkpoint or upload that the
+ * job begins with is not there. If it is, it stays until the job has a checkpoint of its own or has
+ * ended. */
 int db_job_insert(struct db *db, const struct db_new_job *job, int64_t *id, bool *existing,
                   struct err *err);
 
@@ -133,11 +135,11 @@ int db_job_insert(struct db *db, const struct db_new_job *job, int64_t *id, bool
 int db_job_set_state(struct db *db, int64_t id, enum job_state to, const char *reason,
                      struct err *err);
 
-/* Durable. Takes the queued job of highest priority, oldest first (of a sweep only while fewer of
- * its jobs run than may), makes it running and resolves its thread count: the job's own or the one
- * that an earlier start chose, else `threads`, which is kept. What is recorded beyond its latest
- * checkpoint is removed in the same transaction, so that there is one history. ERR_NOT_FOUND: none
- * is queued that may run. */
+/* Durable. Takes the queued job of highest priority, oldest first (one of a sweep only while fewer
+ * of its jobs run than may run at a time), makes it running and settles its thread count: the job's
+ * own or the one of an earlier start, else `threads`, which is recorded. What was recorded beyond
+ * its latest checkpoint is removed in the same transaction, so that there is one history.
+ * ERR_NOT_FOUND: no job that may run is queued. */
 struct db_claim {
     int64_t id;
     char *spec; /* the caller frees it */
@@ -150,14 +152,15 @@ int db_job_claim(struct db *db, int threads, struct db_claim *out, struct err *e
 int db_job_wish(struct db *db, int64_t id, enum job_wish wish, struct err *err);
 
 /* Durable; once at start, before any claim. Jobs that a dead process left running become paused or
- * cancelled if that was wished, else queued again; but failed at the DB_CRASHES_MAXth time in which
- * there was no checkpoint newer than the time before. *n: how many were running. */
+ * cancelled if that was wished, else queued again. But a job becomes failed when that happens for
+ * the DB_CRASHES_MAXth time without a newer checkpoint than the time before. *n: how many were
+ * running. */
 #define DB_CRASHES_MAX 20
 int db_recover(struct db *db, int *n, struct err *err);
 
-/* Durable. The GPU of a running job was lost, and this process has to end. The job gets the state
- * *state: queued, or what was wished; but one that would be queued becomes failed, and *state says
- * so, at the DB_LOSSES_MAXth time that was `counted` and in which there was no checkpoint newer
+/* Durable. The GPU of a running job was lost, and this process has to end. The job becomes queued,
+ * or what was wished; *state says which. But instead of being queued it becomes failed when that
+ * happens for the DB_LOSSES_MAXth time, of those that were `counted`, without a newer checkpoint
  * than the time before. */
 #define DB_LOSSES_MAX 3
 int db_job_lost(struct db *db, int64_t id, bool counted, const char *reason, enum job_state *state,
@@ -185,12 +188,13 @@ struct db_epoch {
     int64_t wall_ms;
 };
 
-/* Queued, see above. They also keep the job's summary (progress, last losses, best accuracy) true.
- * Only a running job records (ERR_CONFLICT), its losses with growing `update` (ERR_CONFLICT). An
- * epoch that was recorded before is replaced. */
+/* Queued, see above. They also bring the job's summary (progress, last losses, best accuracy) up to
+ * date. ERR_CONFLICT if the job is not running, or if a loss has no higher `update` than the one
+ * before. An epoch that was recorded before is replaced. */
 int db_loss_add(struct db *db, int64_t job, const struct db_loss *loss, struct err *err);
 int db_epoch_add(struct db *db, int64_t job, const struct db_epoch *epoch, struct err *err);
-/* Memory that the job's run holds, and what of it is a GPU's; the most of all its runs is kept. */
+/* Memory that the job's run holds, and how much of it is a GPU's; the most of all its runs counts.
+ */
 int db_held_add(struct db *db, int64_t job, int64_t bytes, int64_t device_bytes, struct err *err);
 /* Where a run of the job begins to compute: "cuda:0", "tf32". */
 int db_place_add(struct db *db, int64_t job, const char *device, const char *precision,
@@ -201,9 +205,9 @@ int db_telemetry_add(struct db *db, int64_t job, const struct telemetry *telemet
 /* A message becomes an event, of a job in any state; longer than 1,000 bytes is cut. */
 int db_message_add(struct db *db, int64_t job, const char *text, struct err *err);
 
-/* Durable, whole or not at all. The job must be running. Older ones beyond `keep` (≥ 1, this one
- * counted) are removed with it; one of the same update is replaced; one of update 0 is not kept: a
- * run begins there anyway. A tensor has at most 1e9 bytes (ERR_LIMIT). */
+/* Durable, whole or not at all. The job must be running. The newest `keep` (≥ 1, this one among
+ * them) stay, older ones are removed with it; one of the same update is replaced; one of update 0
+ * is not stored, because a run begins there anyway. A tensor has at most 1e9 bytes (ERR_LIMIT). */
 int db_checkpoint_add(struct db *db, int64_t job, const struct checkpoint *checkpoint, bool final,
                       int64_t keep, struct err *err);
 
@@ -221,11 +225,12 @@ struct db_upload {
     int tensors;
 };
 
-/* Durable, whole or not at all; *tensors->update is not looked at. Bytes that are known already are
- * not stored twice: *id is the first one's and *existing is set. ERR_LIMIT as for checkpoints. */
+/* Durable, whole or not at all; tensors->update is not looked at. A file that was uploaded before
+ * is not stored twice: *id is that of the first upload and *existing is set. ERR_LIMIT as for
+ * checkpoints. */
 int db_upload_add(struct db *db, const struct db_upload *upload, const struct checkpoint *tensors,
                   int64_t *id, bool *existing, struct err *err);
-/* Durable. ERR_CONFLICT while a job is to begin with it, ERR_NOT_FOUND. */
+/* Durable. ERR_CONFLICT while a job or a probe needs it, ERR_NOT_FOUND. */
 int db_upload_delete(struct db *db, int64_t id, struct err *err);
 
 /* ---- Reading ---- */
@@ -247,7 +252,7 @@ struct db_job {
     char *spec;   /* freed by db_job_free */
     char *reason; /* NULL: none; freed by db_job_free */
     int64_t priority, parameters;
-    int64_t sweep, point;                        /* what of which sweep it is; 0: of none */
+    int64_t sweep, point;                        /* which point of which sweep; 0: of none */
     int threads;                                 /* 0: not started yet */
     int starts;                                  /* how often a worker took it */
     int64_t created_ms, started_ms, finished_ms; /* 0: not yet */
@@ -267,21 +272,22 @@ struct db_job {
     struct db_taken taken;
 };
 
-/* *id: the job or sweep, or the number of the probe, that this very request has become; 0: none. */
 struct db_key {
     enum { DB_KEY_JOB, DB_KEY_SWEEP, DB_KEY_PROBE } of;
     const char *key, *fingerprint;
     int64_t job; /* of a probe */
 };
+/* *id: of the job or sweep, or the number of the probe, that a request with this key and this
+ * fingerprint has made; 0: none. */
 int db_key_known(struct db_reader *reader, const struct db_key *key, int64_t *id, struct err *err);
 
 void db_job_free(struct db_job *job);
 int db_job_get(struct db_reader *reader, int64_t id, struct db_job *out, struct err *err);
 
-/* Of the newest job of this signature that trained for a while: its mean seconds an update, and
- * what was forecast for it (0: nothing was). ERR_NOT_FOUND. */
+/* The newest job of this signature that trained for a while. ERR_NOT_FOUND. */
 struct db_earlier {
-    double update_seconds, forecast_update, forecast_evaluation;
+    double update_seconds;                       /* mean of an update */
+    double forecast_update, forecast_evaluation; /* seconds; 0: there was no forecast */
 };
 int db_estimate_earlier(struct db_reader *reader, int64_t signature, struct db_earlier *out,
                         struct err *err);
@@ -340,7 +346,7 @@ enum db_event_kind {
     EVENT_MESSAGE,
     EVENT_TELEMETRY,
     EVENT_PROBE,         /* a probe's state has changed */
-    EVENT_PROBE_PROGRESS /* the last one of each probe is kept */
+    EVENT_PROBE_PROGRESS /* of each probe only the last one is kept */
 };
 
 /* Of the probe that an event is about. */
@@ -361,8 +367,8 @@ struct db_event {
     struct db_epoch epoch;       /* EPOCH */
     struct telemetry telemetry;  /* TELEMETRY */
     struct db_event_probe probe; /* PROBE, PROBE_PROGRESS */
-    /* CHECKPOINT; STATE running: the update that it goes on from, what was recorded beyond it is
-     * gone */
+    /* CHECKPOINT: its update. STATE running: the update that the job goes on from; what was
+     * recorded beyond it is gone */
     uint64_t checkpoint_update;
 };
 

@@ -15,7 +15,7 @@ enum probe_state {
     PROBE_STATES
 };
 
-/* "queued", "running", …; "unknown". */
+/* "queued", "running", …; "unknown" for any other value. */
 const char *probe_state_name(enum probe_state state);
 
 /* What is to be measured. */
@@ -36,9 +36,9 @@ struct db_new_probe {
     int64_t job_limit;   /* most probes of a job; likewise */
 };
 
-/* Durable. *number counts the job's probes from 1. As `db_job_insert`; ERR_NOT_FOUND: no such job,
- * ERR_CONFLICT, too, when a checkpoint or an upload that it needs is not there: from then on it
- * stays until the probe has ended. */
+/* Durable. *number counts the job's probes from 1. Keys as with `db_job_insert`. ERR_NOT_FOUND:
+ * there is no such job. ERR_CONFLICT, too, when a checkpoint or an upload that the probe needs is
+ * not there. If it is, it stays until the probe has ended. */
 int db_probe_insert(struct db *db, const struct db_new_probe *probe, int64_t *number,
                     bool *existing, struct err *err);
 
@@ -48,8 +48,8 @@ struct db_due {
     struct db_probe_plan plan;
 };
 
-/* As `db_checkpoint_add`; and queues these probes of the checkpoint, each once however often the
- * checkpoint is written: in one step, so that a crash leaves both or none. */
+/* As `db_checkpoint_add`, and queues these probes of the checkpoint, each only once however often
+ * the checkpoint is written. A crash leaves both or none. */
 int db_checkpoint_add_due(struct db *db, int64_t job, const struct checkpoint *checkpoint,
                           bool final, int64_t keep, const struct db_due *due, int n_due,
                           struct err *err);
@@ -75,8 +75,8 @@ void db_probe_claim_free(struct db_probe_claim *claim);
 /* Durable. Records that a running probe is to be cancelled; ERR_CONFLICT if it is not running. */
 int db_probe_wish_cancel(struct db *db, int64_t id, struct err *err);
 
-/* Durable. Counts that a probe's GPU was lost. *again: not as often yet that it is not to be queued
- * once more, DB_LOSSES_MAX times in all. */
+/* Durable. Counts that a probe's GPU was lost. *again: whether the probe is to be queued once more,
+ * which it is not at the DB_LOSSES_MAXth time. */
 int db_probe_lost(struct db *db, int64_t id, bool *again, struct err *err);
 
 /* Durable; once at start, after `db_recover`. Probes that a dead process left running become
@@ -87,14 +87,14 @@ int db_probe_recover(struct db *db, int *n, struct err *err);
 int db_probe_row_add(struct db *db, int64_t id, const struct probe_row *row, struct err *err);
 /* Becomes an event, which replaces the one before. */
 int db_probe_progress(struct db *db, int64_t id, double progress, struct err *err);
-/* Added to what was said before, a line each; what was said already is not said again. */
+/* Becomes a new line of the probe's message, unless that contains the text already. */
 int db_probe_message(struct db *db, int64_t id, const char *text, struct err *err);
 
-/* Durable, whole or not at all; replaces what was there. *vectors->update is not looked at. */
+/* Durable, whole or not at all; replaces what was there. vectors->update is not looked at. */
 int db_probe_vectors_add(struct db *db, int64_t id, const struct checkpoint *vectors,
                          struct err *err);
-/* They are the checkpoint of the update `id` of this job, for the functions that read checkpoints.
- */
+/* For the functions that read checkpoints, a probe's vectors are the checkpoint of the update `id`
+ * of this job. */
 #define DB_VECTORS_JOB 0
 
 /* ---- Reading ---- */
@@ -128,7 +128,7 @@ int db_probes_each(struct db_reader *reader, const struct db_probe_query *query,
                    int (*each)(void *context, const struct db_probe *probe), void *context,
                    struct err *err);
 
-/* *n: rows of a table behind the number `after`; −1: all. */
+/* *n: how many rows of a table have a number above `after`; with −1 that is all of them. */
 int db_probe_rows_count(struct db_reader *reader, int64_t id, int table, int64_t after, int64_t *n,
                         struct err *err);
 /* In order, from number `after` + 1 on, at most `limit`. */

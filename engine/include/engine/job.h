@@ -68,7 +68,7 @@ enum augment_crop { CROP_CENTER, CROP_RANDOM, CROP_RANDOM_RESIZED };
 #define JOB_RANDAUGMENT_MAX 30 /* the largest magnitude */
 
 /* How training images are varied, in this order; all zero: not at all. Members that a kind of
- * dataset does not have are 0. */
+ * dataset lacks are 0. */
 struct job_augment {
     int crop;             /* enum augment_crop, of folders of images */
     double crop_area_min; /* random_resized: least share of the image's area */
@@ -88,7 +88,7 @@ struct job_dataset {
     int64_t size;   /* folders of images: side of the images that the model sees */
     int64_t resize; /* shorter side to which they are scaled before a crop of `size` */
     struct job_augment augment;
-    int64_t train_limit; /* only so many training samples, drawn by the seed; 0: all */
+    int64_t train_limit; /* number of training samples, drawn by the seed; 0: all there are */
     double label_noise;  /* share of the training labels that are made wrong, seeded */
 };
 
@@ -129,7 +129,7 @@ struct job_optimizer {
     bool nesterov;            /* SGD */
     double beta1, beta2, eps; /* Adam and AdamW */
     double weight_decay;
-    double clip_norm; /* most of the mixed gradient's norm; 0: any */
+    double clip_norm; /* largest norm that the mixed gradient may have; 0: no limit */
 };
 
 enum schedule_kind { SCHEDULE_COSINE, SCHEDULE_STEP, SCHEDULE_CONSTANT, SCHEDULE_KINDS };
@@ -150,16 +150,16 @@ struct job_batch_norm {
 struct job_checkpoint {
     int64_t every_epochs;  /* 0: not by epochs */
     int64_t every_seconds; /* 0: not by time */
-    int64_t keep;          /* newest so many are kept; the last of a finished job always is */
+    int64_t keep;          /* how many of the newest stay; the last of a finished job always does */
 };
 
 struct job_evaluate {
-    int64_t every_epochs; /* on the whole test set; the last epoch always is */
+    int64_t every_epochs; /* on the whole test set; after the last epoch in any case */
 };
 
 /* Where the weights and running statistics begin; all 0: drawn from the seed. */
 struct job_init_from {
-    int64_t job, update; /* a checkpoint; update 0: the newest, before the job is submitted */
+    int64_t job, update; /* a checkpoint; update 0: the newest at the job's submission */
     int64_t upload;
 };
 
@@ -208,18 +208,18 @@ struct probe_other {
 };
 
 #define JOB_PROBES_MAX     8
-#define JOB_PROBE_RUNS_MAX 1000 /* that the list of a job comes to */
+#define JOB_PROBE_RUNS_MAX 1000 /* how often the probes of a job's list may run, all together */
 
-/* Members that a kind does not have are 0. Whoever opens the probe gives it what the numbers of
- * checkpoints and uploads stand for (struct engine_probe_start). */
+/* Members that a kind lacks are 0. The numbers of checkpoints and uploads mean nothing to the
+ * engine: whoever opens the probe gives it what they stand for (struct engine_probe_start). */
 struct engine_probe {
     int kind; /* enum probe_kind */
 
     /* all kinds */
-    int64_t update;       /* of the checkpoint; 0: the newest. Where it was asked for by itself */
-    int64_t every_epochs; /* where it is part of a job; never 0 there */
+    int64_t update; /* a probe that was asked for by itself: of its checkpoint; 0: the newest */
+    int64_t every_epochs; /* a probe that is part of a job: how often; never 0 */
     int split;            /* enum probe_split */
-    int64_t samples;      /* at most so many of them, drawn by the seed; 0: all */
+    int64_t samples;      /* how many of them at most, drawn by the seed; 0: all */
     int64_t batch_size;   /* 0: the job's */
     int64_t seed;
     int batch_norm;    /* enum probe_batch_norm */
@@ -260,14 +260,14 @@ struct job_probes {
     struct engine_probe item[JOB_PROBES_MAX];
 };
 
-/* Descriptions of the kinds, for a SPEC_VARIANT whose struct is an engine_probe: of one that is
- * asked for by itself (with `update`), and of one that is part of a job (with `every_epochs`). In
- * the order of enum probe_kind. Static. */
+/* Descriptions of the kinds, for a SPEC_VARIANT whose struct is an engine_probe, in the order of
+ * enum probe_kind: of a probe that is asked for by itself (with `update`), and of one that is part
+ * of a job (with `every_epochs`). Static. */
 const struct spec_object *engine_probe_kinds(int *n);
 const struct spec_object *engine_job_probe_kinds(int *n);
 
-/* Fills in what a preset says of members that were left at 0 or auto. Idempotent; whoever shows a
- * probe to people calls it first. */
+/* Sets members that were left at 0 or auto to what the preset says. Idempotent; to be called before
+ * a probe is shown to people. */
 void engine_probe_resolve(struct engine_probe *probe);
 
 /* Calls `problem` for each combination of values that makes no sense for this job, with the RFC
@@ -277,7 +277,7 @@ int engine_probe_check(const struct engine_job *job, const struct engine_probe *
                        void (*problem)(void *context, const char *pointer, const char *message),
                        void *context);
 
-/* Which other things a probe needs to be opened with. */
+/* What else a probe has to be given when it is opened. */
 static inline bool engine_probe_needs_other(const struct engine_probe *probe)
 {
     return probe->kind == PROBE_LANDSCAPE && probe->x.direction == DIRECTION_LINE;
@@ -313,12 +313,12 @@ struct engine_job {
     struct job_evaluate evaluate;
     struct job_telemetry telemetry;
     struct job_init_from init_from; /* whoever opens the run gives it the weights */
-    /* After each that is due (and after the last epoch anyway) a checkpoint is written; whoever
-     * opens the run runs the probes. */
+    /* When one of them is due, and after the last epoch in any case, a checkpoint is written.
+     * Whoever opens the run runs the probes. */
     struct job_probes probes;
 };
 
-/* Whether probe `i` of the job's list is due after so many updates: at the end of each
+/* Whether probe `i` of the job's list is due when `update` updates are done: at the end of each
  * `every_epochs` epochs and of the run. The other numbers are those of engine_job_facts. */
 bool engine_job_probe_due(const struct engine_job *job, int i, int64_t updates_per_epoch,
                           int64_t updates, uint64_t update);
@@ -327,7 +327,7 @@ bool engine_job_probe_due(const struct engine_job *job, int i, int64_t updates_p
 const struct spec_object *engine_job_spec(void);
 
 /* A job of these kinds (enum model_kind, dataset_kind, method_kind) with every default; members
- * that its kinds do not have are 0. */
+ * that its kinds lack are 0. */
 void engine_job_defaults(struct engine_job *out, int model, int dataset, int method);
 
 /* Calls `problem` for each combination of values that makes no sense (model too deep for the
@@ -338,26 +338,27 @@ int engine_job_check(const struct engine_job *job,
                      void (*problem)(void *context, const char *pointer, const char *message),
                      void *context);
 
-/* Calls `problem` with the pointer "/init_from" for each way in which these tensors, whose data is
- * not looked at, are not the job's model's: a parameter or running statistic that is missing, has
- * another shape, or is not the model's. Tensors of other roles and num_batches_tracked are not
- * asked for. Returns how many there were; -1 with *err when the model cannot be built. */
+/* Calls `problem` with the pointer "/init_from" for each way in which these tensors do not fit the
+ * job's model: a parameter or running statistic that is missing, has another shape, or is none of
+ * the model's. Their data is not looked at; tensors of other roles and num_batches_tracked are
+ * ignored. Returns how many problems there were; -1 with *err when the model cannot be built. */
 int engine_job_check_weights(const struct engine_job *job, const struct tensor *tensors, int n,
                              void (*problem)(void *context, const char *pointer,
                                              const char *message),
                              void *context, struct err *err);
 
-/* The same, with the pointer "/upload", of vectors that are given to a probe which needs some: each
- * parameter's part has to be there, in its shape, named as engine/probe.h says. */
+/* The same, with the pointer "/upload", for vectors that a probe is given: each parameter's part
+ * has to be there, in its shape, named as engine/probe.h says. */
 int engine_probe_check_vectors(const struct engine_job *job, const struct engine_probe *probe,
                                const struct tensor *tensors, int n,
                                void (*problem)(void *context, const char *pointer,
                                                const char *message),
                                void *context, struct err *err);
 
-/* Between these two a thread that checks many jobs, and asks for their facts, looks at the files of
- * a dataset once, where one job after the other has it; listing a folder of a million images takes
- * seconds. Not for runs. */
+/* Between these two calls a thread looks at the files of a dataset once, as long as one job after
+ * the other has the same one: for checks of many jobs, and for a run while it is opened, which asks
+ * for the same facts several times. Listing a folder of a million images takes seconds. What
+ * changes in the folder meanwhile is not seen. */
 void engine_look_begin(void);
 void engine_look_end(void);
 
@@ -385,27 +386,26 @@ struct engine_device {
     const char *uuid;          /* GPUs: as the driver writes it; NULL */
 };
 
-/* False where nobody knows. Any thread may ask. */
+/* False if that is not known. From any thread. */
 bool engine_device_load(const struct engine_device *device, struct device_load *out);
 
-/* ---- Whether a device can be given a job. From any thread; what is no GPU is always ready ---- */
+/* ---- Whether a device can be given a job. From any thread. What is no GPU is always ready ---- */
 
-/* `name` is a device's. */
+/* `name` is that of a device. */
 void engine_device_health(const char *name, struct device_health *out);
 
-/* Before a job or probe: gives it a device, tests that (each rank's) unless it is known to be
- * ready, and makes it the job's `device`. Where the job leaves open which GPU it is, that is one
- * with the fewest jobs, and the next one where the test fails. 0, and the caller releases the job
- * when it has run; ERR_DEVICE: the device is set aside or gone, ERR_DEVICE_LOST: this process has
- * to end first. Memory that is not there is the job's to tell. */
+/* Before a job or probe: chooses its device, tests it (that of each rank) unless it is known to be
+ * ready, and makes it the job's `device`. Where the job leaves open which GPU it gets, that is one
+ * with the fewest jobs, or the next one if the test fails. 0, and the caller releases the job when
+ * it has run; ERR_DEVICE: the device is set aside or gone; ERR_DEVICE_LOST: this process has to end
+ * first. Too little memory is no error here: the job itself will run into it. */
 int engine_device_take(struct engine_job *job, struct err *err);
 void engine_device_release(const struct engine_job *job);
 
 /* The test alone, with the same errors. */
 int engine_device_ready(const struct engine_job *job, struct err *err);
 
-/* The job failed with this error. Only ERR_DEVICE and ERR_DEVICE_LOST say something of its device.
- */
+/* The job failed with this error; its device is blamed for ERR_DEVICE and ERR_DEVICE_LOST only. */
 void engine_device_failed(const struct engine_job *job, const struct err *err);
 
 /* How many of them are GPUs; 0: none, with *err saying why. */

@@ -1,12 +1,13 @@
 /* One probe of a model at a checkpoint: its spectrum, its landscape, … Opened from the job that
  * trained the model and the checkpoint's tensors, run to its end or until it is told to stop,
- * resumed from the rows that it has told. All it says goes to the sink, from the thread that
+ * resumed from the rows that it has reported. All it says goes to the sink, from the thread that
  * called `engine_probe_measure`.
  *
  * The same probe, checkpoint, thread count and machine give the same bits, however often it was
- * stopped and resumed on its way. What is not measured again: a Lanczos run, a draw of the trace or
- * of a perturbation, a point of a grid whose rows were told. A Lanczos run that was interrupted
- * begins anew: its vectors would be as large as all its steps times the weights.
+ * stopped and resumed on its way. A Lanczos run, a draw of the trace or of a perturbation, or a
+ * point of a grid is not measured again once its rows were reported. A Lanczos run that was
+ * interrupted begins anew: to keep its vectors would take the size of the weights for each of its
+ * steps.
  */
 #ifndef ENGINE_PROBE_H
 #define ENGINE_PROBE_H
@@ -20,7 +21,7 @@
 
 struct engine_probe_run;
 
-/* What a kind of probe results in. Static. */
+/* The tables that a kind of probe fills. Static. */
 const struct probe_table *engine_probe_tables(int kind, int *n);
 
 struct engine_probe_progress {
@@ -32,9 +33,8 @@ struct engine_probe_sink {
     void *context;
     int (*row)(void *context, const struct probe_row *row, struct err *err);
     int (*progress)(void *context, const struct engine_probe_progress *progress, struct err *err);
-    /* Vectors to be taken away (eigenvectors, directions), once, at the end, for probes that were
-     * asked to give them: tensors of the model's shapes, named "<vector>/<parameter>". Valid during
-     * the call only. */
+    /* Eigenvectors or directions, once, at the end, from probes with `save_vectors`: tensors of the
+     * model's shapes, named "<vector>/<parameter>". Valid during the call only. */
     int (*vectors)(void *context, const struct checkpoint *vectors, struct err *err);
     /* One sentence or a few on how a result came about (what is suggested, and why). */
     void (*message)(void *context, const char *text);
@@ -45,10 +45,11 @@ struct engine_probe_sink {
 struct engine_probe_start {
     const struct checkpoint *weights; /* parameters and running statistics */
     const struct checkpoint *other;   /* the other end of a line, or NULL */
-    const struct checkpoint *vectors; /* given, or NULL: of the parameters' names and shapes, with
-                                         "start/" (a spectrum's), "x/" or "y/" (a landscape's)
-                                         before the names, or nothing where there is only one */
-    const struct probe_row *rows;     /* told before it was stopped, in any order */
+    const struct checkpoint *vectors; /* given ones, or NULL. Names and shapes are the parameters',
+                                         the names with "start/" (a spectrum's), "x/" or "y/" (a
+                                         landscape's) before them, or nothing where there is only
+                                         one vector */
+    const struct probe_row *rows;     /* reported before it was stopped, in any order */
     int64_t n_rows;
 };
 

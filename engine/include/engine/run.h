@@ -43,12 +43,12 @@ struct engine_epoch {
     double seconds;               /* that the evaluation took */
 };
 
-/* Each call may fail (the disk is full, say): the run then ends with that error. One that nobody
- * needs may be NULL. */
+/* Each call that returns an error (the disk is full, say) ends the run with that error. A callback
+ * that nobody needs may be NULL. */
 struct engine_sink {
     void *context;
     int (*update)(void *context, const struct engine_update *update, struct err *err);
-    /* After the update that it is of, each job.telemetry.every_updates. */
+    /* Every job.telemetry.every_updates updates, after `update` was called for the one it is of. */
     int (*telemetry)(void *context, const struct telemetry *telemetry, struct err *err);
     int (*epoch)(void *context, const struct engine_epoch *epoch, struct err *err);
     /* `checkpoint` is the run's and valid during the call only. `final`: the run is finished. */
@@ -77,7 +77,7 @@ void engine_run_close(struct engine_run *run);
  * on the host. All of it is there after the first update. Not counted: the program's code and
  * tables, threads' stacks, what JPEG and PNG decoders use, and what a sink keeps. */
 int64_t engine_run_memory(const struct engine_run *run);
-/* What of it is a GPU's; 0 for a run on none. CUDA and its libraries take some more of that. */
+/* How much of that is a GPU's memory; 0 on the CPU. CUDA and its libraries take some more there. */
 int64_t engine_run_device_memory(const struct engine_run *run);
 
 /* Replaces the initial state; before `engine_run_train`. Names, shapes and types must be those
@@ -85,10 +85,10 @@ int64_t engine_run_device_memory(const struct engine_run *run);
 int engine_run_restore(struct engine_run *run, const struct checkpoint *checkpoint,
                        struct err *err);
 
-/* Replaces the initial weights and running statistics, of whatever precision they are; before
- * `engine_run_train`, in place of a restore. What `engine_job_check_weights` has something to say
- * of, values that are not finite and negative variances are ERR_INVALID and the run is unchanged.
- */
+/* Replaces the initial weights and running statistics, from tensors of any precision; before
+ * `engine_run_train`, in place of a restore. ERR_INVALID, and the run is unchanged, where
+ * `engine_job_check_weights` would find a problem, or for a value that is not finite or a negative
+ * variance. */
 int engine_run_begin_from(struct engine_run *run, const struct checkpoint *checkpoint,
                           struct err *err);
 

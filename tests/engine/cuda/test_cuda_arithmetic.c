@@ -11,6 +11,7 @@
 
 #include "backend/cuda/kernels/arithmetic.h"
 #include "base/cleanup.h"
+#include "normals.h"
 #include "support.h"
 
 #define BLOCKS 100000
@@ -32,8 +33,7 @@ static void noise_is_the_cpu_backends(void **state)
     for (size_t i = 0; i < ARRAY_LENGTH(draws); i++) {
         uint64_t n = draws[i].first + BLOCKS > UINT32_MAX ? UINT32_MAX - draws[i].first : BLOCKS;
 
-        random_normal_f32(draws[i].seed, draws[i].stream, draws[i].step, draws[i].first, want,
-                          4 * n);
+        cpu_normals(draws[i].seed, draws[i].stream, draws[i].step, draws[i].first, want, 4 * n);
         for (uint64_t block = 0; block < n; block++) {
             float got[4];
 

@@ -237,15 +237,15 @@ static void set_aside(void **state)
     struct err found = {0};
 
     (void)state;
-    assert_state("cuda:0", STATE_UNTESTED, "");
+    assert_state("cuda:0", DEVICE_STATE_UNTESTED, "");
     *fault() = (struct fake_gpu_fault){.device = 0, .code = ERR_DEVICE};
     assert_ok(engine_device_take(&job, err)); /* on the other one */
     assert_int_equal(job_gpu(&job), 1);
     engine_device_release(&job);
-    assert_state("cuda:1", STATE_READY, "");
+    assert_state("cuda:1", DEVICE_STATE_READY, "");
     assert_int_equal(health_ready(0, &found), ERR_DEVICE);
     assert_string_equal(found.message, "cuda:0 is set aside: a fault of the fake");
-    assert_state("cuda:0", STATE_ASIDE, "a fault of the fake");
+    assert_state("cuda:0", DEVICE_STATE_ASIDE, "a fault of the fake");
     assert_place(DEVICE_AUTO, PRECISION_BF16, "cuda:1", "bf16");
     assert_place(DEVICE_CUDA, PRECISION_BF16, "cuda:1", "bf16");
     assert_place(GPU(0), PRECISION_BF16, "cuda:0", "bf16"); /* as asked */
@@ -258,10 +258,10 @@ static void set_aside(void **state)
     assert_int_equal(job.device, GPU(0));
     *fault() = (struct fake_gpu_fault){.device = -1, .wrong = true};
     assert_int_equal(health_ready(0, &found), ERR_DEVICE);
-    assert_state("cuda:0", STATE_ASIDE, "a copy: ");
+    assert_state("cuda:0", DEVICE_STATE_ASIDE, "a copy: ");
     fault()->wrong = false;
     assert_ok(health_ready(0, err));
-    assert_state("cuda:0", STATE_READY, "");
+    assert_state("cuda:0", DEVICE_STATE_READY, "");
     assert_place(DEVICE_AUTO, PRECISION_BF16, "cuda:0", "bf16");
 }
 
@@ -316,18 +316,18 @@ static void of_all_ranks(void **state)
     job.world_size = 2;
     assert_ok(engine_device_ready(&job, err));
     engine_device_failed(&job, &lost);
-    assert_state("cuda:0", STATE_UNTESTED, "");
-    assert_state("cuda:1", STATE_UNTESTED, "");
+    assert_state("cuda:0", DEVICE_STATE_UNTESTED, "");
+    assert_state("cuda:1", DEVICE_STATE_UNTESTED, "");
     *fault() = (struct fake_gpu_fault){.device = 1, .code = ERR_DEVICE};
     assert_int_equal(engine_device_ready(&job, &found), ERR_DEVICE);
     assert_string_equal(found.message, "cuda:1 is set aside: a fault of the fake");
-    assert_state("cuda:0", STATE_READY, "");
+    assert_state("cuda:0", DEVICE_STATE_READY, "");
     /* Nor does a run open on it, however well the others are. */
     assert_int_equal(engine_run_open(&run, &job, 2, &sink, &found), ERR_DEVICE);
     assert_string_equal(found.message, "a fault of the fake");
     fault()->device = -1;
     assert_ok(engine_device_ready(&job, err));
-    assert_state("cuda:1", STATE_READY, "");
+    assert_state("cuda:1", DEVICE_STATE_READY, "");
 }
 
 /* What fails on a device that was ready has it tested again; memory that others have is no fault of
@@ -340,23 +340,23 @@ static void faults(void **state)
 
     (void)state;
     health_failed(0, &full);
-    assert_state("cuda:0", STATE_READY, "");
+    assert_state("cuda:0", DEVICE_STATE_READY, "");
     health_failed(0, &passing);
-    assert_state("cuda:0", STATE_UNTESTED, "");
+    assert_state("cuda:0", DEVICE_STATE_UNTESTED, "");
     *fault() = (struct fake_gpu_fault){.device = 0, .code = ERR_NO_MEMORY};
     assert_ok(health_ready(0, err));
-    assert_state("cuda:0", STATE_UNTESTED, "");
+    assert_state("cuda:0", DEVICE_STATE_UNTESTED, "");
     fault()->code = ERR_DEVICE_LOST; /* it was ready in this process, so another one may have it */
     assert_int_equal(health_ready(0, &found), ERR_DEVICE_LOST);
-    assert_state("cuda:0", STATE_LOST, "a fault of the fake");
+    assert_state("cuda:0", DEVICE_STATE_LOST, "a fault of the fake");
     fault()->code = 0;
     assert_int_equal(health_ready(0, &found), ERR_DEVICE_LOST);
-    assert_state("cuda:1", STATE_READY, "");
+    assert_state("cuda:1", DEVICE_STATE_READY, "");
     health_failed(1, &lost);
-    assert_state("cuda:1", STATE_LOST, "an illegal access");
+    assert_state("cuda:1", DEVICE_STATE_LOST, "an illegal access");
     job = job_on(DEVICE_CPU, PRECISION_AUTO);
     engine_device_failed(&job, &lost);
-    assert_state("cpu", STATE_READY, "");
+    assert_state("cpu", DEVICE_STATE_READY, "");
 }
 
 /* The first test of a process that loses the device does not end the process. */
@@ -367,7 +367,7 @@ static void broken_from_the_start(void **state)
     (void)state;
     *fault() = (struct fake_gpu_fault){.device = 1, .code = ERR_DEVICE_LOST};
     assert_int_equal(health_ready(1, &found), ERR_DEVICE);
-    assert_state("cuda:1", STATE_ASIDE, "a fault of the fake");
+    assert_state("cuda:1", DEVICE_STATE_ASIDE, "a fault of the fake");
     fault()->device = -1;
     assert_ok(health_ready(1, err));
 }

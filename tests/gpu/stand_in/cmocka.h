@@ -1,7 +1,7 @@
 /* Stands for cmocka on machines that have a GPU and little else: what the shared parts of the
  * engine's tests need of it. A failure ends the running case (harness.h). */
-#ifndef TESTS_GPU_CMOCKA_H
-#define TESTS_GPU_CMOCKA_H
+#ifndef TESTS_GPU_STAND_IN_CMOCKA_H
+#define TESTS_GPU_STAND_IN_CMOCKA_H
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "initial.h"
+#include "init_from.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -86,9 +86,9 @@ static int compare(const struct search *s, int64_t checkpoint)
     return rc;
 }
 
-int initial_prepare(struct db *db, struct engine_job *job,
-                    void (*problem)(void *to, const char *pointer, const char *message), void *to,
-                    struct err *err)
+int init_from_prepare(struct db *db, struct engine_job *job,
+                      void (*problem)(void *to, const char *pointer, const char *message), void *to,
+                      struct err *err)
 {
     struct search search = {.job = job, .problem = problem, .to = to, .err = err};
     struct db_checkpoint found = {0};
@@ -106,8 +106,8 @@ int initial_prepare(struct db *db, struct engine_job *job,
     return rc;
 }
 
-int initial_load(struct db_reader *reader, const struct engine_job *job, struct engine_run *run,
-                 struct err *err)
+int init_from_load(struct db_reader *reader, const struct engine_job *job, struct engine_run *run,
+                   struct err *err)
 {
     const struct job_init_from *from = &job->init_from;
     struct checkpoint *checkpoint;
