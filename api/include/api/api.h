@@ -144,7 +144,8 @@ struct api_options {
 int api_open(struct api **out, const struct api_options *options, const struct api_service *service,
              struct db *db, struct err *err);
 int api_port(const struct api *api);
-/* Ends event streams, finishes requests under way, stops listening. */
+/* Ends event streams, finishes requests under way (for some seconds at most; then what would wait
+ * for a disk is answered 503), stops listening. */
 void api_close(struct api *api);
 
 #endif
