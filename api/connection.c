@@ -367,6 +367,8 @@ static enum MHD_Result take_body(struct request *request, const char *data, size
         text_append_bytes(&request->body, data, *size);
         if (request->body.failed)
             return MHD_NO;
+        if (request->uploads)
+            watch_file(request->api->watch, request->watched, *size);
     }
     *size = 0;
     return MHD_YES;

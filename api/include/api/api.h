@@ -134,7 +134,8 @@ struct api_options {
     int connections_per_address; /* 0: 64; on the loopback as many as there may be */
     int event_streams;   /* at most; 0: 128, or half of the connections if those are fewer */
     int idle_seconds;    /* a connection without a byte either way; 0: 30 */
-    int request_seconds; /* a whole request's arrival; 0: 30 */
+    int request_seconds; /* a whole request's arrival, or how far a file may fall behind 64 KiB/s;
+                          * 0: 30 */
     int beat_seconds;    /* between a silent stream's signs of life; 0: 15 */
     const struct api_asset *assets;
     int n_assets;
