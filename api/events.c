@@ -275,7 +275,7 @@ static bool last_event(struct request *request, struct reply *reply, int64_t *ou
     }
     *out = strtoll(text, &stop, 10);
     if (*stop || *text < '0' || *text > '9') {
-        reply_error(reply, "header", "Last-Event-ID", "is none that this server gave");
+        reply_error(reply, "header", "Last-Event-ID", "is not the id of an event of this server");
         problem_set(reply, 422, "invalid", "the Last-Event-ID is not valid");
     }
     return true;

@@ -83,8 +83,8 @@ struct api_service {
     /* *what: static text of what happened, "cancelled", "pausing", "queued", … */
     int (*control)(void *context, int64_t id, enum api_action action, const char **what,
                    struct err *err);
-    /* Between the two this thread asks about the jobs of one sweep: what takes long to look at may
-     * be looked at once. May be NULL, both. */
+    /* Between the two this thread asks about what one request submits, a job, a sweep or a probe:
+     * what takes long to look at may be looked at once. May be NULL, both. */
     void (*look_begin)(void *context);
     void (*look_end)(void *context);
     /* The sweep and all of its jobs, or nothing. */
