@@ -250,8 +250,8 @@ static bool check_accept(struct request *request, struct reply *reply)
 
     if (negotiate(request->accept, types) >= 0 || route->flags & ROUTE_FORM_BODY)
         return true;
-    problem_set(reply, 406, "accept", "this is there as %s%s%s", route->type,
-                route->other_type ? " and " : "", route->other_type ? route->other_type : "");
+    problem_set(reply, 406, "accept", "this is available as %s%s%s", route->type,
+                route->other_type ? " or " : "", route->other_type ? route->other_type : "");
     return false;
 }
 
@@ -367,6 +367,8 @@ static enum MHD_Result take_body(struct request *request, const char *data, size
         text_append_bytes(&request->body, data, *size);
         if (request->body.failed)
             return MHD_NO;
+        if (request->uploads)
+            watch_file(request->api->watch, request->watched, *size);
     }
     *size = 0;
     return MHD_YES;

@@ -35,16 +35,15 @@ static bool ended(enum job_state state)
     return state == JOB_SUCCEEDED || state == JOB_FAILED || state == JOB_CANCELLED;
 }
 
+/* What it tells, a JSON value, follows. */
 static void open_event(struct text *out, int64_t sequence, const char *kind)
 {
     text_append(out, "id: %lld\nevent: %s\ndata: ", (long long)sequence, kind);
 }
 
-static void put_head(struct text *out, const struct db_event *event)
+static void close_event(struct text *out)
 {
-    text_append(out, "{");
-    json_put_int(out, "job", event->job);
-    json_put_time(out, "at", event->wall_ms);
+    text_append(out, "\n\n");
 }
 
 static void put_probe(struct text *out, const struct db_event *event)
@@ -71,8 +70,9 @@ static void put_event(struct text *out, const struct db_event *event)
         [EVENT_PROBE] = "probe",           [EVENT_PROBE_PROGRESS] = "probe_progress"};
 
     open_event(out, event->sequence, kinds[event->kind]);
-    /* A space before the value keeps the writer from putting a comma. */
-    put_head(out, event);
+    json_open(out, '{');
+    json_put_int(out, "job", event->job);
+    json_put_time(out, "at", event->wall_ms);
     if (event->kind == EVENT_STATE) {
         json_put_string(out, "state", job_state_name(event->state));
         json_put_string(out, "reason", event->text);
@@ -93,7 +93,8 @@ static void put_event(struct text *out, const struct db_event *event)
     } else {
         json_put_string(out, "text", event->text ? event->text : "");
     }
-    text_append(out, "}\n\n");
+    json_close(out, '}');
+    close_event(out);
 }
 
 static int take_event(void *context, const struct db_event *event)
@@ -134,10 +135,37 @@ static bool is_new(const struct events *events, int64_t last)
     return events->fresh || events->seen > last;
 }
 
+/* A new client begins after `sequence`, with the job as it is. */
+static int put_job(struct events *events, struct db_reader *reader, int64_t sequence,
+                   struct err *err)
+{
+    struct api_facts facts;
+    struct db_job job;
+    int rc = db_job_get(reader, events->job, &job, err);
+    bool known = facts_known(events->api->facts, events->job, &facts);
+
+    if (rc)
+        return rc;
+    open_event(&events->text, sequence, "job");
+    job_json_write(&events->text, events->api, &job, known ? &facts : NULL);
+    close_event(&events->text);
+    events->look = true;
+    db_job_free(&job);
+    return 0;
+}
+
+static void put_start(struct events *events, int64_t sequence)
+{
+    open_event(&events->text, sequence, "start");
+    json_open(&events->text, '{');
+    json_put_int(&events->text, "sequence", sequence);
+    json_close(&events->text, '}');
+    close_event(&events->text);
+}
+
 /* The first thing that is sent: how soon to come back, and where a new client begins. */
 static int begin(struct events *events, struct db_reader *reader, struct err *err)
 {
-    struct db_job job;
     int64_t last;
     int rc = db_events_last(reader, &last, err);
 
@@ -148,32 +176,9 @@ static int begin(struct events *events, struct db_reader *reader, struct err *er
     if (!is_new(events, last))
         return 0;
     events->seen = last;
-    if (!events->job) {
-        open_event(&events->text, events->seen, "start");
-        text_append(&events->text, "{\"sequence\":%lld}\n\n", (long long)events->seen);
-        return 0;
-    }
-    rc = db_job_get(reader, events->job, &job, err);
-    if (rc)
-        return rc;
-    open_event(&events->text, events->seen, "job");
-    /* The writer separates by what is there last; a line of its own begins with no comma. */
-    {
-        struct text one = {0};
-        struct api_facts facts;
-        bool known = facts_known(events->api->facts, events->job, &facts);
-
-        json_open(&one, '[');
-        job_json_write(&one, events->api, &job, known ? &facts : NULL);
-        if (one.failed)
-            events->text.failed = true;
-        else
-            text_append_bytes(&events->text, one.data + 1, one.length - 1);
-        text_free(&one);
-    }
-    text_append(&events->text, "\n\n");
-    events->look = true;
-    db_job_free(&job);
+    if (events->job)
+        return put_job(events, reader, last, err);
+    put_start(events, last);
     return 0;
 }
 
@@ -270,7 +275,7 @@ static bool last_event(struct request *request, struct reply *reply, int64_t *ou
     }
     *out = strtoll(text, &stop, 10);
     if (*stop || *text < '0' || *text > '9') {
-        reply_error(reply, "header", "Last-Event-ID", "is none that this server gave");
+        reply_error(reply, "header", "Last-Event-ID", "is not the id of an event of this server");
         problem_set(reply, 422, "invalid", "the Last-Event-ID is not valid");
     }
     return true;

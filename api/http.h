@@ -43,7 +43,7 @@ struct api {
     struct facts_cache *facts;
     struct digests *digests;
     atomic_bool uploading; /* a file is being taken */
-    atomic_bool stopping;  /* no new connections */
+    atomic_bool stopping;  /* no new connections, and answers end those that there are */
     struct watch *watch;
     char *openapi; /* the description, made once */
     int64_t started_ms;
@@ -196,9 +196,13 @@ void readers_close(struct readers *readers);
 int readers_take(struct readers *readers, struct db_reader **out, struct err *err);
 void readers_give(struct readers *readers, struct db_reader *reader);
 
-/* work.c: runs `run` on a worker; ERR_LIMIT when too much waits. */
+/* work.c */
 int work_open(struct work **out, int threads, struct err *err);
+/* Waits for what is there and lets nothing more in. */
+void work_stop(struct work *work);
+/* After the last thread that adds to it has ended. */
 void work_close(struct work *work);
+/* Runs `run` on a worker; ERR_LIMIT when too much waits, or it has stopped. */
 int work_add(struct work *work, void (*run)(void *), void *context, struct err *err);
 
 /* assets.c */

@@ -4,6 +4,7 @@
  * no wake-up is lost between a stream's last look and its sleep. */
 #include "hub.h"
 
+#include <microhttpd.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>

@@ -2,10 +2,12 @@
 #ifndef API_HUB_H
 #define API_HUB_H
 
-#include <microhttpd.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "db/db.h"
 
+struct MHD_Connection;
 struct hub;
 
 /* A stream that waits; lives in the stream's own memory and is the hub's alone. */

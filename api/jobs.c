@@ -114,7 +114,7 @@ int job_list(struct request *request, struct reply *reply, struct err *err)
     query.limit = page.limit + 1;
     if (request->value[LIST_CURSOR].given &&
         !read_cursor(request->value[LIST_CURSOR].text, &query.before)) {
-        reply_error(reply, "parameter", "cursor", "is none that this server gave");
+        reply_error(reply, "parameter", "cursor", "is not a cursor of this server");
         problem_set(reply, 422, "invalid", "the query is not valid");
         return 0;
     }

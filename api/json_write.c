@@ -1,4 +1,5 @@
-/* The writer keeps no state but the text: its last byte says whether a comma is due. */
+/* The writer keeps no state but the text: its last byte says whether a comma is due. It writes no
+ * blank and no line's end itself, so that one of these is the end of other text. */
 #include "json_write.h"
 
 #include <math.h>
@@ -7,12 +8,13 @@
 #include "base/clock.h"
 #include "utf8.h"
 
-/* A value follows another one unless something has just been opened or named. */
+/* A value follows another one unless something has just been opened or named, or nothing of this
+ * JSON is there yet. */
 static void separate(struct text *out)
 {
-    char last = out->length ? out->data[out->length - 1] : '{';
+    char last = out->length ? out->data[out->length - 1] : ' ';
 
-    if (last != '{' && last != '[' && last != ':' && last != '\n')
+    if (!strchr("{[: \n", last))
         text_append_bytes(out, ",", 1);
 }
 

@@ -1,4 +1,6 @@
-/* JSON, written member by member into a growing text. Commas are put where they belong. */
+/* JSON, written member by member into a growing text. Commas are put where they belong: a value
+ * that stands at the text's beginning, or behind other text that ends with a blank or a line's end
+ * (the "data: " of an event), gets none. */
 #ifndef API_JSON_WRITE_H
 #define API_JSON_WRITE_H
 

@@ -261,7 +261,7 @@ int probe_list(struct request *request, struct reply *reply, struct err *err)
     page.limit = (int)request->value[LIST_LIMIT].number;
     query.limit = page.limit + 1;
     if (!read_cursor(&request->value[LIST_CURSOR], &query.before)) {
-        reply_error(reply, "parameter", "cursor", "is none that this server gave");
+        reply_error(reply, "parameter", "cursor", "is not a cursor of this server");
         problem_set(reply, 422, "invalid", "the query is not valid");
         return 0;
     }

@@ -76,12 +76,14 @@ static bool has(const struct reply *reply, const char *name)
     return false;
 }
 
-static void add_headers(struct MHD_Response *response, const struct reply *reply)
+static void add_headers(struct MHD_Response *response, const struct reply *reply, bool last)
 {
     for (int i = 0; i < reply->n_headers; i++)
         MHD_add_response_header(response, reply->header[i].name, reply->header[i].value);
     if (reply->type)
         MHD_add_response_header(response, "Content-Type", reply->type);
+    if (last && !has(reply, "Connection"))
+        MHD_add_response_header(response, "Connection", "close");
     if (!has(reply, "Cache-Control"))
         MHD_add_response_header(response, "Cache-Control", "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
@@ -102,7 +104,7 @@ int respond(struct request *request)
 
     if (!response)
         return MHD_NO;
-    add_headers(response, reply);
+    add_headers(response, reply, atomic_load(&request->api->stopping));
     request->status = reply->status;
     queued = MHD_queue_response(request->connection, (unsigned)reply->status, response);
     MHD_destroy_response(response);

@@ -231,8 +231,7 @@ static void stop(struct api *api)
     hub_end_streams(api->hub);
     while (metrics_active(api->metrics) > 0 && clock_seconds() < until)
         usleep(10000);
-    work_close(api->work);
-    api->work = NULL;
+    work_stop(api->work);
     MHD_stop_daemon(api->daemon);
 }
 

@@ -210,7 +210,7 @@ int sweep_list(struct request *request, struct reply *reply, struct err *err)
     page.limit = (int)request->value[SWEEPS_LIMIT].number;
     if (request->value[SWEEPS_CURSOR].given &&
         !read_cursor(request->value[SWEEPS_CURSOR].text, &before)) {
-        reply_error(reply, "parameter", "cursor", "is none that this server gave");
+        reply_error(reply, "parameter", "cursor", "is not a cursor of this server");
         problem_set(reply, 422, "invalid", "the query is not valid");
         return 0;
     }

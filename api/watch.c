@@ -49,8 +49,9 @@ static int make_late(struct watch *watch, struct err *err)
 {
     struct reply reply = {0};
 
-    problem_set(&reply, 408, "timeout", "the request did not arrive within %d seconds",
-                watch->request_seconds);
+    problem_set(&reply, 408, "timeout",
+                "the request did not arrive within %d seconds (a file: at %d bytes a second)",
+                watch->request_seconds, WATCH_FILE_BYTES_PER_SECOND);
     text_append(&watch->late,
                 "HTTP/1.1 408 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
                 "Cache-Control: no-store\r\nConnection: close\r\n\r\n",
@@ -203,6 +204,22 @@ void watch_begun(struct watch *watch, struct watched *watched)
     if (watched->state == WATCHED_IDLE) {
         watched->state = WATCHED_BEGUN;
         watched->deadline = deadline < watched->deadline ? deadline : watched->deadline;
+    }
+    pthread_mutex_unlock(&watch->lock);
+}
+
+/* The deadline moves by the time that these bytes may take, and is never farther away than that of
+ * a request that begins now: who was quick before may not be slow for long. */
+void watch_file(struct watch *watch, struct watched *watched, size_t bytes)
+{
+    double latest = clock_seconds() + watch->request_seconds;
+
+    if (!watched)
+        return;
+    pthread_mutex_lock(&watch->lock);
+    if (watched->state == WATCHED_BEGUN) {
+        watched->deadline += (double)bytes / WATCH_FILE_BYTES_PER_SECOND;
+        watched->deadline = latest < watched->deadline ? latest : watched->deadline;
     }
     pthread_mutex_unlock(&watch->lock);
 }

@@ -5,8 +5,13 @@
 #define API_WATCH_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/err.h"
+
+/* A file that is uploaded may take longer than a request, but has to come at this rate; it may fall
+ * behind that by request_seconds at most. */
+#define WATCH_FILE_BYTES_PER_SECOND 65536
 
 struct watch;
 struct watched;
@@ -24,6 +29,8 @@ void watch_remove(struct watch *watch, struct watched *watched);
 
 /* A request's first line is there. */
 void watch_begun(struct watch *watch, struct watched *watched);
+/* So many more bytes are there of a file that a client uploads. */
+void watch_file(struct watch *watch, struct watched *watched, size_t bytes);
 /* All of it is there, or its answer is on its way. False: it came too late, the connection has
  * been ended. */
 bool watch_arrived(struct watch *watch, struct watched *watched);

@@ -1,5 +1,6 @@
 /* A few threads for what may wait for a disk, so that the server's own threads never do. The
- * queue is bounded: what does not fit is refused at once. */
+ * queue is bounded: what does not fit is refused at once. It ends in two steps, because the
+ * server's threads may add to it until they have ended themselves. */
 #include <stdlib.h>
 
 #include "http.h"
@@ -17,7 +18,7 @@ struct work {
     pthread_cond_t more;
     struct task task[WAITING_MAX]; /* a ring */
     int first, n, n_threads;
-    bool closing;
+    bool stopping;
     pthread_t thread[THREADS_MAX];
 };
 
@@ -29,7 +30,7 @@ static void *work_main(void *context)
     for (;;) {
         struct task task;
 
-        while (work->n == 0 && !work->closing)
+        while (work->n == 0 && !work->stopping)
             pthread_cond_wait(&work->more, &work->lock);
         if (work->n == 0)
             break;
@@ -61,16 +62,22 @@ int work_open(struct work **out, int threads, struct err *err)
     return 0;
 }
 
-void work_close(struct work *work)
+void work_stop(struct work *work)
 {
-    if (!work)
-        return;
     pthread_mutex_lock(&work->lock);
-    work->closing = true;
+    work->stopping = true;
     pthread_cond_broadcast(&work->more);
     pthread_mutex_unlock(&work->lock);
     for (int i = 0; i < work->n_threads; i++)
         pthread_join(work->thread[i], NULL);
+    work->n_threads = 0;
+}
+
+void work_close(struct work *work)
+{
+    if (!work)
+        return;
+    work_stop(work);
     pthread_cond_destroy(&work->more);
     pthread_mutex_destroy(&work->lock);
     free(work);
@@ -81,7 +88,9 @@ int work_add(struct work *work, void (*run)(void *), void *context, struct err *
     int rc = 0;
 
     pthread_mutex_lock(&work->lock);
-    if (work->closing || work->n == WAITING_MAX) {
+    if (work->stopping) {
+        rc = err_set(err, ERR_LIMIT, "the server is stopping");
+    } else if (work->n == WAITING_MAX) {
         rc = err_set(err, ERR_LIMIT, "too many requests are waiting");
     } else {
         work->task[(work->first + work->n++) % WAITING_MAX] =

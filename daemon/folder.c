@@ -21,12 +21,13 @@ static const char *variable(const char *name)
     return value && *value ? value : NULL;
 }
 
-int folder_default(char out[PATH_MAX], struct err *err)
+int folder_default(char out[PATH_MAX], const char **source, struct err *err)
 {
     const char *given = variable("RWPD_STATE");
     const char *service = variable("STATE_DIRECTORY");
     const char *xdg = variable("XDG_STATE_HOME"), *home = variable("HOME");
 
+    *source = given ? "RWPD_STATE" : service ? "STATE_DIRECTORY" : "--state";
     if (given)
         return join(out, given, "", err);
     if (service) { /* several are separated by colons */
@@ -61,7 +62,7 @@ int folder_make_parents(const char *path, struct err *err)
 }
 
 /* The nearest folder above that exists decides whether the rest can be made. */
-int folder_check(const char *path, struct err *err)
+int folder_check(const char *path, const char *source, struct err *err)
 {
     char part[PATH_MAX];
     struct stat about;
@@ -78,11 +79,11 @@ int folder_check(const char *path, struct err *err)
             *slash = '\0';
     }
     if (stat(part, &about))
-        return err_errno(err, "--state: %s", part);
+        return err_errno(err, "%s: %s", source, part);
     if (!S_ISDIR(about.st_mode))
-        return err_set(err, ERR_INVALID, "--state: %s is not a folder", part);
+        return err_set(err, ERR_INVALID, "%s: %s is not a folder", source, part);
     if (access(part, W_OK | X_OK))
-        return err_errno(err, "--state: cannot write in %s", part);
+        return err_errno(err, "%s: cannot write in %s", source, part);
     return 0;
 }
 

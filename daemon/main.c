@@ -86,7 +86,7 @@ static int check_config(const struct daemon_options *options)
     char address[ADDRESS_TEXT_BYTES];
     struct err err;
 
-    if (folder_check(options->state, &err)) {
+    if (folder_check(options->state, options->state_source, &err)) {
         fprintf(stderr, "rwpd: %s\n", err.message);
         return EXIT_USAGE;
     }

@@ -23,6 +23,7 @@
 static int set_listen(struct daemon_options *out, const char *source, const char *text,
                       struct err *err)
 {
+    out->listen_source = source;
     return address_parse(&out->listen, source, text, err);
 }
 
@@ -38,12 +39,14 @@ static int set_path(char out[PATH_MAX], const char *source, const char *text, st
 static int set_state(struct daemon_options *out, const char *source, const char *text,
                      struct err *err)
 {
+    out->state_source = source;
     return set_path(out->state, source, text, err);
 }
 
 static int set_token_file(struct daemon_options *out, const char *source, const char *text,
                           struct err *err)
 {
+    out->token_source = source;
     return set_path(out->token_file, source, text, err);
 }
 
@@ -134,39 +137,40 @@ static int set_log_level(struct daemon_options *out, const char *source, const c
 }
 
 static const struct row {
-    const char *name, *argument;
-    const char *doc; /* further lines are indented by the printer */
+    const char *name, *argument; /* name: with its two dashes */
+    const char *doc;             /* further lines are indented by the printer */
+    /* `source`: the option or variable that has given the text; static. */
     int (*set)(struct daemon_options *out, const char *source, const char *text, struct err *err);
     enum daemon_task task; /* of a row without `set` */
 } rows[] = {
-    {"listen", "ADDR:PORT",
+    {"--listen", "ADDR:PORT",
      "Where to listen; port 0 takes any free one (default " DEFAULT_LISTEN ").\n"
      "Any address but the loopback needs a token.",
      set_listen, 0},
-    {"state", "FOLDER",
+    {"--state", "FOLDER",
      "Where jobs, histories and checkpoints are kept (default: /var/lib/rwpd for\n"
      "root, else $XDG_STATE_HOME/rwpd or ~/.local/state/rwpd). FOLDER/listen holds\n"
      "the address while the daemon listens.",
      set_state, 0},
-    {"token-file", "FILE", "Its one line must come with each request as 'Authorization: Bearer …'.",
-     set_token_file, 0},
-    {"workers", "N", "Jobs that train at the same time (default: one a GPU).", set_workers, 0},
-    {"threads", "N",
+    {"--token-file", "FILE",
+     "Its one line must come with each request as 'Authorization: Bearer …'.", set_token_file, 0},
+    {"--workers", "N", "Jobs that train at the same time (default: one a GPU).", set_workers, 0},
+    {"--threads", "N",
      "CPU threads of all workers together (default: the cores this process may\n"
      "use); each worker gets an equal share.",
      set_threads, 0},
-    {"queue-limit", "N", "Jobs that may wait (default 1000); more are refused.", set_queue_limit,
-     0},
-    {"body-limit", "BYTES", "Most of a request's body (default 1048576).", set_body_limit, 0},
-    {"upload-limit", "BYTES",
+    {"--queue-limit", "N", "Jobs that may wait, and probes (default 1000); more are refused.",
+     set_queue_limit, 0},
+    {"--body-limit", "BYTES", "Most of a request's body (default 1048576).", set_body_limit, 0},
+    {"--upload-limit", "BYTES",
      "Most of a file of weights that is uploaded (default 536870912); it is held in\n"
-     "memory while it is read.",
+     "memory while it is read, and must come at 64 KiB a second or more.",
      set_upload_limit, 0},
-    {"connections", "N", "Most open connections (default 256).", set_connections, 0},
-    {"log-level", "LEVEL", "error, warning, info (default) or debug.", set_log_level, 0},
-    {"check-config", NULL, "Say what these options come to, and end.", NULL, DAEMON_CHECK_CONFIG},
-    {"version", NULL, "Print the version, and end.", NULL, DAEMON_SHOW_VERSION},
-    {"help", NULL, "Print this, and end.", NULL, DAEMON_SHOW_HELP},
+    {"--connections", "N", "Most open connections (default 256).", set_connections, 0},
+    {"--log-level", "LEVEL", "error, warning, info (default) or debug.", set_log_level, 0},
+    {"--check-config", NULL, "Say what these options come to, and end.", NULL, DAEMON_CHECK_CONFIG},
+    {"--version", NULL, "Print the version, and end.", NULL, DAEMON_SHOW_VERSION},
+    {"--help", NULL, "Print this, and end.", NULL, DAEMON_SHOW_HELP},
 };
 
 #define N_ROWS ((int)ARRAY_LENGTH(rows))
@@ -178,24 +182,21 @@ static int parse_arguments(struct daemon_options *out, int argc, char **argv, st
 
     memset(table, 0, sizeof table);
     for (int i = 0; i < N_ROWS; i++)
-        table[i] = (struct option){rows[i].name, rows[i].argument != NULL, NULL, i + 1};
+        table[i] = (struct option){rows[i].name + 2, rows[i].argument != NULL, NULL, i + 1};
     opterr = 0;
     while (!rc && (at = getopt_long(argc, argv, ":", table, NULL)) != -1) {
-        char source[40];
-
         if (at == '?' || at == ':')
             return err_set(err, ERR_INVALID, "%s: %s", argv[optind - 1],
                            at == ':' ? "a value must follow"
                                      : "there is no such option (see --help)");
-        snprintf(source, sizeof source, "--%s", rows[at - 1].name);
         if (rows[at - 1].set)
-            rc = rows[at - 1].set(out, source, optarg, err);
+            rc = rows[at - 1].set(out, rows[at - 1].name, optarg, err);
         else if (rows[at - 1].task > out->task)
             out->task = rows[at - 1].task;
     }
     if (!rc && optind < argc)
-        rc = err_set(err, ERR_INVALID, "%s: there is nothing but options (see --help)",
-                     argv[optind]);
+        rc = err_set(err, ERR_INVALID,
+                     "takes no arguments, only options; '%s' was given (see --help)", argv[optind]);
     return rc;
 }
 
@@ -213,8 +214,10 @@ static void find_credential(struct daemon_options *out)
     char path[PATH_MAX];
 
     if (folder && snprintf(path, sizeof path, "%s/token", folder) < (int)sizeof path &&
-        access(path, F_OK) == 0)
+        access(path, F_OK) == 0) {
         strcpy(out->token_file, path);
+        out->token_source = "CREDENTIALS_DIRECTORY";
+    }
 }
 
 /* What no option has set. */
@@ -224,12 +227,12 @@ static int fill_in(struct daemon_options *out, struct err *err)
     int n, rc = 0;
 
     if (!*out->listen.host)
-        rc = address_parse(&out->listen, listen ? "RWPD_LISTEN" : "--listen",
-                           listen ? listen : DEFAULT_LISTEN, err);
+        rc = set_listen(out, listen ? "RWPD_LISTEN" : "--listen", listen ? listen : DEFAULT_LISTEN,
+                        err);
     if (!rc && !*out->state)
-        rc = folder_default(out->state, err);
+        rc = folder_default(out->state, &out->state_source, err);
     if (!rc && !*out->token_file && token)
-        rc = set_path(out->token_file, "RWPD_TOKEN_FILE", token, err);
+        rc = set_token_file(out, "RWPD_TOKEN_FILE", token, err);
     if (!*out->token_file)
         find_credential(out);
     if (!out->workers)
@@ -244,9 +247,9 @@ static int check_reach(const struct daemon_options *out, struct err *err)
     if (out->token || address_is_loopback(&out->listen))
         return 0;
     return err_set(err, ERR_INVALID,
-                   "--listen: %s can be reached from other machines, so a token is required: give "
+                   "%s: %s can be reached from other machines, so a token is required: give "
                    "--token-file, or listen on 127.0.0.1",
-                   out->listen.host);
+                   out->listen_source, out->listen.host);
 }
 
 int options_read(struct daemon_options *out, int argc, char **argv, struct err *err)
@@ -261,7 +264,7 @@ int options_read(struct daemon_options *out, int argc, char **argv, struct err *
     if (!rc && options.task < DAEMON_SHOW_VERSION) {
         rc = fill_in(&options, err);
         if (!rc && *options.token_file)
-            rc = token_read(&options.token, "--token-file", options.token_file, err);
+            rc = token_read(&options.token, options.token_source, options.token_file, err);
         if (!rc)
             rc = check_reach(&options, err);
     }
@@ -284,7 +287,7 @@ static void print_row(const struct row *row)
     const char *line = row->doc;
     char left[40];
 
-    snprintf(left, sizeof left, "--%s%s%s", row->name, row->argument ? " " : "",
+    snprintf(left, sizeof left, "%s%s%s", row->name, row->argument ? " " : "",
              row->argument ? row->argument : "");
     printf("  %-20s ", left);
     for (const char *end; (end = strchr(line, '\n')); line = end + 1)
@@ -301,7 +304,11 @@ void options_print_help(void)
         print_row(&rows[i]);
     puts("\nEnvironment, where the option is not given: RWPD_LISTEN, RWPD_STATE (then systemd's\n"
          "STATE_DIRECTORY), RWPD_TOKEN_FILE (then the file 'token' in systemd's\n"
-         "CREDENTIALS_DIRECTORY).\n\n"
+         "CREDENTIALS_DIRECTORY).\n"
+         "For GPUs: RWPD_CUDA_MODULE names another module than the one that was installed,\n"
+         "RWPD_CUDA_DRIVER, RWPD_NCCL and RWPD_NVML another libcuda.so.1, libnccl.so.2 and\n"
+         "libnvidia-ml.so.1, RWPD_CUDA_CACHE the folder in which the choice of algorithms is kept\n"
+         "(then systemd's CACHE_DIRECTORY, $XDG_CACHE_HOME/rwpd, ~/.cache/rwpd).\n\n"
          "Signals: SIGTERM and SIGINT let each running job write a checkpoint and stop; the next\n"
          "start goes on from there. A second one ends the process at once, and nothing that was\n"
          "recorded is lost by that either.\n\n"

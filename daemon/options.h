@@ -13,6 +13,8 @@ enum daemon_task { DAEMON_RUN, DAEMON_CHECK_CONFIG, DAEMON_SHOW_VERSION, DAEMON_
 
 struct daemon_options {
     enum daemon_task task;
+    /* The option or variable that each of the three is of, for messages. Static. */
+    const char *listen_source, *state_source, *token_source;
     struct address listen;
     char state[PATH_MAX];
     char token_file[PATH_MAX]; /* "": none */

@@ -75,6 +75,7 @@ static int control(void *context, int64_t id, enum api_action action, const char
     static const enum job_state to[] = {JOB_CANCELLED, JOB_PAUSED, JOB_QUEUED};
 
     (void)context;
+    atomic_fetch_add(&fixture.controlled, 1);
     pthread_mutex_lock(&fixture_control_lock);
     pthread_mutex_unlock(&fixture_control_lock);
     *what = job_state_name(to[action]);

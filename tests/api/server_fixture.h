@@ -17,8 +17,9 @@ struct fixture {
     struct db *db;
     struct api *api;
     int port;
-    atomic_int anew;   /* checks outside of a look, which list a dataset's folder each */
-    atomic_int refuse; /* an err_code that submissions are answered with; 0: none */
+    atomic_int anew;       /* checks outside of a look, which list a dataset's folder each */
+    atomic_int controlled; /* requests to cancel, pause or resume that have come so far */
+    atomic_int refuse;     /* an err_code that submissions are answered with; 0: none */
 };
 
 extern struct fixture fixture;

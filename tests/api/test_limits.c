@@ -139,6 +139,72 @@ static void test_slow_senders(void **state)
     api_close(api);
 }
 
+static const char upload[] = "POST /v1/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+                             "application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/* `n` bytes of a body that comes in chunks. */
+static bool put_chunk(int fd, int n)
+{
+    struct text chunk = {0};
+    bool put;
+
+    text_append(&chunk, "%x\r\n%*s\r\n", (unsigned)n, n, "");
+    put = http_put(fd, chunk.data);
+    text_free(&chunk);
+    return put;
+}
+
+struct sender {
+    int fd;
+    atomic_bool enough;
+    struct text got;
+};
+
+/* A file of some hundred kilobytes a second. */
+static void *send_steadily(void *context)
+{
+    struct sender *sender = context;
+
+    while (!sender->enough && put_chunk(sender->fd, 32768))
+        usleep(50000);
+    if (http_put(sender->fd, "0\r\n\r\n"))
+        http_await(sender->fd, &sender->got, "\r\n\r\n", PATIENCE);
+    return NULL;
+}
+
+/* A file may take longer than a request, as long as it comes at a sensible rate. */
+static void test_long_uploads(void **state)
+{
+    const struct api_options options = {.idle_seconds = NEVER, .request_seconds = 4};
+    struct api *api[3] = {open_api(options), open_api(options), open_api(options)};
+    struct sender steady = {.fd = http_open(api_port(api[0]), 1)};
+    int stalled = http_open(api_port(api[1]), 1);
+    struct text got = {0};
+    pthread_t thread;
+
+    (void)state;
+    assert_true(http_put(steady.fd, upload));
+    assert_int_equal(pthread_create(&thread, NULL, send_steadily, &steady), 0);
+    assert_true(http_put(stalled, upload));
+    for (int i = 0; i < 8; i++) /* what was quick before earns it no minutes */
+        assert_true(put_chunk(stalled, 1 << 20));
+    drip(api[2], upload, "1\r\n \r\n", &got);
+    assert_memory_equal(got.data, "HTTP/1.1 408 ", 13);
+    text_free(&got);
+    assert_true(http_await(stalled, &got, NULL, PATIENCE));
+    assert_memory_equal(got.data, "HTTP/1.1 408 ", 13);
+    text_free(&got);
+    steady.enough = true; /* it began first */
+    pthread_join(thread, NULL);
+    assert_non_null(steady.got.data);
+    assert_memory_equal(steady.got.data, "HTTP/1.1 422 ", 13); /* not of safetensors */
+    text_free(&steady.got);
+    close(steady.fd);
+    close(stalled);
+    for (int i = 0; i < 3; i++)
+        api_close(api[i]);
+}
+
 /* The deadline is of requests, not of answers. A client that closes its sending half meanwhile may
  * count as gone, then its place is free. */
 static void test_slow_answers(void **state)
@@ -370,6 +436,7 @@ int main(void)
         cmocka_unit_test(test_left),
         cmocka_unit_test(test_half_closed_reads),
         cmocka_unit_test(test_slow_senders),
+        cmocka_unit_test(test_long_uploads),
         cmocka_unit_test(test_slow_answers),
         cmocka_unit_test(test_connections_of_an_address),
         cmocka_unit_test(test_connections_in_all),

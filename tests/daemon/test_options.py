@@ -35,13 +35,22 @@ class Options(support.Case):
         self.wrong("--log-level", "loud", says=["--log-level", "debug"])
         self.wrong("--workers", says=["--workers", "value"])
         self.wrong("--colour", says=["--colour", "no such option"])
-        self.wrong("train", says=["train"])
+        self.wrong("train", says=["'train'", "rwpd: takes no arguments"])
         self.wrong("--state", "", says=["--state"])
         self.wrong("--state", "/" + "x" * 5000, says=["--state"])
 
     def test_wrong_variables_are_named(self):
-        self.wrong(says=["RWPD_LISTEN"], environment={"RWPD_LISTEN": "nowhere"})
-        self.wrong(says=["token"], environment={"RWPD_TOKEN_FILE": self.folder + "/none"})
+        poor, file = os.path.join(self.folder, "token"), os.path.join(self.folder, "file")
+        with open(os.open(poor, os.O_CREAT | os.O_WRONLY, 0o600), "w") as out:
+            out.write("short")
+        open(file, "w").close()
+        for name, value in (("RWPD_LISTEN", "nowhere"), ("RWPD_LISTEN", "0.0.0.0:0"),
+                            ("RWPD_TOKEN_FILE", self.folder + "/none"), ("RWPD_TOKEN_FILE", poor),
+                            ("CREDENTIALS_DIRECTORY", self.folder)):
+            self.wrong(says=[f"rwpd: {name}: "], environment={name: value})
+        for name in ("RWPD_STATE", "STATE_DIRECTORY"):
+            code, text, _ = self.refuse("--check-config", environment={name: file})
+            self.assertEqual((code, text), (2, f"rwpd: {name}: {file} is not a folder\n"))
 
     def test_a_state_that_cannot_be_is_refused(self):
         file = os.path.join(self.folder, "file")
@@ -101,7 +110,8 @@ class Options(support.Case):
     def test_help_and_version(self):
         code, text, out = self.refuse("--help")
         self.assertEqual((code, text), (0, ""))
-        for word in ("--listen", "--check-config", "RWPD_STATE", "SIGTERM", "Exit codes"):
+        for word in ("--listen", "--check-config", "RWPD_STATE", "RWPD_CUDA_MODULE", "RWPD_CUDA_CACHE",
+                     "RWPD_NCCL", "SIGTERM", "Exit codes"):
             self.assertIn(word, out)
         self.assertLessEqual(max(map(len, out.splitlines())), 100)
         code, text, out = self.refuse("--version")

@@ -83,8 +83,8 @@ struct api_service {
     /* *what: static text of what happened, "cancelled", "pausing", "queued", … */
     int (*control)(void *context, int64_t id, enum api_action action, const char **what,
                    struct err *err);
-    /* Between these two calls the thread asks about the jobs of one sweep, so that what takes long
-     * to look at can be looked at once. Both may be NULL. */
+    /* Between these two calls the thread asks about what one request submits, a job, a sweep or a
+     * probe, so that what takes long to look at can be looked at once. Both may be NULL. */
     void (*look_begin)(void *context);
     void (*look_end)(void *context);
     /* The sweep and all of its jobs, or nothing. */
@@ -135,7 +135,8 @@ struct api_options {
     int connections_per_address; /* 0: 64; on the loopback as many as there may be */
     int event_streams;   /* at most; 0: 128, or half of the connections if those are fewer */
     int idle_seconds;    /* a connection without a byte either way; 0: 30 */
-    int request_seconds; /* a whole request's arrival; 0: 30 */
+    int request_seconds; /* a whole request's arrival, or how far a file may fall behind 64 KiB/s;
+                          * 0: 30 */
     int beat_seconds;    /* between a silent stream's signs of life; 0: 15 */
     const struct api_asset *assets;
     int n_assets;
@@ -145,7 +146,8 @@ struct api_options {
 int api_open(struct api **out, const struct api_options *options, const struct api_service *service,
              struct db *db, struct err *err);
 int api_port(const struct api *api);
-/* Ends event streams, finishes requests under way, stops listening. */
+/* Ends event streams, finishes requests under way (for some seconds at most; then what would wait
+ * for a disk is answered 503), stops listening. */
 void api_close(struct api *api);
 
 #endif
