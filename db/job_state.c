@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "inside.h"
+#include "probe_inside.h"
 #include "steps.h"
 
 _Static_assert(JOB_QUEUED == 0 && JOB_RUNNING == 1,
@@ -328,7 +328,10 @@ static int find_left(struct db_writer *writer, int64_t *job, enum job_wish *wish
     return 1;
 }
 
-static int recover_one(struct db_writer *writer, int64_t job, enum job_wish wish, struct err *err)
+/* `beside`: a probe ran, too, and may be what ended the process. The probe is counted, and no
+ * longer there after a few times. */
+static int recover_one(struct db_writer *writer, int64_t job, enum job_wish wish, bool beside,
+                       struct err *err)
 {
     static const enum job_state after[] = {
         [WISH_NONE] = JOB_QUEUED, [WISH_PAUSE] = JOB_PAUSED, [WISH_CANCEL] = JOB_CANCELLED};
@@ -343,7 +346,7 @@ static int recover_one(struct db_writer *writer, int64_t job, enum job_wish wish
 
     if (!code)
         code = db_checkpoint_adopt(writer, job, latest, err);
-    if (!code)
+    if (!code && !beside)
         code = db_death_count(writer, job, latest, false, &n, err);
     if (n >= DB_CRASHES_MAX && !wished) {
         snprintf(often, sizeof often,
@@ -360,15 +363,18 @@ static int apply_recover(struct db_writer *writer, struct db_op *op, struct err 
 {
     struct recover_op *recover = (struct recover_op *)op;
     enum job_wish wish;
+    bool beside = false;
     int64_t job;
     int code;
 
     recover->n = 0;
     code = db_sums_flush(writer, err);
+    if (!code)
+        code = db_probe_running(writer, &beside, err);
     if (code)
         return code;
     while ((code = find_left(writer, &job, &wish, err)) == 1) {
-        code = recover_one(writer, job, wish, err);
+        code = recover_one(writer, job, wish, beside, err);
         if (code)
             return code;
         recover->n++;

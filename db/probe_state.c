@@ -1,5 +1,6 @@
 /* The states of probes: changed in one function, `change_state`, by requests, claims and recovery.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -81,7 +82,7 @@ static int write_state(struct db_writer *writer, const struct change *change, st
  * SUCCEEDED, FAILED and CANCELLED are final. Each change that is not drawn is ERR_CONFLICT.
  *   db_probe_insert, db_checkpoint_add_due   the first state
  *   db_probe_claim                           QUEUED → RUNNING
- *   db_probe_recover                         RUNNING → QUEUED or CANCELLED
+ *   db_probe_recover                         RUNNING → QUEUED, CANCELLED or FAILED
  *   db_probe_set_state                       each of these
  * Rows that were told stay in each state: a probe that runs again goes on from them.
  */
@@ -319,6 +320,26 @@ static int find_left(struct db_writer *writer, int64_t *id, bool *cancelling, st
     return 1;
 }
 
+static int recover_one(struct db_writer *writer, int64_t id, bool cancelling, struct err *err)
+{
+    struct change change = {.id = id,
+                            .to = cancelling ? PROBE_CANCELLED : PROBE_QUEUED,
+                            .reason = cancelling ? "as asked before the daemon ended"
+                                                 : "the daemon ended while it was running"};
+    char often[128];
+    int n, code = db_probe_death_count(writer, id, &n, err);
+
+    if (code)
+        return code;
+    if (n >= DB_PROBE_CRASHES_MAX && !cancelling) {
+        snprintf(often, sizeof often,
+                 "the daemon ended %d times while it was running, without a new row of it", n);
+        change.to = PROBE_FAILED;
+        change.reason = often;
+    }
+    return change_state(writer, &change, err);
+}
+
 static int apply_recover(struct db_writer *writer, struct db_op *op, struct err *err)
 {
     struct recover_op *recover = (struct recover_op *)op;
@@ -328,12 +349,7 @@ static int apply_recover(struct db_writer *writer, struct db_op *op, struct err 
 
     recover->n = 0;
     while ((code = find_left(writer, &id, &cancelling, err)) == 1) {
-        struct change change = {.id = id,
-                                .to = cancelling ? PROBE_CANCELLED : PROBE_QUEUED,
-                                .reason = cancelling ? "as asked before the daemon ended"
-                                                     : "the daemon ended while it was running"};
-
-        code = change_state(writer, &change, err);
+        code = recover_one(writer, id, cancelling, err);
         if (code)
             return code;
         recover->n++;

@@ -151,7 +151,8 @@ int db_job_wish(struct db *db, int64_t id, enum job_wish wish, struct err *err);
 
 /* Durable; once at start, before any claim. Jobs that a dead process left running become paused or
  * cancelled if that was wished, else queued again; but failed at the DB_CRASHES_MAXth time in which
- * there was no checkpoint newer than the time before. *n: how many were running. */
+ * there was no checkpoint newer than the time before, not counting those in which a probe was
+ * running, which may be what ended the process. *n: how many were running. */
 #define DB_CRASHES_MAX 20
 int db_recover(struct db *db, int *n, struct err *err);
 

@@ -80,7 +80,9 @@ int db_probe_wish_cancel(struct db *db, int64_t id, struct err *err);
 int db_probe_lost(struct db *db, int64_t id, bool *again, struct err *err);
 
 /* Durable; once at start, after `db_recover`. Probes that a dead process left running become
- * cancelled if that was wished, else queued again. */
+ * cancelled if that was wished, else queued again; but failed at the DB_PROBE_CRASHES_MAXth time in
+ * which they had told no new row since the time before. */
+#define DB_PROBE_CRASHES_MAX 5
 int db_probe_recover(struct db *db, int *n, struct err *err);
 
 /* Queued. Of a running probe only (ERR_CONFLICT). */
