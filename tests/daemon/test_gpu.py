@@ -129,6 +129,21 @@ class Faults(Gpu):
         self.assertEqual(self.device(daemon)["state"], "ready")
         daemon.wait(daemon.submit(gpu_job()))
 
+    def test_a_job_goes_on_after_a_fault_that_passes(self):
+        made = gpu_job("m-arwp", 10, deterministic=True)
+        daemon = self.start()
+        truth = daemon.wait(daemon.submit(made))
+        number = daemon.submit(made)
+        daemon.wait_until(number, lambda shown: (shown["checkpoint_update"] or 0) >= 3,
+                          "to have a checkpoint", 60)
+        self.put("fault", "passing 0")
+        shown = daemon.wait(number, "failed")
+        self.assertIsNotNone(shown["finished_at"])
+        self.assertEqual(daemon.post(f"/v1/jobs/{number}/resume")["result"], "queued")
+        after = daemon.wait(number)
+        self.assertEqual((after["test_loss"], after["starts"]), (truth["test_loss"], 2))
+        self.assertEqual([loss["update"] for loss in daemon.losses(number)], list(range(1, 31)))
+
     def test_a_device_that_fails_its_test_is_set_aside(self):
         daemon = self.start()
         self.put("broken")

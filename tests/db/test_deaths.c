@@ -50,6 +50,12 @@ static void the_third_loss_in_a_row_fails_a_job(void **state)
     assert_non_null(strstr(found.reason, "lost 3 times without a new checkpoint of it; the last"));
     assert_true(found.finished_ms > 0);
     db_job_free(&found);
+    /* Somebody wants it tried again, with what it has. */
+    assert_ok(db_job_set_state(place->db, job, JOB_QUEUED, NULL, err));
+    for (int i = 1; i <= DB_LOSSES_MAX; i++) {
+        run_again(place, job);
+        assert_int_equal(lose(place, job, true), i < DB_LOSSES_MAX ? JOB_QUEUED : JOB_FAILED);
+    }
     place_check(place);
 }
 

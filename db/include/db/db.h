@@ -129,7 +129,8 @@ int db_job_insert(struct db *db, const struct db_new_job *job, int64_t *id, bool
 
 /* Durable. The one function that changes a state (see the machine over its body); ERR_CONFLICT for
  * a change that the machine does not have, with the present state in the message, ERR_NOT_FOUND.
- * `reason` (may be NULL) is kept and shown: why it failed, who cancelled. Clears the wish. */
+ * `reason` (may be NULL) is kept and shown: why it failed, who cancelled. Clears the wish. From
+ * failed to queued ERR_CONFLICT, too, when what the job begins with is no longer there. */
 int db_job_set_state(struct db *db, int64_t id, enum job_state to, const char *reason,
                      struct err *err);
 
