@@ -5,9 +5,10 @@
  *   stopped                   → queued: the daemon stops; it goes on from the rows that were told
  *   abandoned                 → cancelled
  *   error                     → failed, with its message as the reason
- *   its GPU is lost           → queued: the daemon ends to be started again; the third time failed
- *   disk failed               → as if stopped
- *   database failed           → left as it is: the next start puts it right (db_probe_recover) */
+ *   its GPU is set aside      → queued, with that as the reason; it waits until something else runs
+ * on a GPU, or the next start its GPU is lost           → queued: the daemon ends to be started
+ * again; the third time failed disk failed               → as if stopped database failed → left as
+ * it is: the next start puts it right (db_probe_recover) */
 #include <stdlib.h>
 #include <string.h>
 
@@ -182,18 +183,21 @@ static int run_probe(struct slot *slot, int threads, const struct material *mate
 }
 
 static int measure(struct slot *slot, const struct db_probe_claim *claim, struct recorder *recorder,
-                   enum engine_outcome *outcome, struct err *err)
+                   enum engine_outcome *outcome, bool *aside, struct err *err)
 {
     struct material material = {0};
-    bool aside;
     int rc = load(slot->reader, claim, &material, err);
 
-    if (!rc)
+    if (!rc) {
         rc = engine_device_take(&material.job, err);
+        *aside = rc == ERR_DEVICE;
+    }
     if (!rc) {
         rc = run_probe(slot, claim->threads, &material, recorder, outcome, err);
         if (rc && !recorder->failed)
-            rc = job_device_failed(&material.job, &aside, err);
+            rc = job_device_failed(&material.job, aside, err);
+        if (!rc && material.job.device >= DEVICE_CUDA)
+            queue_probes_go_on(slot->queue);
         engine_device_release(&material.job);
     }
     material_free(&material);
@@ -206,6 +210,7 @@ struct end {
     enum engine_outcome outcome;
     bool database_failed;
     bool again; /* its GPU was lost, not too often yet */
+    bool aside; /* its GPU is set aside */
     struct err err;
 };
 
@@ -218,7 +223,7 @@ static enum probe_state state_of(const struct slot *slot, const struct end *end)
 {
     enum probe_state stopped = slot->wish == WISH_CANCEL ? PROBE_CANCELLED : PROBE_QUEUED;
 
-    if (disk_failed(end) || end->again)
+    if (disk_failed(end) || end->again || end->aside)
         return stopped;
     if (end->rc)
         return PROBE_FAILED;
@@ -235,8 +240,13 @@ static int try_to_end(struct slot *slot, const struct end *end, enum probe_state
 
     pthread_mutex_lock(&queue->lock);
     *state = state_of(slot, end);
-    rc = db_probe_set_state(queue->db, slot->probe, *state,
-                            end->rc && !disk_failed(end) ? end->err.message : NULL, err);
+    if (end->aside && *state == PROBE_QUEUED)
+        rc = db_probe_wait(queue->db, slot->probe, end->err.message, err);
+    else
+        rc = db_probe_set_state(queue->db, slot->probe, *state,
+                                end->rc && !disk_failed(end) ? end->err.message : NULL, err);
+    if (end->aside && !rc)
+        atomic_store(&queue->probes_wait, true);
     if (!queue_passes_by_itself(rc) || atomic_load(&queue->giving_up))
         slot->probe = 0;
     pthread_mutex_unlock(&queue->lock);
@@ -274,7 +284,7 @@ void probe_work(struct slot *slot, struct db_probe_claim *claim)
     struct recorder recorder = {.db = slot->queue->db, .claim = claim, .told = clock_seconds()};
     struct end end = {.outcome = ENGINE_ABANDONED};
 
-    end.rc = measure(slot, claim, &recorder, &end.outcome, &end.err);
+    end.rc = measure(slot, claim, &recorder, &end.outcome, &end.aside, &end.err);
     end.database_failed = recorder.failed;
     if (end.rc == ERR_DEVICE_LOST) {
         end.again = true;

@@ -35,6 +35,7 @@ struct queue {
     int n_slots;
     pthread_mutex_t lock;
     atomic_bool stopping, giving_up, lost;
+    atomic_bool probes_wait; /* for a GPU that is set aside */
 
     /* Idle workers sleep here until something is posted. */
     pthread_mutex_t wake_lock;
@@ -66,6 +67,8 @@ int queue_thread_share(const struct queue *queue);
 /* queue.c: a GPU is lost to this process. True for the first who says so: nothing else had gone
  * wrong before. */
 bool queue_lose(struct queue *queue);
+/* queue.c: something runs on a GPU: probes that wait for theirs may try again. */
+void queue_probes_go_on(struct queue *queue);
 /* The disk may be full, the folder away; somebody will see to it, or stop the daemon. */
 bool queue_passes_by_itself(int rc);
 
