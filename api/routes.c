@@ -143,8 +143,9 @@ static const struct route table[] = {
      .type = JSON, ANSWERS(control_answer)},
     {"POST", "/v1/jobs/{id}/pause", "pauseJob", "Write a checkpoint and free the worker", "jobs",
      job_pause, ROUTE_WORK, .type = JSON, ANSWERS(control_answer)},
-    {"POST", "/v1/jobs/{id}/resume", "resumeJob", "Queue a paused job again", "jobs", job_resume,
-     ROUTE_WORK, .type = JSON, ANSWERS(control_answer)},
+    {"POST", "/v1/jobs/{id}/resume", "resumeJob",
+     "Queue a paused or failed job again; it goes on from its latest checkpoint", "jobs",
+     job_resume, ROUTE_WORK, .type = JSON, ANSWERS(control_answer)},
     {"GET", "/v1/jobs/{id}/losses", "getLosses", "The loss of each update", "series", losses_get,
      QUERY(series_query), .type = JSON, .other_type = "text/csv", ANSWERS(losses_answer)},
     {"GET", "/v1/jobs/{id}/epochs", "getEpochs", "Training and evaluation by epoch", "series",
@@ -191,8 +192,9 @@ static const struct route table[] = {
      sweep_cancel, ROUTE_WORK, .type = JSON, ANSWERS(sweep_control_answer)},
     {"POST", "/v1/sweeps/{id}/pause", "pauseSweep", "Pause all of its jobs", "sweeps", sweep_pause,
      ROUTE_WORK, .type = JSON, ANSWERS(sweep_control_answer)},
-    {"POST", "/v1/sweeps/{id}/resume", "resumeSweep", "Queue its paused jobs again", "sweeps",
-     sweep_resume, ROUTE_WORK, .type = JSON, ANSWERS(sweep_control_answer)},
+    {"POST", "/v1/sweeps/{id}/resume", "resumeSweep",
+     "Queue its paused jobs again, not those that have failed", "sweeps", sweep_resume, ROUTE_WORK,
+     .type = JSON, ANSWERS(sweep_control_answer)},
     {"POST", "/v1/uploads", "uploadWeights",
      "Store weights, a safetensors file with the names of the model's state_dict, for "
      "init_from, or vectors for a probe; tensors named momentum., squares., fisher. and progress. "

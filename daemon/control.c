@@ -4,7 +4,8 @@
  *   queued    → paused     conflict   → cancelled
  *   running   "pausing"    conflict   "cancelling"
  *   paused    conflict     → queued   → cancelled
- *   ended     conflict     conflict   conflict
+ *   failed    conflict     → queued   conflict
+ *   other     conflict     conflict   conflict
  *
  * For a running job the wish is recorded first, so that it outlives this process; then the worker
  * is told. Asking again for what is under way is fine, and a pause that is under way may become a
@@ -78,13 +79,13 @@ int queue_stay_locked(struct queue *queue, int64_t id, struct err *err)
 /* The state that an action leads to from a state in which no worker has the job; -1: none. */
 static int next_state(enum job_state state, enum queue_action action)
 {
+    if (action == QUEUE_RESUME)
+        return state == JOB_PAUSED || state == JOB_FAILED ? JOB_QUEUED : -1;
     if (state != JOB_QUEUED && state != JOB_PAUSED)
         return -1;
     if (action == QUEUE_CANCEL)
         return JOB_CANCELLED;
-    if (action == QUEUE_PAUSE)
-        return state == JOB_QUEUED ? JOB_PAUSED : -1;
-    return state == JOB_PAUSED ? JOB_QUEUED : -1;
+    return state == JOB_QUEUED ? JOB_PAUSED : -1;
 }
 
 int queue_control_locked(struct queue *queue, int64_t id, enum queue_action action,

@@ -176,6 +176,8 @@ static void run_on_device(struct slot *slot, const struct db_claim *claim, struc
     if (!out->rc) {
         /* One that is lost harms nothing. */
         db_place_add(slot->queue->db, claim->id, facts->device, facts->precision, NULL);
+        if (on_gpu(facts))
+            queue_probes_go_on(slot->queue);
         out->rc = train(slot, claim, job, facts, row, out);
         if (out->rc && !out->database_failed)
             out->rc = job_device_failed(job, &aside, &out->err);

@@ -5,6 +5,8 @@
  *   stopped                   → queued: the daemon stops; it goes on from the rows that were told
  *   abandoned                 → cancelled
  *   error                     → failed, with its message as the reason
+ *   its GPU is set aside      → queued, with that as the reason; it waits until something else runs
+ *                               on a GPU, or for the next start
  *   its GPU is lost           → queued: the daemon ends to be started again; the third time failed
  *   disk failed               → as if stopped
  *   database failed           → left as it is: the next start puts it right (db_probe_recover) */
@@ -175,18 +177,21 @@ static int run_probe(struct slot *slot, int threads, const struct material *mate
 }
 
 static int measure(struct slot *slot, const struct db_probe_claim *claim, struct recorder *recorder,
-                   enum engine_outcome *outcome, struct err *err)
+                   enum engine_outcome *outcome, bool *aside, struct err *err)
 {
     struct material material = {0};
-    bool aside;
     int rc = load(slot->reader, claim, &material, err);
 
-    if (!rc)
+    if (!rc) {
         rc = engine_device_take(&material.job, err);
+        *aside = rc == ERR_DEVICE;
+    }
     if (!rc) {
         rc = run_probe(slot, claim->threads, &material, recorder, outcome, err);
         if (rc && !recorder->failed)
-            rc = job_device_failed(&material.job, &aside, err);
+            rc = job_device_failed(&material.job, aside, err);
+        if (!rc && material.job.device >= DEVICE_CUDA)
+            queue_probes_go_on(slot->queue);
         engine_device_release(&material.job);
     }
     material_free(&material);
@@ -197,7 +202,7 @@ static enum probe_state end_state(const struct slot *slot, const struct work_res
 {
     enum probe_state stopped = slot->wish == WISH_CANCEL ? PROBE_CANCELLED : PROBE_QUEUED;
 
-    if (worker_disk_failed(result) || result->again)
+    if (worker_disk_failed(result) || result->again || result->aside)
         return stopped;
     if (result->rc)
         return PROBE_FAILED;
@@ -210,9 +215,16 @@ static int record_end(struct slot *slot, const struct work_result *result, const
                       struct err *err)
 {
     enum probe_state state = end_state(slot, result);
+    struct queue *queue = slot->queue;
+    int rc;
 
     *end = probe_state_name(state);
-    return db_probe_set_state(slot->queue->db, slot->probe, state, worker_reason(result), err);
+    if (!result->aside || state != PROBE_QUEUED)
+        return db_probe_set_state(queue->db, slot->probe, state, worker_reason(result), err);
+    rc = db_probe_wait(queue->db, slot->probe, result->err.message, err);
+    if (!rc)
+        atomic_store(&queue->probes_wait, true);
+    return rc;
 }
 
 void probe_work(struct slot *slot, struct db_probe_claim *claim)
@@ -223,7 +235,7 @@ void probe_work(struct slot *slot, struct db_probe_claim *claim)
 
     snprintf(name, sizeof name, "probe %lld of job %lld", (long long)claim->number,
              (long long)claim->job);
-    result.rc = measure(slot, claim, &recorder, &result.outcome, &result.err);
+    result.rc = measure(slot, claim, &recorder, &result.outcome, &result.aside, &result.err);
     result.database_failed = recorder.failed;
     if (result.rc == ERR_DEVICE_LOST) {
         result.again = true;

@@ -49,6 +49,7 @@ int queue_open(struct queue **out, const struct queue_options *options, struct d
     atomic_init(&queue->stopping, false);
     atomic_init(&queue->giving_up, false);
     atomic_init(&queue->lost, false);
+    atomic_init(&queue->probes_wait, false);
     init_locks(queue);
     rc = db_reader_open(&queue->reader, db, err);
     if (!rc)
@@ -106,6 +107,18 @@ bool queue_lose(struct queue *queue)
         queue->options.lost(queue->options.context);
     }
     return first;
+}
+
+void queue_probes_go_on(struct queue *queue)
+{
+    int n;
+
+    if (!atomic_exchange(&queue->probes_wait, false))
+        return;
+    if (db_probes_go_on(queue->db, &n, NULL))
+        atomic_store(&queue->probes_wait, true);
+    else
+        queue_post(queue);
 }
 
 void queue_give_up(struct queue *queue)

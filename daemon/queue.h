@@ -92,7 +92,8 @@ int queue_sweep_submit(struct queue *queue, const struct queue_sweep *sweep, int
                        bool *existing, struct err *err);
 
 /* As queue_control, of all of a sweep's jobs that take it; ERR_CONFLICT when none does. Resuming
- * takes a pause back that is under way. */
+ * takes a pause back that is under way, and leaves failed jobs as they are: of a grid many may have
+ * failed for its values. */
 int queue_sweep_control(struct queue *queue, int64_t id, enum queue_action action,
                         const char **what, struct err *err);
 

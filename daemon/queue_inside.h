@@ -36,6 +36,7 @@ struct queue {
     int n_slots;
     pthread_mutex_t lock;
     atomic_bool stopping, giving_up, lost;
+    atomic_bool probes_wait; /* for a GPU that is set aside */
 
     /* Idle workers sleep here until something is posted. */
     pthread_mutex_t wake_lock;
@@ -65,6 +66,8 @@ int queue_thread_share(const struct queue *queue);
 /* A GPU is lost to this process. True for the first who says so: nothing else had gone wrong
  * before. */
 bool queue_lose(struct queue *queue);
+/* Something runs on a GPU: probes that wait for theirs may try again. */
+void queue_probes_go_on(struct queue *queue);
 
 /* job.c: a stored description. */
 int job_parse_spec(const char *spec, struct engine_job *job, struct err *err);
@@ -82,6 +85,7 @@ struct work_result {
                              had another time */
     bool counted;         /* of a job: its GPU was lost to this process, and first of all here */
     bool again;           /* of a probe: its GPU was lost, not too often yet */
+    bool aside;           /* of a probe: its GPU is set aside */
     struct err err;
 };
 

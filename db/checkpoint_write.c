@@ -31,8 +31,12 @@ int db_checkpoint_latest(struct db_writer *writer, int64_t job, int64_t *updates
 
 /* ---- Into checkpoints.db ---- */
 
+_Static_assert(JOB_QUEUED == 0 && JOB_RUNNING == 1 && JOB_PAUSED == 2,
+               "find_pinned and its index have them as numbers");
+
 /* ",600,900,": updates whose checkpoints are needed: by jobs that begin with one and have none of
- * their own yet, and by probes. */
+ * their own yet, by probes, and by lines that are to come, in the lists of jobs that have not
+ * ended. */
 static int find_pinned(struct db_writer *writer, int64_t job, struct text *out, struct err *err)
 {
     static const char text[] =
@@ -40,7 +44,11 @@ static int find_pinned(struct db_writer *writer, int64_t job, struct text *out, 
         "?4) AND checkpoint_updates = 0 "
         "UNION SELECT updates FROM probe WHERE job = ?1 AND state IN (?5, ?6) "
         "UNION SELECT other_update FROM probe WHERE other_job = ?1 AND other_job <> 0 AND state IN "
-        "(?5, ?6)";
+        "(?5, ?6) "
+        "UNION SELECT json_extract(one.value, '$.other.update') FROM job INDEXED BY job_of_lines, "
+        "json_each(job.spec, '$.probes') AS one WHERE job.state IN (0, 1, 2) AND "
+        "instr(job.spec, '\"line\"') > 0 AND json_extract(one.value, '$.other.update') > 0 AND "
+        "coalesce(nullif(json_extract(one.value, '$.other.job'), 0), job.id) = ?1";
     sqlite3_stmt *statement;
     int code = sql_query(&writer->rows, &statement, err, text, "iiiiii", job, (int64_t)JOB_QUEUED,
                          (int64_t)JOB_RUNNING, (int64_t)JOB_PAUSED, (int64_t)PROBE_QUEUED,

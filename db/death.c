@@ -21,6 +21,39 @@ int db_death_count(struct db_writer *writer, int64_t job, int64_t updates, bool 
     return code < 0 ? code : 0;
 }
 
+int db_probe_running(struct db_writer *writer, bool *any, struct err *err)
+{
+    static const char text[] = "SELECT 1 FROM probe WHERE state = ? LIMIT 1";
+    sqlite3_stmt *row;
+    int code = sql_query(&writer->rows, &row, err, text, "i", (int64_t)PROBE_RUNNING);
+
+    if (!code)
+        code = sql_step(&writer->rows, row, err);
+    if (code < 0)
+        return code;
+    *any = code == 1;
+    sql_done(row);
+    return 0;
+}
+
+int db_probe_death_count(struct db_writer *writer, int64_t id, int *n, struct err *err)
+{
+    static const char text[] =
+        "UPDATE probe SET crashed = CASE WHEN crashed_rows < told.n THEN 0 ELSE crashed END + 1, "
+        "crashed_rows = told.n FROM (SELECT count(*) AS n FROM probe_row WHERE probe = ?1) AS told "
+        "WHERE id = ?1 RETURNING crashed";
+    sqlite3_stmt *row;
+    int code = sql_query(&writer->rows, &row, err, text, "i", id);
+
+    if (!code)
+        code = sql_step(&writer->rows, row, err);
+    if (code <= 0)
+        return code < 0 ? code : err_set(err, ERR_NOT_FOUND, "there is no such probe");
+    *n = sqlite3_column_int(row, 0);
+    sql_done(row);
+    return 0;
+}
+
 struct lost_op {
     struct db_op op;
     bool counted;

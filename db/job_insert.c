@@ -75,11 +75,35 @@ int db_check_source(struct db_writer *writer, int64_t owner, int64_t updates, st
                    (long long)owner, (long long)updates);
 }
 
+/* What the probes of the job's own list need, but for checkpoints of its own. */
+static int check_probes(struct db_writer *writer, const char *spec, struct err *err)
+{
+    static const char text[] =
+        "SELECT coalesce(json_extract(value, '$.other.job'), 0), "
+        "coalesce(json_extract(value, '$.other.update'), 0), "
+        "coalesce(json_extract(value, '$.other.upload'), 0), "
+        "coalesce(json_extract(value, '$.upload'), 0) FROM json_each(?, '$.probes')";
+    sqlite3_stmt *row;
+    int code = sql_query(&writer->rows, &row, err, text, "t", spec);
+
+    while (!code && (code = sql_step(&writer->rows, row, err)) == 1) {
+        code = db_check_source(writer, sqlite3_column_int64(row, 0), sqlite3_column_int64(row, 1),
+                               err);
+        for (int column = 2; !code && column <= 3; column++)
+            code = db_check_source(writer, -sqlite3_column_int64(row, column), 0, err);
+        if (code)
+            sql_done(row);
+    }
+    return code;
+}
+
 int db_job_source(struct db_writer *writer, const struct db_new_job *job, struct err *err)
 {
     int code = db_check_source(writer, job->init_job, job->init_update, err);
 
-    return code ? code : db_check_source(writer, -job->init_upload, 0, err);
+    if (!code)
+        code = db_check_source(writer, -job->init_upload, 0, err);
+    return code ? code : check_probes(writer, job->spec, err);
 }
 
 int db_job_put(struct db_writer *writer, const struct db_new_job *job, int64_t sweep, int64_t point,

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "inside.h"
+#include "probe_inside.h"
 #include "steps.h"
 
 _Static_assert(JOB_QUEUED == 0 && JOB_RUNNING == 1,
@@ -15,6 +15,7 @@ static const unsigned allowed[JOB_STATES] = {
     [JOB_RUNNING] = 1u << JOB_SUCCEEDED | 1u << JOB_FAILED | 1u << JOB_CANCELLED |
                     1u << JOB_PAUSED | 1u << JOB_QUEUED,
     [JOB_PAUSED] = 1u << JOB_QUEUED | 1u << JOB_CANCELLED,
+    [JOB_FAILED] = 1u << JOB_QUEUED,
 };
 
 struct change {
@@ -24,9 +25,9 @@ struct change {
     int64_t from_update; /* out, when `to` is running */
 };
 
-static bool is_final(enum job_state state)
+static bool has_ended(enum job_state state)
 {
-    return allowed[state] == 0;
+    return state == JOB_SUCCEEDED || state == JOB_FAILED || state == JOB_CANCELLED;
 }
 
 /* ERR_NOT_FOUND. */
@@ -57,28 +58,52 @@ static int write_state(struct db_writer *writer, const struct change *change, in
         "finished_ms = CASE WHEN ?4 THEN ?5 ELSE 0 END WHERE id = ?6";
 
     return sql_run(&writer->rows, err, text, "itiiii", (int64_t)change->to, change->reason,
-                   (int64_t)(change->to == JOB_RUNNING), (int64_t)is_final(change->to), now,
+                   (int64_t)(change->to == JOB_RUNNING), (int64_t)has_ended(change->to), now,
                    change->job);
 }
 
-/*              .---------- stop, recovery ------------.
- *              v                                       |
- *   insert -> QUEUED ------------- claim ----------> RUNNING -- finished --> SUCCEEDED
- *              | ^  \                                 / |  \
- *        pause | |   '--- cancel --.      .-- cancel -' |   '-- error -----> FAILED
- *              | | resume          v      v             |
- *              | |                CANCELLED             |
- *              v |                    ^                 |
- *             PAUSED ----- cancel ----'                 |
- *                ^-------------------- pause -----------'
+/* A failed job is to be tried again: what it begins with has to be there still, and the ends of the
+ * process under it are counted anew. */
+static int begin_anew(struct db_writer *writer, int64_t job, struct err *err)
+{
+    static const char text[] = "SELECT init_job, init_update, init_upload FROM job WHERE id = ?";
+    static const char forget[] = "DELETE FROM death WHERE job = ?";
+    int64_t latest, from[3];
+    sqlite3_stmt *row;
+    int code = db_checkpoint_latest(writer, job, &latest, err);
+
+    if (!code)
+        code = sql_query(&writer->rows, &row, err, text, "i", job);
+    if (!code)
+        code = sql_step(&writer->rows, row, err);
+    if (code <= 0)
+        return code;
+    for (int i = 0; i < 3; i++)
+        from[i] = sqlite3_column_int64(row, i);
+    sql_done(row);
+    code = latest ? 0 : db_check_source(writer, from[0], from[1], err);
+    if (!code && !latest)
+        code = db_check_source(writer, -from[2], 0, err);
+    return code ? code : sql_run(&writer->rows, err, forget, "i", job);
+}
+
+/*              .------------------------ resume ------------------------.
+ *              |  .-------- stop, recovery --------.                    |
+ *              v  v                                |                    |
+ *   insert -> QUEUED ----------- claim --------> RUNNING -- error --> FAILED
+ *              | ^  \                             / | \
+ *        pause | |   '-- cancel --.    .- cancel -'  |  '-- finished --> SUCCEEDED
+ *              | | resume         v    v             |
+ *              | |               CANCELLED           |
+ *              v |                   ^               |
+ *             PAUSED ---- cancel ----'               |
+ *                ^----------------- pause -----------'
  *
- * A run that cannot read its data pauses itself. SUCCEEDED, FAILED and CANCELLED are final. Each
- * change that is not drawn is ERR_CONFLICT.
- *   db_job_insert     the first state
- *   db_job_claim      QUEUED → RUNNING
- *   db_recover        RUNNING → QUEUED, PAUSED, CANCELLED or FAILED, after a daemon that was killed
- *   db_job_lost       RUNNING → the same, when the daemon has to end because of a GPU
- *   db_job_set_state  each of these
+ * A run that cannot read its data pauses itself. SUCCEEDED and CANCELLED are final. Each change
+ * that is not drawn is ERR_CONFLICT. db_job_insert     the first state db_job_claim      QUEUED →
+ * RUNNING db_recover        RUNNING → QUEUED, PAUSED, CANCELLED or FAILED, after a daemon that was
+ * killed db_job_lost       RUNNING → the same, when the daemon has to end because of a GPU
+ *   db_job_set_state  each of these; it alone FAILED → QUEUED
  *   db_sweep_change   those between QUEUED, PAUSED and CANCELLED, of all of a sweep's jobs
  * Becoming RUNNING removes what is recorded beyond the latest checkpoint, so that the run that
  * starts now continues the one history.
@@ -112,6 +137,8 @@ static int change_state(struct db_writer *writer, struct change *change, struct 
             code = db_checkpoint_adopt(writer, change->job, latest, err);
         change->from_update = event.number = latest;
     }
+    if (from == JOB_FAILED)
+        code = begin_anew(writer, change->job, err);
     if (!code)
         code = write_state(writer, change, event.wall_ms, err);
     return code ? code : db_event_add(writer, &event, err);
@@ -320,7 +347,10 @@ static int find_left(struct db_writer *writer, int64_t *job, enum job_wish *wish
     return 1;
 }
 
-static int recover_one(struct db_writer *writer, int64_t job, enum job_wish wish, struct err *err)
+/* `beside`: a probe ran, too, and may be what ended the process. The probe is counted, and no
+ * longer there after a few times. */
+static int recover_one(struct db_writer *writer, int64_t job, enum job_wish wish, bool beside,
+                       struct err *err)
 {
     static const enum job_state after[] = {
         [WISH_NONE] = JOB_QUEUED, [WISH_PAUSE] = JOB_PAUSED, [WISH_CANCEL] = JOB_CANCELLED};
@@ -335,7 +365,7 @@ static int recover_one(struct db_writer *writer, int64_t job, enum job_wish wish
 
     if (!code)
         code = db_checkpoint_adopt(writer, job, latest, err);
-    if (!code)
+    if (!code && !beside)
         code = db_death_count(writer, job, latest, false, &n, err);
     if (n >= DB_CRASHES_MAX && !wished) {
         snprintf(often, sizeof often,
@@ -352,15 +382,18 @@ static int apply_recover(struct db_writer *writer, struct db_op *op, struct err 
 {
     struct recover_op *recover = (struct recover_op *)op;
     enum job_wish wish;
+    bool beside = false;
     int64_t job;
     int code;
 
     recover->n = 0;
     code = db_sums_flush(writer, err);
+    if (!code)
+        code = db_probe_running(writer, &beside, err);
     if (code)
         return code;
     while ((code = find_left(writer, &job, &wish, err)) == 1) {
-        code = recover_one(writer, job, wish, err);
+        code = recover_one(writer, job, wish, beside, err);
         if (code)
             return code;
         recover->n++;

@@ -18,6 +18,12 @@ int db_check_source(struct db_writer *writer, int64_t owner, int64_t updates, st
 int db_probe_event(struct db_writer *writer, int64_t job, int64_t number, enum probe_state state,
                    const char *reason, struct err *err);
 
+/* death.c: whether a probe was running when the process ended, before they are recovered. */
+int db_probe_running(struct db_writer *writer, bool *any, struct err *err);
+
+/* death.c: the process has crashed under a running probe. *n: how often since it last told rows. */
+int db_probe_death_count(struct db_writer *writer, int64_t id, int *n, struct err *err);
+
 /* Queues a probe that the job wants of its checkpoint of this update, unless it was before. */
 int db_probe_put_due(struct db_writer *writer, int64_t job, int64_t updates,
                      const struct db_due *due, struct err *err);

@@ -1,5 +1,6 @@
 /* The states of probes: changed in one function, `change_state`, by requests, claims and recovery.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -20,6 +21,7 @@ struct change {
     int64_t id;
     enum probe_state to;
     const char *reason;
+    bool waits;          /* queued, and not to be claimed yet */
     int64_t job, number; /* out */
 };
 
@@ -63,11 +65,12 @@ static int write_state(struct db_writer *writer, const struct change *change, st
         "UPDATE probe SET state = ?1, reason = ?2, cancelling = 0, starts = starts + ?3, "
         "started_ms = CASE WHEN ?3 AND started_ms = 0 THEN ?5 ELSE started_ms END, "
         "finished_ms = CASE WHEN ?4 THEN ?5 ELSE 0 END, "
-        "progress = CASE WHEN ?6 THEN 1 ELSE progress END WHERE id = ?7";
+        "progress = CASE WHEN ?6 THEN 1 ELSE progress END, waits = ?8 WHERE id = ?7";
 
-    return sql_run(&writer->rows, err, text, "itiiiii", (int64_t)change->to, change->reason,
+    return sql_run(&writer->rows, err, text, "itiiiiii", (int64_t)change->to, change->reason,
                    (int64_t)(change->to == PROBE_RUNNING), (int64_t)(allowed[change->to] == 0),
-                   clock_wall_ms(), (int64_t)(change->to == PROBE_SUCCEEDED), change->id);
+                   clock_wall_ms(), (int64_t)(change->to == PROBE_SUCCEEDED), change->id,
+                   (int64_t)change->waits);
 }
 
 /*              .-------- stop, recovery --------.
@@ -79,8 +82,9 @@ static int write_state(struct db_writer *writer, const struct change *change, st
  * SUCCEEDED, FAILED and CANCELLED are final. Each change that is not drawn is ERR_CONFLICT.
  *   db_probe_insert, db_checkpoint_add_due   the first state
  *   db_probe_claim                           QUEUED → RUNNING
- *   db_probe_recover                         RUNNING → QUEUED or CANCELLED
+ *   db_probe_recover                         RUNNING → QUEUED, CANCELLED or FAILED
  *   db_probe_set_state                       each of these
+ *   db_probe_wait                            RUNNING → QUEUED, and db_probe_claim passes it over
  * Rows that were told stay in each state: a probe that runs again goes on from them.
  */
 static int change_state(struct db_writer *writer, struct change *change, struct err *err)
@@ -176,6 +180,43 @@ int db_probe_set_state(struct db *db, int64_t id, enum probe_state to, const cha
     return code;
 }
 
+int db_probe_wait(struct db *db, int64_t id, const char *reason, struct err *err)
+{
+    struct state_op op = {
+        .op = {.kind = OP_DURABLE, .apply = apply_state, .committed = state_committed},
+        .change = {.id = id, .to = PROBE_QUEUED, .reason = reason, .waits = true}};
+
+    return db_queue_submit(db->queue, &op.op, err);
+}
+
+struct count_op {
+    struct db_op op;
+    int n;
+};
+
+static int go_on(struct db_writer *writer, int *n, struct err *err)
+{
+    static const char text[] = "UPDATE probe SET waits = 0 WHERE state = 0 AND waits <> 0";
+    int code = sql_run(&writer->rows, err, text, "");
+
+    *n = code ? 0 : sqlite3_changes(writer->rows.handle);
+    return code;
+}
+
+static int apply_go_on(struct db_writer *writer, struct db_op *op, struct err *err)
+{
+    return go_on(writer, &((struct count_op *)op)->n, err);
+}
+
+int db_probes_go_on(struct db *db, int *n, struct err *err)
+{
+    struct count_op op = {.op = {.kind = OP_DURABLE, .apply = apply_go_on}};
+    int code = db_queue_submit(db->queue, &op.op, err);
+
+    *n = op.n;
+    return code;
+}
+
 /* ---- By a worker that is free ---- */
 
 struct claim_op {
@@ -190,7 +231,7 @@ static int pick(struct db_writer *writer, struct claim_op *own, struct err *err)
     static const char text[] =
         "SELECT probe.id, job.id, probe.number, probe.updates, probe.request, job.spec, "
         "probe.threads, job.threads FROM probe INDEXED BY probe_queue JOIN job ON job.id = "
-        "probe.job WHERE probe.state = 0 AND probe.priority >= ? "
+        "probe.job WHERE probe.state = 0 AND probe.waits = 0 AND probe.priority >= ? "
         "ORDER BY probe.priority DESC, probe.id LIMIT 1";
     struct db_probe_claim *claim = &own->claim;
     int64_t job, priority = INT64_MIN;
@@ -290,11 +331,6 @@ int db_probe_wish_cancel(struct db *db, int64_t id, struct err *err)
 
 /* ---- After a daemon that was killed ---- */
 
-struct recover_op {
-    struct db_op op;
-    int n;
-};
-
 /* 1: *id was running when its daemon died; *cancelling: that it be cancelled was asked. */
 static int find_left(struct db_writer *writer, int64_t *id, bool *cancelling, struct err *err)
 {
@@ -311,21 +347,36 @@ static int find_left(struct db_writer *writer, int64_t *id, bool *cancelling, st
     return 1;
 }
 
+static int recover_one(struct db_writer *writer, int64_t id, bool cancelling, struct err *err)
+{
+    struct change change = {.id = id,
+                            .to = cancelling ? PROBE_CANCELLED : PROBE_QUEUED,
+                            .reason = cancelling ? "as asked before the daemon ended"
+                                                 : "the daemon ended while it was running"};
+    char often[128];
+    int n, code = db_probe_death_count(writer, id, &n, err);
+
+    if (code)
+        return code;
+    if (n >= DB_PROBE_CRASHES_MAX && !cancelling) {
+        snprintf(often, sizeof often,
+                 "the daemon ended %d times while it was running, without a new row of it", n);
+        change.to = PROBE_FAILED;
+        change.reason = often;
+    }
+    return change_state(writer, &change, err);
+}
+
 static int apply_recover(struct db_writer *writer, struct db_op *op, struct err *err)
 {
-    struct recover_op *recover = (struct recover_op *)op;
+    struct count_op *recover = (struct count_op *)op;
     bool cancelling;
     int64_t id;
-    int code;
+    int n, code = go_on(writer, &n, err);
 
     recover->n = 0;
-    while ((code = find_left(writer, &id, &cancelling, err)) == 1) {
-        struct change change = {.id = id,
-                                .to = cancelling ? PROBE_CANCELLED : PROBE_QUEUED,
-                                .reason = cancelling ? "as asked before the daemon ended"
-                                                     : "the daemon ended while it was running"};
-
-        code = change_state(writer, &change, err);
+    while (!code && (code = find_left(writer, &id, &cancelling, err)) == 1) {
+        code = recover_one(writer, id, cancelling, err);
         if (code)
             return code;
         recover->n++;
@@ -335,7 +386,7 @@ static int apply_recover(struct db_writer *writer, struct db_op *op, struct err 
 
 int db_probe_recover(struct db *db, int *n, struct err *err)
 {
-    struct recover_op op = {.op = {.kind = OP_DURABLE, .apply = apply_recover}};
+    struct count_op op = {.op = {.kind = OP_DURABLE, .apply = apply_recover}};
     int code = db_queue_submit(db->queue, &op.op, err);
 
     if (!code && n)

@@ -16,7 +16,7 @@ int db_queue_room(struct db_writer *writer, int64_t limit, int64_t n, struct err
 /* 1: the job that is claimed next, and its priority. 0: none is queued that may run. */
 int db_job_first(struct db_writer *writer, int64_t *job, int64_t *priority, struct err *err);
 
-/* ERR_CONFLICT if what the job begins with is not there. */
+/* ERR_CONFLICT if what the job begins with, or what its own probes need, is not there. */
 int db_job_source(struct db_writer *writer, const struct db_new_job *job, struct err *err);
 
 /* ERR_INVALID for what cannot be stored. From any thread. */

@@ -99,7 +99,7 @@ struct change_op {
     int64_t n;
 };
 
-/* From which states to which. */
+/* From which states to which. A failed job is resumed by itself. */
 static const struct {
     bool from[JOB_STATES];
     enum job_state to;

@@ -7,6 +7,7 @@ Environment, beside the others': RWPD_TEST_MODULE, the module of that GPU.
 
 import os
 import re
+import time
 
 import support
 
@@ -129,6 +130,21 @@ class Faults(Gpu):
         self.assertEqual(self.device(daemon)["state"], "ready")
         daemon.wait(daemon.submit(gpu_job()))
 
+    def test_a_job_goes_on_after_a_fault_that_passes(self):
+        made = gpu_job("m-arwp", 10, deterministic=True)
+        daemon = self.start()
+        truth = daemon.wait(daemon.submit(made))
+        number = daemon.submit(made)
+        daemon.wait_until(number, lambda shown: (shown["checkpoint_update"] or 0) >= 3,
+                          "to have a checkpoint", 60)
+        self.put("fault", "passing 0")
+        shown = daemon.wait(number, "failed")
+        self.assertIsNotNone(shown["finished_at"])
+        self.assertEqual(daemon.post(f"/v1/jobs/{number}/resume")["result"], "queued")
+        after = daemon.wait(number)
+        self.assertEqual((after["test_loss"], after["starts"]), (truth["test_loss"], 2))
+        self.assertEqual([loss["update"] for loss in daemon.losses(number)], list(range(1, 31)))
+
     def test_a_device_that_fails_its_test_is_set_aside(self):
         daemon = self.start()
         self.put("broken")
@@ -198,6 +214,42 @@ class Faults(Gpu):
         self.take_away("broken")
         daemon.post(f"/v1/jobs/{number}/resume")
         self.assertEqual(daemon.wait(number)["test_loss"], truth)
+
+    def test_a_probe_waits_for_its_device(self):
+        daemon = self.start()
+        on_gpu, on_cpu = daemon.submit(gpu_job(epochs=1)), daemon.submit(support.job(device="cpu"))
+        daemon.wait(on_gpu)
+        daemon.wait(on_cpu)
+        self.put("broken")
+        request = {"kind": "sharpness", "samples": 24, "draws": 1}
+        waits = [daemon.post(f"/v1/jobs/{on_gpu}/probes", request, 201)["url"] for _ in range(3)]
+        free = daemon.post(f"/v1/jobs/{on_cpu}/probes", request, 201)["url"]
+        self.wait_for(daemon, free, "succeeded")
+        # Each was tried once and is not tried again.
+        shown = [self.wait_for(daemon, url, "queued", starts=1) for url in waits]
+        for one in shown:
+            self.assertIn("cuda:0 is set aside", one["reason"])
+        daemon.wait(daemon.submit(support.job(device="cpu")))
+        self.assertEqual([daemon.get(url)["starts"] for url in waits], [1] * 3)
+        self.assertEqual(daemon.post(waits[2] + "/cancel")["result"], "cancelled")
+        # While it is broken a start tries them once more.
+        daemon.stop()
+        daemon = self.start()
+        for url in waits[:2]:
+            self.wait_for(daemon, url, "queued", starts=2)
+        self.take_away("broken")
+        daemon.wait(daemon.submit(gpu_job(epochs=1)))
+        for url in waits[:2]:
+            self.assertEqual(self.wait_for(daemon, url, "succeeded")["starts"], 3)
+
+    def wait_for(self, daemon, url, state, starts=None):
+        end = time.monotonic() + 60 * support.SLOW
+        while True:
+            shown = daemon.get(url)
+            if shown["state"] == state and starts in (None, shown["starts"]):
+                return shown
+            self.assertLess(time.monotonic(), end, shown)
+            time.sleep(0.02)
 
     def test_a_device_that_is_lost_from_the_start_ends_nothing(self):
         """Another process would lose it as well."""

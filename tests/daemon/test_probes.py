@@ -160,6 +160,27 @@ class Probes(support.Case):
             time.sleep(0.01)
         self.assertEqual([one["update"] for one in daemon.checkpoints(number)], [25])
 
+    def test_lines_of_a_jobs_own_end_at_checkpoints_that_are_kept(self):
+        daemon = self.start()
+        keep = {"every_epochs": 1, "every_seconds": 0, "keep": 1}
+        source = daemon.submit(trained(epochs=5, checkpoint=keep))
+        line = {"kind": "landscape", "every_epochs": 5, "samples": 20,
+                "x": {"direction": "line", "points": 3, "from": 0, "to": 1}}
+        answer = daemon.post("/v1/jobs", trained(epochs=5, checkpoint=keep, probes=[
+            {**line, "other": {"update": 3}}, {**line, "every_epochs": 1, "other": {"update": 20}}]),
+                             422)
+        self.assertEqual([error["pointer"] for error in answer["errors"]],
+                         ["/probes/0/other/update", "/probes/1/other/update"])
+        daemon.wait(source)
+        number = daemon.submit(trained(epochs=5, seed=2, checkpoint=keep, probes=[
+            {**line, "other": {"update": 5}}, {**line, "other": {"job": source}}]))
+        daemon.wait(number)
+        for probe in (1, 2):
+            shown = self.wait(daemon, number, probe)
+            self.assertEqual(shown["request"]["other"],
+                             {"job": number, "update": 5, "upload": 0} if probe == 1
+                             else {"job": source, "update": 25, "upload": 0})
+
     def test_vectors_are_taken_away_and_given(self):
         daemon = self.start()
         number = daemon.submit(trained(device="auto"))

@@ -202,6 +202,65 @@ static void what_a_job_begins_with_is_kept(void **state)
                    "no longer has a checkpoint of update 1");
 }
 
+static int64_t add_drawer(struct place *place, int64_t other, int64_t update, int *code)
+{
+    char spec[200];
+    struct db_new_job job = {.name = "d", .spec = spec, .updates = 9};
+    int64_t id = 0;
+
+    snprintf(spec, sizeof spec,
+             "{\"probes\":[{\"kind\":\"radius\"},{\"kind\":\"landscape\",\"x\":{\"direction\":"
+             "\"line\"},\"other\":{\"job\":%lld,\"update\":%lld,\"upload\":0}}]}",
+             (long long)other, (long long)update);
+    *code = db_job_insert(place->db, &job, &id, NULL, NULL);
+    return id;
+}
+
+static int64_t is_there(struct place *place, int64_t job, int64_t update)
+{
+    char text[100];
+
+    snprintf(text, sizeof text,
+             "SELECT count(*) FROM checkpoint WHERE job = %lld AND updates = %lld", (long long)job,
+             (long long)update);
+    return place_number(place, "checkpoints.db", text);
+}
+
+/* What the lines in a job's own list of probes end at is kept until the job has ended: checkpoints
+ * of other jobs and its own. */
+static void what_a_jobs_own_probes_need_is_kept(void **state)
+{
+    struct place *place = *state;
+    int64_t source, waits, own;
+    int code;
+
+    place_open(place, NULL);
+    source = start_job(place);
+    keep_one(place, source, 1);
+    waits = add_drawer(place, source, 1, &code);
+    assert_int_equal(code, 0);
+    own = add_drawer(place, 0, 2, &code);
+    assert_int_equal(code, 0);
+    assert_ok(db_job_set_state(place->db, own, JOB_RUNNING, NULL, err));
+    for (uint64_t update = 1; update <= 4; update++) {
+        keep_one(place, own, update);
+        keep_one(place, source, update + 1);
+    }
+    assert_int_equal(count_of(place, source), 2);
+    assert_true(is_there(place, source, 1) && is_there(place, source, 5));
+    assert_int_equal(count_of(place, own), 2);
+    assert_true(is_there(place, own, 2) && is_there(place, own, 4));
+    /* With what is not there, or no longer, nothing new is taken. */
+    add_drawer(place, source, 3, &code);
+    assert_int_equal(code, ERR_CONFLICT);
+    assert_ok(db_job_set_state(place->db, waits, JOB_PAUSED, NULL, err));
+    keep_one(place, source, 6);
+    assert_true(is_there(place, source, 1));
+    assert_ok(db_job_set_state(place->db, waits, JOB_CANCELLED, NULL, err));
+    keep_one(place, source, 7);
+    assert_int_equal(count_of(place, source), 1);
+}
+
 static void ill_formed_ones_are_refused(void **state)
 {
     struct place *place = *state;
@@ -516,6 +575,7 @@ int main(void)
         TEST(only_so_many_are_kept),
         TEST(ill_formed_ones_are_refused),
         TEST(what_a_job_begins_with_is_kept),
+        TEST(what_a_jobs_own_probes_need_is_kept),
         TEST(the_same_update_is_replaced),
         TEST(a_run_begins_at_update_0_without_one),
         TEST(the_space_of_removed_ones_is_used_again),

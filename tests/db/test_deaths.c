@@ -50,6 +50,12 @@ static void the_third_loss_in_a_row_fails_a_job(void **state)
     assert_non_null(strstr(found.reason, "lost 3 times without a new checkpoint of it; the last"));
     assert_true(found.finished_ms > 0);
     db_job_free(&found);
+    /* Somebody wants it tried again, with what it has. */
+    assert_ok(db_job_set_state(place->db, job, JOB_QUEUED, NULL, err));
+    for (int i = 1; i <= DB_LOSSES_MAX; i++) {
+        run_again(place, job);
+        assert_int_equal(lose(place, job, true), i < DB_LOSSES_MAX ? JOB_QUEUED : JOB_FAILED);
+    }
     place_check(place);
 }
 
@@ -144,6 +150,118 @@ static void probes_are_counted(void **state)
     assert_refused(db_probe_lost(place->db, 2, &again, err), ERR_NOT_FOUND, "no such probe");
 }
 
+static int64_t ask(struct place *place, int64_t job)
+{
+    struct db_new_probe probe = {
+        .plan = {.kind = "sharpness", .request = "{}"}, .job = job, .update = 10};
+    int64_t number;
+
+    assert_ok(db_probe_insert(place->db, &probe, &number, NULL, err));
+    return number;
+}
+
+static struct db_probe claim_probe(struct place *place, int64_t job, int64_t number)
+{
+    struct db_probe_claim claim;
+    struct db_probe probe;
+
+    assert_ok(db_probe_claim(place->db, 1, &claim, err));
+    assert_int_equal(claim.number, number);
+    db_probe_claim_free(&claim);
+    assert_ok(db_probe_get(place->reader, job, number, &probe, err));
+    return probe;
+}
+
+/* The process is killed and another one starts. */
+static void crash(struct place *place)
+{
+    place_reopen(place);
+    assert_ok(db_recover(place->db, NULL, err));
+    assert_ok(db_probe_recover(place->db, NULL, err));
+}
+
+static enum probe_state probe_state_of(struct place *place, int64_t job, int64_t number,
+                                       const char *reason)
+{
+    struct db_probe probe;
+    enum probe_state state;
+
+    assert_ok(db_probe_get(place->reader, job, number, &probe, err));
+    if (!strstr(probe.reason, reason))
+        fail_msg("\"%s\" is not in \"%s\"", reason, probe.reason);
+    state = probe.state;
+    db_probe_free(&probe);
+    return state;
+}
+
+/* A probe that ends the process is not tried for ever, and the job that ran beside it goes on. */
+static void a_probe_that_crashes_fails_alone(void **state)
+{
+    struct place *place = *state;
+    int64_t job, number;
+    struct db_probe probe;
+    struct db_job found;
+
+    place_open(place, NULL);
+    job = start_job(place);
+    add_losses(place, job, 1, 10);
+    save(place, job, 10);
+    for (int round = 1; round <= DB_CRASHES_MAX / DB_PROBE_CRASHES_MAX; round++) {
+        number = ask(place, job);
+        for (int i = 1; i <= DB_PROBE_CRASHES_MAX; i++) {
+            probe = claim_probe(place, job, number);
+            db_probe_free(&probe);
+            crash(place);
+            assert_int_equal(probe_state_of(place, job, number, "the daemon ended"),
+                             i < DB_PROBE_CRASHES_MAX ? PROBE_QUEUED : PROBE_FAILED);
+            run_again(place, job);
+        }
+    }
+    probe_state_of(place, job, number, "ended 5 times while it was running");
+    /* Now it is the job alone. */
+    for (int i = 1; i < DB_CRASHES_MAX; i++) {
+        crash(place);
+        run_again(place, job);
+    }
+    crash(place);
+    found = get_job(place, job);
+    assert_int_equal(found.state, JOB_FAILED);
+    db_job_free(&found);
+    place_check(place);
+}
+
+static void a_probe_that_gets_further_is_tried_again(void **state)
+{
+    const double value = 1;
+    struct place *place = *state;
+    int64_t job, number;
+    struct db_probe probe;
+
+    place_open(place, NULL);
+    job = start_job(place);
+    add_losses(place, job, 1, 10);
+    save(place, job, 10);
+    number = ask(place, job);
+    for (int i = 0; i < 2 * DB_PROBE_CRASHES_MAX; i++) {
+        struct probe_row row = {.table = 0, .number = i / 3, .n = 1, .value = {value}};
+
+        probe = claim_probe(place, job, number);
+        if (i % 3 == 0) {
+            assert_ok(db_probe_row_add(place->db, probe.id, &row, err));
+            settle(place);
+        }
+        db_probe_free(&probe);
+        crash(place);
+        assert_int_equal(probe_state_of(place, job, number, "the daemon ended"), PROBE_QUEUED);
+    }
+    /* What was wished is done, however often. */
+    probe = claim_probe(place, job, number);
+    assert_ok(db_probe_wish_cancel(place->db, probe.id, err));
+    db_probe_free(&probe);
+    crash(place);
+    assert_int_equal(probe_state_of(place, job, number, "as asked"), PROBE_CANCELLED);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
 
 int main(void)
@@ -154,6 +272,8 @@ int main(void)
         TEST(what_was_wished_is_done),
         TEST(crashes_count_too_but_less),
         TEST(probes_are_counted),
+        TEST(a_probe_that_crashes_fails_alone),
+        TEST(a_probe_that_gets_further_is_tried_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -114,7 +114,7 @@ static void only_the_drawn_changes_of_state_are_made(void **state)
     /* Rows: from; columns: to; in the order of enum job_state. */
     static const char *const drawn[JOB_STATES] = {
         [JOB_QUEUED] = ".RP..C",    [JOB_RUNNING] = "Q.PSFC", [JOB_PAUSED] = "Q....C",
-        [JOB_SUCCEEDED] = "......", [JOB_FAILED] = "......",  [JOB_CANCELLED] = "......",
+        [JOB_SUCCEEDED] = "......", [JOB_FAILED] = "Q.....",  [JOB_CANCELLED] = "......",
     };
     struct place *place = *state;
 
@@ -139,6 +139,53 @@ static void only_the_drawn_changes_of_state_are_made(void **state)
             db_job_free(&job);
         }
     assert_refused(db_job_set_state(place->db, 1000, JOB_PAUSED, NULL, err), ERR_NOT_FOUND, "1000");
+}
+
+/* A failed job that is queued again is as one that never ran, but for its history. */
+static void a_failed_job_is_queued_again(void **state)
+{
+    struct place *place = *state;
+    struct checkpoint *checkpoint = checkpoint_of(10, 1);
+    struct db_new_job follower = {.name = "f", .spec = "{}", .updates = 9, .init_update = 10};
+    struct db_claim claim;
+    struct db_job job;
+    int64_t id, next;
+
+    place_open(place, NULL);
+    id = follower.init_job = start_job(place);
+    add_losses(place, id, 1, 10);
+    assert_ok(db_checkpoint_add(place->db, id, checkpoint, false, 1, err));
+    checkpoint_drop(checkpoint);
+    add_losses(place, id, 11, 15);
+    assert_ok(db_job_insert(place->db, &follower, &next, NULL, err));
+    assert_ok(db_job_set_state(place->db, next, JOB_RUNNING, NULL, err));
+    assert_ok(db_job_set_state(place->db, next, JOB_FAILED, "no memory", err));
+    assert_ok(db_job_set_state(place->db, id, JOB_FAILED, "the disk was full", err));
+    assert_ok(db_job_set_state(place->db, id, JOB_QUEUED, NULL, err));
+    job = get_job(place, id);
+    assert_null(job.reason);
+    assert_int_equal(job.finished_ms, 0);
+    assert_true(job.started_ms > 0);
+    assert_int_equal(job.starts, 1);
+    db_job_free(&job);
+    assert_ok(db_job_claim(place->db, 1, &claim, err));
+    free(claim.spec);
+    assert_true(claim.id == id && claim.from_update == 10);
+    assert_losses(place, id, 10); /* one history */
+    /* What the other one began with was kept for it until it had failed. */
+    assert_ok(db_job_set_state(place->db, next, JOB_QUEUED, NULL, err));
+    assert_ok(db_job_set_state(place->db, next, JOB_RUNNING, NULL, err));
+    assert_ok(db_job_set_state(place->db, next, JOB_FAILED, "no memory", err));
+    checkpoint = checkpoint_of(20, 1);
+    assert_ok(db_checkpoint_add(place->db, id, checkpoint, false, 1, err));
+    checkpoint_drop(checkpoint);
+    assert_refused(db_job_set_state(place->db, next, JOB_QUEUED, NULL, err), ERR_CONFLICT,
+                   "job 1 no longer has a checkpoint of update 10");
+    job = get_job(place, next);
+    assert_int_equal(job.state, JOB_FAILED);
+    assert_string_equal(job.reason, "no memory");
+    db_job_free(&job);
+    place_check(place);
 }
 
 static void names_of_states(void **state)
@@ -311,6 +358,7 @@ int main(void)
         TEST(the_queue_has_a_limit),
         TEST(only_the_drawn_changes_of_state_are_made),
         cmocka_unit_test(names_of_states),
+        TEST(a_failed_job_is_queued_again),
         TEST(claims_go_by_priority_then_in_order),
         TEST(wishes_are_for_running_jobs),
         TEST(recovery_does_what_was_wished),

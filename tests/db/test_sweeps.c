@@ -264,6 +264,12 @@ static void its_jobs_are_changed_together(void **state)
     assert_ok(db_sweep_change(place->db, id, SWEEP_RESUME, &n, err));
     assert_int_equal(n, 3);
     assert_ok(db_job_set_state(place->db, 4, JOB_PAUSED, NULL, err));
+    assert_ok(db_job_set_state(place->db, 1, JOB_FAILED, "it diverged", err));
+    assert_ok(db_sweep_change(place->db, id, SWEEP_RESUME, &n, err));
+    assert_int_equal(n, 1); /* one that has failed is resumed by itself */
+    assert_int_equal(in_state(place, id, JOB_FAILED), 1);
+    assert_ok(db_job_set_state(place->db, 1, JOB_QUEUED, NULL, err));
+    assert_ok(db_job_set_state(place->db, 1, JOB_RUNNING, NULL, err));
     assert_ok(db_sweep_change(place->db, id, SWEEP_CANCEL, &n, err));
     assert_int_equal(n, 3);
     assert_int_equal(in_state(place, id, JOB_CANCELLED), 3);

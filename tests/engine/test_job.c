@@ -415,6 +415,51 @@ static void probes_are_due_at_the_end_of_their_epochs(void **state)
     assert_true(due[0] == 14 && due[1] == 28 && due[2] == 42 && due[3] == 45);
 }
 
+/* A line of the job's own list may end at a checkpoint of the job itself, one that will be there.
+ */
+static void a_line_ends_at_a_checkpoint_that_comes(void **state)
+{
+    struct engine_job job = default_job(METHOD_SGD);
+    struct engine_job_facts facts;
+    struct engine_probe *line = &job.probes.item[0];
+    int64_t epoch;
+
+    (void)state;
+    job.epochs = 10;
+    job.checkpoint = (struct job_checkpoint){.every_epochs = 3, .every_seconds = 1, .keep = 1};
+    assert_int_equal(engine_job_facts(&job, &facts, NULL), 0);
+    epoch = facts.updates_per_epoch;
+    job.probes.n = 1;
+    *line = (struct engine_probe){.kind = PROBE_LANDSCAPE,
+                                  .every_epochs = 4,
+                                  .x = {.direction = DIRECTION_LINE, .to = 1, .points = 3}};
+    line->other.update = 3 * epoch;
+    assert_sound(&job);
+    line->other.update = 4 * epoch; /* its own first one */
+    assert_sound(&job);
+    line->other.update = 2 * epoch;
+    assert_problem(&job, "/probes/0/other/update", "writes no checkpoint after update");
+    line->other.update = 3 * epoch + 1;
+    assert_problem(&job, "/probes/0/other/update", "writes no checkpoint after update");
+    line->other.update = 11 * epoch;
+    assert_problem(&job, "/probes/0/other/update", "writes no checkpoint after update");
+    line->other.update = 6 * epoch; /* the first line is drawn before */
+    assert_problem(&job, "/probes/0/other/update", "is drawn after update");
+    line->every_epochs = 100; /* one line, at the end */
+    assert_sound(&job);
+    line->other.update = 10 * epoch;
+    assert_sound(&job);
+    line->other = (struct probe_other){.job = 5, .update = 2 * epoch}; /* another job's */
+    assert_sound(&job);
+    job.checkpoint.every_epochs = 0;
+    line->other = (struct probe_other){.update = 3 * epoch};
+    assert_problem(&job, "/probes/0/other/update", "writes no checkpoint after update");
+    job.probes.n = 2;
+    job.probes.item[1] = default_probe(PROBE_SHARPNESS);
+    job.probes.item[1].every_epochs = 3; /* which has a checkpoint written */
+    assert_sound(&job);
+}
+
 static void probes_of_a_job_are_checked(void **state)
 {
     struct engine_job job = default_job(METHOD_SGD);
@@ -475,6 +520,7 @@ int main(void)
         cmocka_unit_test(all_problems_are_told_at_once),
         cmocka_unit_test(facts_of_the_demonstration),
         cmocka_unit_test(probes_are_due_at_the_end_of_their_epochs),
+        cmocka_unit_test(a_line_ends_at_a_checkpoint_that_comes),
         cmocka_unit_test(probes_of_a_job_are_checked),
         cmocka_unit_test(devices_of_this_machine),
     };

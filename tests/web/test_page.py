@@ -127,6 +127,20 @@ class Page(PageCase):
         self.browser.click("[data-chart=loss] .chart-tools button")
         self.wait("the linear scale", SCALE + " === 'false'")
 
+    def test_a_failed_job_is_resumed_by_a_click(self):
+        daemon = self.start()
+        number = daemon.submit(support.job("sgd", epochs=50, optimizer={"kind": "sgd", "lr": 1000.0}))
+        daemon.wait(number, "failed")
+        daemon.wait(daemon.submit(slow_job()), "running")
+        self.open(daemon, f"/#/jobs/{number}")
+        self.wait_text(".badge", "failed")
+        self.browser.click("[data-action=resume]")
+        self.wait_text(".badge", "queued")
+        daemon.post("/v1/jobs/2/cancel")
+        self.wait_text(".badge", "failed")
+        self.assertEqual(daemon.job(number)["starts"], 2)
+        self.wait_text(".reason", daemon.job(number)["reason"])
+
     def test_job_that_is_not_there(self):
         daemon = self.start()
         self.expected = ("404",)

@@ -36,7 +36,7 @@ const ACCURACY = {
 
 const ACTIONS = {
   pause: { label: "Pause", when: (job) => ["running", "queued"].includes(job.state) && !job.wish },
-  resume: { label: "Resume", when: (job) => job.state === "paused" },
+  resume: { label: "Resume", when: (job) => ["paused", "failed"].includes(job.state) },
   cancel: { label: "Cancel", when: (job) => !ENDED.has(job.state) && job.wish !== "cancel" },
 };
 
@@ -136,7 +136,7 @@ export class Detail {
     this.probes.choose(probe);
   }
 
-  // The stream of a job that has ended is over, until a probe of it is asked for.
+  // The stream of a job that has ended is over, until a probe of it is asked for or it is resumed.
   onProbe() {
     if (!this.closed && this.over) this.follow();
   }
@@ -226,6 +226,9 @@ export class Detail {
   show() {
     const job = this.now();
     if (!job || this.closed) return;
+    const ended = ENDED.has(job.state);
+    if (this.over && this.ended && !ended) this.follow();
+    this.ended = ended;
     const state = stateText(job);
     if (this.state && this.state !== state) this.announce(`${job.name} is ${state}`);
     this.state = state;

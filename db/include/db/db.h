@@ -131,7 +131,8 @@ int db_job_insert(struct db *db, const struct db_new_job *job, int64_t *id, bool
 
 /* Durable. The one function that changes a state (see the machine over its body); ERR_CONFLICT for
  * a change that the machine does not have, with the present state in the message, ERR_NOT_FOUND.
- * `reason` (may be NULL) is kept and shown: why it failed, who cancelled. Clears the wish. */
+ * `reason` (may be NULL) is kept and shown: why it failed, who cancelled. Clears the wish. From
+ * failed to queued ERR_CONFLICT, too, when what the job begins with is no longer there. */
 int db_job_set_state(struct db *db, int64_t id, enum job_state to, const char *reason,
                      struct err *err);
 
@@ -153,8 +154,8 @@ int db_job_wish(struct db *db, int64_t id, enum job_wish wish, struct err *err);
 
 /* Durable; once at start, before any claim. Jobs that a dead process left running become paused or
  * cancelled if that was wished, else queued again. But a job becomes failed when that happens for
- * the DB_CRASHES_MAXth time without a newer checkpoint than the time before. *n: how many were
- * running. */
+ * the DB_CRASHES_MAXth time without a newer checkpoint than the time before, not counting the times
+ * at which a probe was running, which may be what ended the process. *n: how many were running. */
 #define DB_CRASHES_MAX 20
 int db_recover(struct db *db, int *n, struct err *err);
 

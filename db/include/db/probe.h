@@ -75,12 +75,20 @@ void db_probe_claim_free(struct db_probe_claim *claim);
 /* Durable. Records that a running probe is to be cancelled; ERR_CONFLICT if it is not running. */
 int db_probe_wish_cancel(struct db *db, int64_t id, struct err *err);
 
+/* Durable. A running probe is queued again, with this reason, but not to be claimed until
+ * `db_probes_go_on` or the next start: its GPU is set aside. ERR_CONFLICT if it is not running. */
+int db_probe_wait(struct db *db, int64_t id, const char *reason, struct err *err);
+/* Durable. All that wait may be claimed again. *n: how many. */
+int db_probes_go_on(struct db *db, int *n, struct err *err);
+
 /* Durable. Counts that a probe's GPU was lost. *again: whether the probe is to be queued once more,
  * which it is not at the DB_LOSSES_MAXth time. */
 int db_probe_lost(struct db *db, int64_t id, bool *again, struct err *err);
 
 /* Durable; once at start, after `db_recover`. Probes that a dead process left running become
- * cancelled if that was wished, else queued again. */
+ * cancelled if that was wished, else queued again; but failed at the DB_PROBE_CRASHES_MAXth time in
+ * which they had told no new row since the time before. None waits any longer. */
+#define DB_PROBE_CRASHES_MAX 5
 int db_probe_recover(struct db *db, int *n, struct err *err);
 
 /* Queued. Of a running probe only (ERR_CONFLICT). */
