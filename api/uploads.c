@@ -68,6 +68,7 @@ static int reply_with(struct request *request, struct reply *reply, struct err *
 
 int upload_post(struct request *request, struct reply *reply, struct err *err)
 {
+    const struct api_service *service = request->api->service;
     const struct text *body = &request->body;
     struct db_upload upload = {.file_bytes = (int64_t)body->length};
     struct checkpoint tensors;
@@ -86,7 +87,7 @@ int upload_post(struct request *request, struct reply *reply, struct err *err)
         return rc;
     snprintf(upload.name, sizeof upload.name, "%.200s", request->value[UPLOAD_NAME].text);
     upload.tensors = tensors.n_tensors;
-    rc = db_upload_add(request->api->db, &upload, &tensors, &request->id, &existing, err);
+    rc = service->add_upload(service->context, &upload, &tensors, &request->id, &existing, err);
     free(tensors.tensors);
     if (!rc)
         rc = reply_with(request, reply, err);
@@ -103,9 +104,11 @@ int upload_get(struct request *request, struct reply *reply, struct err *err)
 
 int upload_delete(struct request *request, struct reply *reply, struct err *err)
 {
+    const struct api_service *service = request->api->service;
+
     reply->status = 204;
     reply->type = NULL; /* there is no body */
-    return db_upload_delete(request->api->db, request->id, err);
+    return service->delete_upload(service->context, request->id, err);
 }
 
 static int add_upload(void *context, const struct db_upload *upload)

@@ -274,6 +274,17 @@ int queue_submit_probe(struct queue *queue, int64_t job, const struct engine_pro
     return rc;
 }
 
+int queue_add_upload(struct queue *queue, const struct db_upload *upload,
+                     const struct checkpoint *tensors, int64_t *id, bool *existing, struct err *err)
+{
+    return db_upload_add(queue->db, upload, tensors, id, existing, err);
+}
+
+int queue_delete_upload(struct queue *queue, int64_t id, struct err *err)
+{
+    return db_upload_delete(queue->db, id, err);
+}
+
 bool queue_live(struct queue *queue, int64_t id, double *updates_per_second, double *eta_seconds)
 {
     for (int i = 0; i < queue->n_slots; i++)

@@ -77,6 +77,12 @@ int queue_submit_probe(struct queue *queue, int64_t job, const struct engine_pro
 int queue_cancel_probe(struct queue *queue, int64_t job, int64_t number, const char **what,
                        struct err *err);
 
+/* Weights that jobs and probes may begin with: as db_upload_add and db_upload_delete. */
+int queue_add_upload(struct queue *queue, const struct db_upload *upload,
+                     const struct checkpoint *tensors, int64_t *id, bool *existing,
+                     struct err *err);
+int queue_delete_upload(struct queue *queue, int64_t id, struct err *err);
+
 /* A base job and a grid of changes, as jobs. */
 struct queue_sweep {
     const char *name, *spec; /* spec: the base job and the grid, as JSON */

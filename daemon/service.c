@@ -146,6 +146,18 @@ static int cancel_probe(void *context, int64_t job, int64_t number, const char *
     return queue_cancel_probe(context, job, number, what, err);
 }
 
+static int add_upload(void *context, const struct db_upload *upload,
+                      const struct checkpoint *tensors, int64_t *id, bool *existing,
+                      struct err *err)
+{
+    return queue_add_upload(context, upload, tensors, id, existing, err);
+}
+
+static int delete_upload(void *context, int64_t id, struct err *err)
+{
+    return queue_delete_upload(context, id, err);
+}
+
 static bool device_load(void *context, int i, struct device_load *out)
 {
     int n;
@@ -188,5 +200,7 @@ void service_fill(struct api_service *out, struct queue *queue, int workers)
                                 .probe_tables = engine_probe_tables,
                                 .prepare_probe = prepare_probe,
                                 .submit_probe = submit_probe,
-                                .cancel_probe = cancel_probe};
+                                .cancel_probe = cancel_probe,
+                                .add_upload = add_upload,
+                                .delete_upload = delete_upload};
 }

@@ -193,6 +193,20 @@ static int cancel_probe(void *context, int64_t job, int64_t number, const char *
     return rc;
 }
 
+static int add_upload(void *context, const struct db_upload *upload,
+                      const struct checkpoint *tensors, int64_t *id, bool *existing,
+                      struct err *err)
+{
+    (void)context;
+    return db_upload_add(fixture.db, upload, tensors, id, existing, err);
+}
+
+static int delete_upload(void *context, int64_t id, struct err *err)
+{
+    (void)context;
+    return db_upload_delete(fixture.db, id, err);
+}
+
 static const char *const precisions[] = {"fp32", NULL};
 static const struct api_device device = {"cpu", "The processor.", "any", 2, 1, precisions};
 static const struct api_asset asset = {"/", "text/html; charset=utf-8", "<p>page", 7};
@@ -216,7 +230,9 @@ const struct api_service fixture_service = {.job_spec = &sample_spec,
                                             .look_begin = look_begin,
                                             .look_end = look_end,
                                             .submit_probe = submit_probe,
-                                            .cancel_probe = cancel_probe};
+                                            .cancel_probe = cancel_probe,
+                                            .add_upload = add_upload,
+                                            .delete_upload = delete_upload};
 
 /* One that has ended, with FIXTURE_ROWS rows, of which one has no number, and vectors. */
 static int record_probe(int64_t job, const struct checkpoint *vectors, struct err *err)

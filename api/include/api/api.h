@@ -1,5 +1,5 @@
-/* The HTTP API under /v1 and the dashboard's files. Reads through `db/`; changes jobs through the
- * callbacks of `struct api_service`, so that it knows neither the queue nor the engine.
+/* The HTTP API under /v1 and the dashboard's files. Only reads through `db/`; changes everything
+ * through the callbacks of `struct api_service`, so that it knows neither the queue nor the engine.
  *
  * Every refusal is application/problem+json, but for what libmicrohttpd 0.9.75 refuses before it
  * calls us: a broken first line, header line, chunk or Content-Length, HTTP/1.1 without Host (400),
@@ -116,6 +116,12 @@ struct api_service {
                         int64_t *number, bool *existing, struct err *err);
     int (*cancel_probe)(void *context, int64_t job, int64_t number, const char **what,
                         struct err *err);
+
+    /* As db_upload_add and db_upload_delete. */
+    int (*add_upload)(void *context, const struct db_upload *upload,
+                      const struct checkpoint *tensors, int64_t *id, bool *existing,
+                      struct err *err);
+    int (*delete_upload)(void *context, int64_t id, struct err *err);
 };
 
 struct api_asset {
