@@ -36,15 +36,49 @@ static int check_length(const struct engine_job *job, const struct db_job *row,
     return rc;
 }
 
-static bool on_gpu(const struct engine_job_facts *facts)
-{
-    return strncmp(facts->device, "cuda", strlen("cuda")) == 0;
-}
+/* What a run of a job needs, and how far it has come. */
+struct attempt {
+    struct slot *slot;
+    const struct db_claim *claim;
+    struct engine_job job;
+    struct engine_job_facts facts;
+    struct db_job row;
+    enum { PARSING, LOOKING, TAKING, OPENING, LOADING, TRAINING } stage;
+    bool aside; /* its GPU is set aside */
+};
 
 /* Whether it is the job's GPU that failed, and not what the job reads. */
-static bool says_of_device(int rc, const struct engine_job_facts *facts)
+static bool says_of_gpu(int rc, const struct engine_job_facts *facts)
 {
-    return on_gpu(facts) && (rc == ERR_DEVICE || rc == ERR_DEVICE_LOST || rc == ERR_NO_MEMORY);
+    return strncmp(facts->device, "cuda", strlen("cuda")) == 0 &&
+           (rc == ERR_DEVICE || rc == ERR_DEVICE_LOST || rc == ERR_NO_MEMORY);
+}
+
+/* Whether what it failed for may be had another time, so that the job waits instead of failing. */
+static bool may_pass(const struct attempt *attempt, const struct work_result *result)
+{
+    int rc = result->rc;
+
+    if (!rc || result->database_failed)
+        return false;
+    if (attempt->aside)
+        return true;
+    switch (attempt->stage) {
+    case PARSING: /* the description stays as it is */
+        return false;
+    case LOOKING: /* at the dataset, which is gone or has changed */
+        return true;
+    case TAKING: /* a GPU that is set aside or gone */
+        return rc == ERR_DEVICE;
+    case OPENING: /* the dataset, too, but for what is the GPU's */
+        return !says_of_gpu(rc, &attempt->facts);
+    case LOADING: /* a damaged checkpoint stays so, and weights that do not fit never will */
+        return rc == ERR_IO || rc == ERR_NO_MEMORY;
+    case TRAINING: /* no image of many could be read, or none be opened */
+        return !says_of_gpu(rc, &attempt->facts) &&
+               (rc == ERR_CORRUPT || rc == ERR_IO || rc == ERR_NO_MEMORY);
+    }
+    return false;
 }
 
 int job_device_failed(const struct engine_job *job, bool *aside, struct err *err)
@@ -64,22 +98,23 @@ int job_device_failed(const struct engine_job *job, bool *aside, struct err *err
 
 /* The device that the job was given may be another one than it was said to be; that is told where
  * a GPU has failed its test. */
-static int follow_device(struct slot *slot, int64_t id, const struct engine_job *job,
-                         struct engine_job_facts *facts, struct err *err)
+static int follow_device(struct attempt *attempt, struct err *err)
 {
+    struct engine_job_facts *facts = &attempt->facts;
     const char *before = facts->device;
+    int64_t id = attempt->claim->id;
     struct device_health health;
     char text[700];
     int rc;
 
-    rc = engine_job_facts(job, facts, err);
+    rc = engine_job_facts(&attempt->job, facts, err);
     engine_device_health(before, &health);
     if (rc || health.state != DEVICE_STATE_ASIDE)
         return rc;
     snprintf(text, sizeof text, "on %s in %s instead of %s, which is set aside: %s", facts->device,
              facts->precision, before, health.reason);
     log_warning("job %lld: %s", (long long)id, text);
-    db_message_add(slot->queue->db, id, text, NULL);
+    db_message_add(attempt->slot->queue->db, id, text, NULL);
     return 0;
 }
 
@@ -100,15 +135,14 @@ static int restore(struct slot *slot, struct engine_run *run, const struct db_cl
     return rc;
 }
 
-static void measure(struct slot *slot, const struct engine_job *job,
-                    const struct engine_job_facts *facts, const struct db_job *row,
-                    uint64_t from_update)
+static void measure(const struct attempt *attempt)
 {
-    struct rate_plan plan = {.updates = row->updates,
-                             .updates_per_epoch = (uint64_t)facts->updates_per_epoch,
-                             .evaluate_every_epochs = job->evaluate.every_epochs};
+    struct rate_plan plan = {.updates = attempt->row.updates,
+                             .updates_per_epoch = (uint64_t)attempt->facts.updates_per_epoch,
+                             .evaluate_every_epochs = attempt->job.evaluate.every_epochs};
 
-    rate_start(&slot->rate, row->id, &plan, from_update, clock_seconds());
+    rate_start(&attempt->slot->rate, attempt->row.id, &plan, attempt->claim->from_update,
+               clock_seconds());
 }
 
 static void wake_workers(void *queue)
@@ -116,39 +150,41 @@ static void wake_workers(void *queue)
     queue_post(queue);
 }
 
-static int train(struct slot *slot, const struct db_claim *claim, const struct engine_job *job,
-                 const struct engine_job_facts *facts, const struct db_job *row,
-                 struct work_result *out)
+/* Gives the run what it begins with. */
+static int load(const struct attempt *attempt, struct engine_run *run, struct err *err)
 {
+    return attempt->claim->from_update
+               ? restore(attempt->slot, run, attempt->claim, err)
+               : init_from_load(attempt->slot->reader, &attempt->job, run, err);
+}
+
+static int train(struct attempt *attempt, struct work_result *out)
+{
+    struct slot *slot = attempt->slot;
+    const struct db_claim *claim = attempt->claim;
     struct recorder recorder = {.db = slot->queue->db,
                                 .job = claim->id,
-                                .spec = job,
-                                .facts = facts,
+                                .spec = &attempt->job,
+                                .facts = &attempt->facts,
                                 .wake = wake_workers,
                                 .wake_context = slot->queue,
-                                .seconds = row->seconds,
+                                .seconds = attempt->row.seconds,
                                 .rate = &slot->rate};
     struct engine_sink sink = record_sink(&recorder);
     enum engine_outcome outcome = ENGINE_ABANDONED;
     struct engine_run *run = NULL;
-    int rc = engine_run_open(&run, job, claim->threads, &sink, &out->err);
+    int rc;
 
-    out->data_failed = rc != 0 && !says_of_device(rc, facts);
-    if (!rc && claim->from_update) {
-        rc = restore(slot, run, claim, &out->err);
-        /* A damaged checkpoint stays damaged. */
-        out->data_failed = rc == ERR_IO || rc == ERR_NO_MEMORY;
-    } else if (!rc) {
-        rc = init_from_load(slot->reader, job, run, &out->err);
-        /* Weights that do not fit never will. */
-        out->data_failed = rc == ERR_IO || rc == ERR_NO_MEMORY;
+    attempt->stage = OPENING;
+    rc = engine_run_open(&run, &attempt->job, claim->threads, &sink, &out->err);
+    if (!rc) {
+        attempt->stage = LOADING;
+        rc = load(attempt, run, &out->err);
     }
     if (!rc) {
-        measure(slot, job, facts, row, claim->from_update);
+        attempt->stage = TRAINING;
+        measure(attempt);
         rc = engine_run_train(run, &slot->request, &outcome, &out->err);
-        /* No image of many could be read, or none be opened: a file system may come back. */
-        out->data_failed = !recorder.failed && !says_of_device(rc, facts) &&
-                           (rc == ERR_CORRUPT || rc == ERR_IO || rc == ERR_NO_MEMORY);
         rate_stop(&slot->rate);
         /* One that is lost harms nothing. */
         db_held_add(slot->queue->db, claim->id, engine_run_memory(run),
@@ -161,48 +197,47 @@ static int train(struct slot *slot, const struct db_claim *claim, const struct e
     return rc;
 }
 
-static void run_on_device(struct slot *slot, const struct db_claim *claim, struct engine_job *job,
-                          struct engine_job_facts *facts, const struct db_job *row,
-                          struct work_result *out)
+static int run_on_device(struct attempt *attempt, struct work_result *out)
 {
-    bool aside = false;
+    struct engine_job *job = &attempt->job;
+    int rc;
 
-    out->rc = engine_device_take(job, &out->err);
-    if (out->rc) {
-        out->data_failed = out->rc == ERR_DEVICE;
-        return;
-    }
-    out->rc = follow_device(slot, claim->id, job, facts, &out->err);
-    if (!out->rc) {
+    attempt->stage = TAKING;
+    rc = engine_device_take(job, &out->err);
+    if (rc)
+        return rc;
+    attempt->stage = LOOKING; /* once more */
+    rc = follow_device(attempt, &out->err);
+    if (!rc) {
         /* One that is lost harms nothing. */
-        db_place_add(slot->queue->db, claim->id, facts->device, facts->precision, NULL);
-        if (on_gpu(facts))
-            queue_probes_go_on(slot->queue);
-        out->rc = train(slot, claim, job, facts, row, out);
-        if (out->rc && !out->database_failed)
-            out->rc = job_device_failed(job, &aside, &out->err);
-        out->data_failed = out->data_failed || aside;
+        db_place_add(attempt->slot->queue->db, attempt->claim->id, attempt->facts.device,
+                     attempt->facts.precision, NULL);
+        if (on_gpu(&attempt->facts))
+            queue_probes_go_on(attempt->slot->queue);
+        rc = train(attempt, out);
+        if (rc && !out->database_failed)
+            rc = job_device_failed(job, &attempt->aside, &out->err);
     }
     engine_device_release(job);
+    return rc;
 }
 
 void job_run(struct slot *slot, const struct db_claim *claim, struct work_result *out)
 {
-    struct engine_job job = {0}; /* what its kinds do not have stays 0 */
-    struct engine_job_facts facts;
-    struct db_job row;
+    struct attempt attempt = {.slot = slot, .claim = claim, .stage = PARSING};
 
     *out = (struct work_result){0};
-    out->rc = db_job_get(slot->reader, claim->id, &row, &out->err);
+    out->rc = db_job_get(slot->reader, claim->id, &attempt.row, &out->err);
     out->database_failed = out->rc != 0;
     if (out->rc)
         return;
-    out->rc = job_parse_spec(claim->spec, &job, &out->err);
+    out->rc = job_parse_spec(claim->spec, &attempt.job, &out->err);
     if (!out->rc) {
-        out->rc = check_length(&job, &row, &facts, &out->err);
-        out->data_failed = out->rc != 0;
+        attempt.stage = LOOKING;
+        out->rc = check_length(&attempt.job, &attempt.row, &attempt.facts, &out->err);
     }
     if (!out->rc)
-        run_on_device(slot, claim, &job, &facts, &row, out);
-    db_job_free(&row);
+        out->rc = run_on_device(&attempt, out);
+    out->data_failed = may_pass(&attempt, out);
+    db_job_free(&attempt.row);
 }

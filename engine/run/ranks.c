@@ -1,6 +1,7 @@
 /* The ranks of a run: for each but the first, which is the run itself, a thread that does what the
  * first one does, at the same time, on a backend of its own. It shares all that is only read. Only
- * the first has data, talks to the sink, evaluates and writes checkpoints. */
+ * the first loads data, talks to the sink, evaluates and writes checkpoints. Where batches are made
+ * on GPUs, each rank has the training data in its own memory (batches.c). */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>

@@ -176,7 +176,7 @@ static void *send_steadily(void *context)
 static void test_long_uploads(void **state)
 {
     const struct api_options options = {.idle_seconds = NEVER, .request_seconds = 4};
-    struct api *api[3] = {open_api(options), open_api(options), open_api(options)};
+    struct api *api[3] = {fixture_serve(options), fixture_serve(options), fixture_serve(options)};
     struct sender steady = {.fd = http_open(api_port(api[0]), 1)};
     int stalled = http_open(api_port(api[1]), 1);
     struct text got = {0};

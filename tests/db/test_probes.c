@@ -98,7 +98,7 @@ static void queued_and_running_ones_are_cancelled(void **state)
 static void one_that_waits_is_passed_over(void **state)
 {
     struct place *place = *state;
-    int64_t job = with_checkpoint(place);
+    int64_t job = open_with_checkpoint(place);
     struct db_probe_claim claimed;
     struct db_probe probe;
     int n;
@@ -106,7 +106,7 @@ static void one_that_waits_is_passed_over(void **state)
     add_probe(place, job, 10, 1);
     add_probe(place, job, 10, 0);
     for (int round = 0; round < 2; round++) {
-        claimed = claim(place);
+        claimed = claim_probe(place);
         assert_int_equal(claimed.number, 1);
         assert_ok(db_probe_wait(place->db, claimed.id, "cuda:0 is set aside", err));
         probe = get_probe(place, job, 1);
@@ -115,7 +115,7 @@ static void one_that_waits_is_passed_over(void **state)
         db_probe_free(&probe);
         assert_refused(db_probe_row_add(place->db, 1, &(struct probe_row){.n = 1}, err),
                        ERR_CONFLICT, "");
-        claimed = claim(place);
+        claimed = claim_probe(place);
         assert_int_equal(claimed.number, 2);
         assert_refused(db_probe_claim(place->db, 1, &claimed, err), ERR_NOT_FOUND, "no probe");
         assert_ok(db_probe_set_state(place->db, claimed.id, PROBE_QUEUED, NULL, err));
@@ -130,7 +130,7 @@ static void one_that_waits_is_passed_over(void **state)
             assert_int_equal(n, 0);
         }
     }
-    claimed = claim(place);
+    claimed = claim_probe(place);
     assert_int_equal(claimed.number, 1);
     assert_ok(db_probe_wait(place->db, claimed.id, "cuda:0 is set aside", err));
     assert_refused(db_probe_wait(place->db, claimed.id, "again", err), ERR_CONFLICT, "queued");

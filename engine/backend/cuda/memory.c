@@ -1,5 +1,9 @@
 /* Device memory, counted where it is taken. A backend that only counts takes none: its rooms have
- * sizes and no place, and nobody reads or writes them. */
+ * sizes and no place, and nobody reads or writes them.
+ *
+ * Two others take memory that is not counted: timing.c while a plan is looked for (and does without
+ * where there is none left), nccl.c while ranks connect. Both give it back before the first update,
+ * so that it is no part of what a run holds. */
 #include "backend/cuda/cuda.h"
 
 /* cudaMalloc sets whole pages aside for what is large, and parts of one for the rest. */
