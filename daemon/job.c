@@ -117,6 +117,18 @@ static void wake_workers(void *queue)
     queue_post(queue);
 }
 
+/* Where it goes on from: its own checkpoint, or what it begins with. */
+static int go_on(struct slot *slot, struct engine_run *run, const struct db_claim *claim,
+                 const struct engine_job *job, struct work_result *out)
+{
+    int rc = claim->from_update ? restore(slot, run, claim, &out->err)
+                                : initial_load(slot->reader, job, run, &out->err);
+
+    /* A damaged checkpoint stays damaged, and weights that do not fit never will. */
+    out->data_failed = rc == ERR_IO || rc == ERR_NO_MEMORY;
+    return rc;
+}
+
 static int train(struct slot *slot, const struct db_claim *claim, const struct engine_job *job,
                  const struct engine_job_facts *facts, const struct db_job *row,
                  struct work_result *out)
@@ -135,15 +147,8 @@ static int train(struct slot *slot, const struct db_claim *claim, const struct e
     int rc = engine_run_open(&run, job, claim->threads, &sink, &out->err);
 
     out->data_failed = rc != 0 && !says_of_device(rc, facts);
-    if (!rc && claim->from_update) {
-        rc = restore(slot, run, claim, &out->err);
-        /* A damaged checkpoint stays damaged. */
-        out->data_failed = rc == ERR_IO || rc == ERR_NO_MEMORY;
-    } else if (!rc) {
-        rc = initial_load(slot->reader, job, run, &out->err);
-        /* Weights that do not fit never will. */
-        out->data_failed = rc == ERR_IO || rc == ERR_NO_MEMORY;
-    }
+    if (!rc)
+        rc = go_on(slot, run, claim, job, out);
     if (!rc) {
         measure(slot, job, facts, row, claim->from_update);
         rc = engine_run_train(run, &slot->request, &outcome, &out->err);

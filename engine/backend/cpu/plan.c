@@ -71,25 +71,34 @@ static int put_primal_first(struct program *p, struct err *err)
     return 0;
 }
 
-/* What varying commands read of the primal stays to the end. */
+/* Of the slots that command `i` writes and reads. What varying commands read of a primal that is
+ * kept stays to the end. */
+static void note_command(struct program *p, int i)
+{
+    const struct command *command = &p->commands[i];
+
+    for (int k = 0; k < command->n_out; k++) {
+        struct slot *slot = command->out[k] < 0 ? NULL : &p->slots[command->out[k]];
+
+        if (slot && slot->first < 0)
+            slot->first = i;
+        if (slot && slot->last < i)
+            slot->last = i;
+    }
+    for (int k = 0; k < command->n_in; k++) {
+        struct slot *slot = command->in[k] < 0 ? NULL : &p->slots[command->in[k]];
+
+        if (slot && slot->last < i)
+            slot->last = p->keep && command->varies && slot->primal ? p->n_commands : i;
+    }
+}
+
 static void find_lifetimes(struct program *p)
 {
     for (int i = 0; i < p->n_slots; i++)
         p->slots[i].first = p->slots[i].last = -1;
-    for (int i = 0; i < p->n_commands; i++) {
-        const struct command *command = &p->commands[i];
-        for (int k = 0; k < command->n_out; k++)
-            if (command->out[k] >= 0) {
-                struct slot *slot = &p->slots[command->out[k]];
-                slot->first = slot->first < 0 ? i : slot->first;
-                slot->last = slot->last < i ? i : slot->last;
-            }
-        for (int k = 0; k < command->n_in; k++)
-            if (command->in[k] >= 0 && p->slots[command->in[k]].last < i)
-                p->slots[command->in[k]].last =
-                    p->keep && command->varies && p->slots[command->in[k]].primal ? p->n_commands
-                                                                                  : i;
-    }
+    for (int i = 0; i < p->n_commands; i++)
+        note_command(p, i);
     for (int i = 0; i < p->graph->n_outputs; i++)
         p->slots[p->outputs[i]].last = p->n_commands;
     for (int i = 0; i < p->graph->n_moments; i++) {
