@@ -16,7 +16,7 @@ void *cuda_data(const struct program *p, int slot)
     s = &p->slots[slot];
     switch (s->place) {
     case PLACE_ARENA:
-        return p->arena + p->slots[s->storage].offset;
+        return p->arena + s->offset;
     case PLACE_STATE:
         return p->state_data + p->states->tensor[s->index].offset;
     case PLACE_PRODUCT:
