@@ -14,36 +14,6 @@ int spec_field_find(const struct spec_object *object, const char *name)
     return -1;
 }
 
-void spec_set_default(const struct spec_field *field, void *out)
-{
-    switch (field->type) {
-    case SPEC_INT:
-        *(int64_t *)out = (int64_t)field->number;
-        break;
-    case SPEC_REAL:
-        *(double *)out = field->number;
-        break;
-    case SPEC_BOOL:
-        *(bool *)out = field->number != 0;
-        break;
-    case SPEC_STRING:
-        snprintf(out, field->max_length + 1, "%s", field->text ? field->text : "");
-        break;
-    case SPEC_CHOICE:
-        *(int *)out = (int)field->number;
-        break;
-    case SPEC_INT_LIST:
-        *(struct spec_int_list *)out = field->list;
-        break;
-    case SPEC_VARIANT_LIST:
-        *(int *)out = 0;
-        break;
-    case SPEC_OBJECT:
-    case SPEC_VARIANT:
-        break;
-    }
-}
-
 void spec_range_text(const struct spec_field *field, char out[128])
 {
     char low[TEXT_NUMBER_BYTES], high[TEXT_NUMBER_BYTES];

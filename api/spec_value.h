@@ -9,10 +9,6 @@
 /* Its place in the object; -1: it has none of that name. */
 int spec_field_find(const struct spec_object *object, const char *name);
 
-/* What INT, REAL, BOOL, STRING, CHOICE and the lists have when nothing is given; objects and
- * variants are left alone. */
-void spec_set_default(const struct spec_field *field, void *out);
-
 /* "from 0 to 1", "above 0 and at most 100", … */
 void spec_range_text(const struct spec_field *field, char out[128]);
 

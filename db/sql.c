@@ -221,6 +221,14 @@ void sql_done(sqlite3_stmt *statement)
     sqlite3_reset(statement);
 }
 
+static int query_first(struct sql *sql, sqlite3_stmt **out, struct err *err, const char *text,
+                       const char *types, va_list values)
+{
+    int code = query(sql, out, err, text, types, values);
+
+    return code ? code : sql_step(sql, *out, err);
+}
+
 int sql_first(struct sql *sql, sqlite3_stmt **out, struct err *err, const char *text,
               const char *types, ...)
 {
@@ -228,9 +236,9 @@ int sql_first(struct sql *sql, sqlite3_stmt **out, struct err *err, const char *
     int code;
 
     va_start(values, types);
-    code = query(sql, out, err, text, types, values);
+    code = query_first(sql, out, err, text, types, values);
     va_end(values);
-    return code ? code : sql_step(sql, *out, err);
+    return code;
 }
 
 int sql_integer(struct sql *sql, int64_t *out, struct err *err, const char *text, const char *types,
@@ -241,10 +249,8 @@ int sql_integer(struct sql *sql, int64_t *out, struct err *err, const char *text
     int code;
 
     va_start(values, types);
-    code = query(sql, &statement, err, text, types, values);
+    code = query_first(sql, &statement, err, text, types, values);
     va_end(values);
-    if (!code)
-        code = sql_step(sql, statement, err);
     if (code <= 0)
         return code;
     if (out)
@@ -260,9 +266,9 @@ int sql_run(struct sql *sql, struct err *err, const char *text, const char *type
     int code;
 
     va_start(values, types);
-    code = query(sql, &statement, err, text, types, values);
+    code = query_first(sql, &statement, err, text, types, values);
     va_end(values);
-    return code ? code : sql_step(sql, statement, err);
+    return code;
 }
 
 double sql_real(sqlite3_stmt *statement, int column)

@@ -48,19 +48,45 @@ static int larger_first(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
+void place_write(struct place_block *blocks, int number, int step)
+{
+    if (number >= 0 && blocks[number].first < 0)
+        blocks[number].first = step;
+    place_read(blocks, number, step);
+}
+
+void place_read(struct place_block *blocks, int number, int step)
+{
+    if (number >= 0 && blocks[number].last < step)
+        blocks[number].last = step;
+}
+
+void place_take_over(struct place_block *block, struct place_block *other)
+{
+    struct place_block *owner = other->within ? other->within : other;
+
+    if (owner == block)
+        return;
+    block->within = owner;
+    if (owner->last < block->last)
+        owner->last = block->last;
+}
+
 int place_blocks(struct place_block *blocks, int n, size_t alignment, size_t *bytes,
                  struct err *err)
 {
     struct place_block **sorted = malloc(2 * ((size_t)n + 1) * sizeof *sorted), **placed;
+    int n_own = 0;
 
     if (!sorted)
         return err_no_memory(err);
     placed = sorted + n + 1;
     for (int i = 0; i < n; i++)
-        sorted[i] = &blocks[i];
-    qsort(sorted, (size_t)n, sizeof *sorted, larger_first);
+        if (blocks[i].bytes > 0 && !blocks[i].within)
+            sorted[n_own++] = &blocks[i];
+    qsort(sorted, (size_t)n_own, sizeof *sorted, larger_first);
     *bytes = 0;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n_own; i++) {
         struct place_block *block = sorted[i];
         size_t end;
 
@@ -69,6 +95,9 @@ int place_blocks(struct place_block *blocks, int n, size_t alignment, size_t *by
         end = block->offset + aligned(block->bytes, alignment);
         *bytes = end > *bytes ? end : *bytes;
     }
+    for (int i = 0; i < n; i++)
+        if (blocks[i].within)
+            blocks[i].offset = blocks[i].within->offset;
     free(sorted);
     return 0;
 }

@@ -101,6 +101,19 @@ static void count(const struct image *image, int64_t histogram[3][LEVELS])
             histogram[c][image->pixels[i * 3 + c]]++;
 }
 
+/* Changes each channel by a table that is made of its histogram. */
+static void map_channels(const struct image *image,
+                         void (*make)(const int64_t histogram[LEVELS], uint8_t table[LEVELS]))
+{
+    int64_t histogram[3][LEVELS];
+    uint8_t table[3][LEVELS];
+
+    count(image, histogram);
+    for (int c = 0; c < 3; c++)
+        make(histogram[c], table[c]);
+    look_up(image, table);
+}
+
 static uint8_t clipped(int64_t value)
 {
     return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
@@ -141,13 +154,7 @@ static void stretch(const int64_t histogram[LEVELS], uint8_t table[LEVELS])
 
 void image_auto_contrast(const struct image *image)
 {
-    int64_t histogram[3][LEVELS];
-    uint8_t table[3][LEVELS];
-
-    count(image, histogram);
-    for (int c = 0; c < 3; c++)
-        stretch(histogram[c], table[c]);
-    look_up(image, table);
+    map_channels(image, stretch);
 }
 
 static void flatten(const int64_t histogram[LEVELS], uint8_t table[LEVELS])
@@ -169,11 +176,5 @@ static void flatten(const int64_t histogram[LEVELS], uint8_t table[LEVELS])
 
 void image_equalize(const struct image *image)
 {
-    int64_t histogram[3][LEVELS];
-    uint8_t table[3][LEVELS];
-
-    count(image, histogram);
-    for (int c = 0; c < 3; c++)
-        flatten(histogram[c], table[c]);
-    look_up(image, table);
+    map_channels(image, flatten);
 }

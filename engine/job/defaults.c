@@ -8,24 +8,6 @@ static void fill_object(void *at, const struct spec_object *object);
 static void fill_field(char *member, const struct spec_field *field)
 {
     switch (field->type) {
-    case SPEC_INT:
-        *(int64_t *)(void *)member = (int64_t)field->number;
-        break;
-    case SPEC_REAL:
-        *(double *)(void *)member = field->number;
-        break;
-    case SPEC_BOOL:
-        *(bool *)member = field->number != 0;
-        break;
-    case SPEC_CHOICE:
-        *(int *)(void *)member = (int)field->number;
-        break;
-    case SPEC_STRING:
-        strcpy(member, field->text ? field->text : "");
-        break;
-    case SPEC_INT_LIST:
-        *(struct spec_int_list *)(void *)member = field->list;
-        break;
     case SPEC_OBJECT:
         fill_object(member, field->object);
         break;
@@ -34,9 +16,8 @@ static void fill_field(char *member, const struct spec_field *field)
             *(int *)(void *)member = field->default_kind;
         fill_object(member, &field->kinds[*(int *)(void *)member]);
         break;
-    case SPEC_VARIANT_LIST:
-        *(int *)(void *)member = 0;
-        break;
+    default:
+        spec_set_default(field, member);
     }
 }
 

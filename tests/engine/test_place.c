@@ -82,6 +82,46 @@ static void gaps_are_filled(void **state)
     assert_int_equal(bytes, 384);
 }
 
+/* What takes over a place lies there, and keeps it for as long as the last of the chain lives. What
+ * lies elsewhere has no place. */
+static void taken_over(void **state)
+{
+    struct place_block blocks[] = {
+        {.bytes = 100, .first = 0, .last = 1}, {.bytes = 100, .first = 1, .last = 2},
+        {.bytes = 100, .first = 2, .last = 4}, {.bytes = 100, .first = 3, .last = 3},
+        {.bytes = 0, .first = 0, .last = 4},   {.bytes = 100, .first = 5, .last = 5}};
+    size_t bytes;
+
+    (void)state;
+    place_take_over(&blocks[1], &blocks[0]);
+    place_take_over(&blocks[2], &blocks[1]);
+    place_take_over(&blocks[2], &blocks[2]);
+    assert_ok(place_blocks(blocks, ARRAY_LENGTH(blocks), ALIGNMENT, &bytes, err));
+    assert_int_equal(bytes, 2 * 128);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(blocks[i].offset, 0);
+    assert_int_equal(blocks[3].offset, 128);
+    assert_int_equal(blocks[5].offset, 0);
+}
+
+/* Steps come in order; a block that is only read is one that was there before. */
+static void lifetimes(void **state)
+{
+    struct place_block blocks[] = {{.first = -1, .last = -1}, {.first = -1, .last = -1}};
+
+    (void)state;
+    place_write(blocks, 0, 3);
+    place_read(blocks, 1, 3);
+    place_write(blocks, 0, 5);
+    place_read(blocks, 0, 9);
+    place_read(blocks, 0, 7);
+    place_write(blocks, -1, 11);
+    assert_int_equal(blocks[0].first, 3);
+    assert_int_equal(blocks[0].last, 9);
+    assert_int_equal(blocks[1].first, -1);
+    assert_int_equal(blocks[1].last, 3);
+}
+
 /* Any: never less than what is alive in one step, never more than all together. */
 static void many(void **state)
 {
@@ -114,10 +154,9 @@ static void many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing),
-        cmocka_unit_test(chain),
-        cmocka_unit_test(gaps_are_filled),
-        cmocka_unit_test(many),
+        cmocka_unit_test(nothing),         cmocka_unit_test(chain),
+        cmocka_unit_test(gaps_are_filled), cmocka_unit_test(taken_over),
+        cmocka_unit_test(lifetimes),       cmocka_unit_test(many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

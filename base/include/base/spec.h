@@ -62,4 +62,8 @@ struct spec_object {
     int n_fields;
 };
 
+/* Gives the member of a field its default; an OBJECT or a VARIANT is left as it is: its fields have
+ * defaults of their own. */
+void spec_set_default(const struct spec_field *field, void *member);
+
 #endif

@@ -82,7 +82,7 @@ void cpu_bind_slots(const struct pass *pass, const struct lane *lane)
         struct slot *s = &p->slots[i];
 
         if (s->place == PLACE_ARENA)
-            s->data = (float *)arena->data + p->slots[s->storage].offset / sizeof(float);
+            s->data = (float *)arena->data + s->offset / sizeof(float);
         else if (s->place == PLACE_INPUT)
             s->data = borrow(pass->inputs[s->index]);
         else if (s->place == PLACE_WEIGHTS)

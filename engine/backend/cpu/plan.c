@@ -71,35 +71,31 @@ static int put_primal_first(struct program *p, struct err *err)
     return 0;
 }
 
-/* What varying commands read of the primal stays to the end. */
-static void find_lifetimes(struct program *p)
+/* What varying commands read of a primal that is kept stays to the end. */
+static void find_lifetimes(const struct program *p, struct place_block *blocks)
 {
-    for (int i = 0; i < p->n_slots; i++)
-        p->slots[i].first = p->slots[i].last = -1;
     for (int i = 0; i < p->n_commands; i++) {
         const struct command *command = &p->commands[i];
+
         for (int k = 0; k < command->n_out; k++)
-            if (command->out[k] >= 0) {
-                struct slot *slot = &p->slots[command->out[k]];
-                slot->first = slot->first < 0 ? i : slot->first;
-                slot->last = slot->last < i ? i : slot->last;
-            }
-        for (int k = 0; k < command->n_in; k++)
-            if (command->in[k] >= 0 && p->slots[command->in[k]].last < i)
-                p->slots[command->in[k]].last =
-                    p->keep && command->varies && p->slots[command->in[k]].primal ? p->n_commands
-                                                                                  : i;
+            place_write(blocks, command->out[k], i);
+        for (int k = 0; k < command->n_in; k++) {
+            int in = command->in[k];
+            bool stays = p->keep && command->varies && in >= 0 && p->slots[in].primal;
+
+            place_read(blocks, in, stays ? p->n_commands : i);
+        }
     }
     for (int i = 0; i < p->graph->n_outputs; i++)
-        p->slots[p->outputs[i]].last = p->n_commands;
+        place_read(blocks, p->outputs[i], p->n_commands);
     for (int i = 0; i < p->graph->n_moments; i++) {
-        p->slots[p->moments[i].mean].last = p->n_commands;
-        p->slots[p->moments[i].var].last = p->n_commands;
+        place_read(blocks, p->moments[i].mean, p->n_commands);
+        place_read(blocks, p->moments[i].var, p->n_commands);
     }
 }
 
 /* A result takes over the memory of an operand that nobody reads afterwards. */
-static void share_in_place(struct program *p)
+static void share_in_place(const struct program *p, struct place_block *blocks)
 {
     for (int i = 0; i < p->n_commands; i++) {
         const struct command *command = &p->commands[i];
@@ -108,41 +104,35 @@ static void share_in_place(struct program *p)
         if (out < 0 || p->slots[out].place != PLACE_ARENA)
             continue;
         for (int k = 0; k < command->n_in; k++) {
-            const struct slot *in = command->in[k] < 0 ? NULL : &p->slots[command->in[k]];
-            struct slot *owner;
+            int in = command->in[k];
 
-            if (!in || in->place != PLACE_ARENA || in->last != i ||
-                in->form != p->slots[out].form || in->bytes != p->slots[out].bytes)
+            if (in < 0 || p->slots[in].place != PLACE_ARENA || blocks[in].last != i ||
+                p->slots[in].form != p->slots[out].form ||
+                p->slots[in].bytes != p->slots[out].bytes)
                 continue;
-            owner = &p->slots[in->storage];
-            p->slots[out].storage = in->storage;
-            owner->last = owner->last > p->slots[out].last ? owner->last : p->slots[out].last;
+            place_take_over(&blocks[out], &blocks[in]);
             break;
         }
     }
 }
 
-static bool owns_memory(const struct program *p, int slot)
-{
-    return p->slots[slot].place == PLACE_ARENA && p->slots[slot].storage == slot;
-}
-
 static int place_slots(struct program *p, struct err *err)
 {
     struct place_block *blocks = malloc(((size_t)p->n_slots + 1) * sizeof *blocks);
-    int n = 0, rc;
+    int rc;
 
     if (!blocks)
         return err_no_memory(err);
     for (int i = 0; i < p->n_slots; i++)
-        if (owns_memory(p, i))
-            blocks[n++] = (struct place_block){
-                .bytes = p->slots[i].bytes, .first = p->slots[i].first, .last = p->slots[i].last};
-    rc = place_blocks(blocks, n, ALIGN, &p->arena_bytes, err);
-    n = 0;
-    for (int i = 0; i < p->n_slots && !rc; i++)
-        if (owns_memory(p, i))
-            p->slots[i].offset = blocks[n++].offset;
+        blocks[i] =
+            (struct place_block){.bytes = p->slots[i].place == PLACE_ARENA ? p->slots[i].bytes : 0,
+                                 .first = -1,
+                                 .last = -1};
+    find_lifetimes(p, blocks);
+    share_in_place(p, blocks);
+    rc = place_blocks(blocks, p->n_slots, ALIGN, &p->arena_bytes, err);
+    for (int i = 0; i < p->n_slots; i++)
+        p->slots[i].offset = blocks[i].offset;
     free(blocks);
     return rc;
 }
@@ -216,10 +206,7 @@ int cpu_plan(struct program *p, struct err *err)
 
     if (!rc && p->keep)
         rc = put_primal_first(p, err);
-    if (rc)
-        return rc;
-    find_lifetimes(p);
-    share_in_place(p);
-    rc = place_slots(p, err);
+    if (!rc)
+        rc = place_slots(p, err);
     return rc ? rc : find_needs(p, err);
 }

@@ -40,12 +40,10 @@ struct slot {
     int index;
     size_t bytes;
     const struct packing *packing;
-    bool varies;     /* a command that varies writes it, or it is a direction */
-    bool primal;     /* a command that does not writes it */
-    int first, last; /* commands from and to which its contents matter */
-    int storage;     /* the slot whose memory this one takes over, or itself */
-    size_t offset;   /* bytes in the arena */
-    float *data;     /* set anew by each pass */
+    bool varies;   /* a command that varies writes it, or it is a direction */
+    bool primal;   /* a command that does not writes it */
+    size_t offset; /* bytes in the arena */
+    float *data;   /* set anew by each pass */
 };
 
 struct convolution_shape {

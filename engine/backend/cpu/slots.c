@@ -52,7 +52,6 @@ static int add_slot(struct compiler *c, const struct slot *slot)
         return -1;
     }
     *added = *slot;
-    added->storage = p->n_slots;
     return p->n_slots++;
 }
 

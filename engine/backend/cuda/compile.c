@@ -8,14 +8,41 @@ struct command gpu_command(const struct node *node, command_run *run)
     return (struct command){.run = run, .what = op_name(node->op), .in_place = -1, .moments = -1};
 }
 
-static void gpu_node(struct compiler *c, const struct node *node)
+/* How an operation that is done element by element, and in no other way, is run; else NULL. */
+static command_run *elementwise_run(enum op op)
 {
-    enum conv_direction direction;
-
-    if (cuda_conv_direction(node->op, &direction)) {
-        gpu_conv(c, node, direction);
-        return;
+    switch (op) {
+    case OP_RELU_GRAD:
+        return cuda_run_relu_grad;
+    case OP_GELU:
+        return cuda_run_gelu;
+    case OP_GELU_CURVE:
+        return cuda_run_gelu_curve;
+    case OP_GELU_GRAD:
+        return cuda_run_gelu_grad;
+    default:
+        return NULL;
     }
+}
+
+/* The same of those that compare scores of classes with labels. */
+static command_run *scores_run(enum op op)
+{
+    switch (op) {
+    case OP_CROSS_ENTROPY:
+        return cuda_run_cross_entropy;
+    case OP_CROSS_ENTROPY_GRAD:
+        return cuda_run_cross_entropy_grad;
+    case OP_CORRECT:
+        return cuda_run_correct;
+    default:
+        return NULL;
+    }
+}
+
+/* False: it is none of the operations here. */
+static bool gpu_plain(struct compiler *c, const struct node *node)
+{
     switch (node->op) {
     case OP_BATCH_NORM:
     case OP_BATCH_NORM_EVAL:
@@ -26,9 +53,6 @@ static void gpu_node(struct compiler *c, const struct node *node)
         break;
     case OP_RELU:
         gpu_relu(c, node);
-        break;
-    case OP_RELU_GRAD:
-        gpu_elementwise(c, node, cuda_run_relu_grad);
         break;
     case OP_ADD:
         gpu_add(c, node);
@@ -60,29 +84,26 @@ static void gpu_node(struct compiler *c, const struct node *node)
     case OP_SUM_EACH:
         gpu_sum(c, node);
         break;
-    case OP_GELU:
-        gpu_elementwise(c, node, cuda_run_gelu);
-        break;
-    case OP_GELU_CURVE:
-        gpu_elementwise(c, node, cuda_run_gelu_curve);
-        break;
-    case OP_GELU_GRAD:
-        gpu_elementwise(c, node, cuda_run_gelu_grad);
-        break;
-    case OP_CROSS_ENTROPY:
-        gpu_scores(c, node, cuda_run_cross_entropy);
-        break;
-    case OP_CROSS_ENTROPY_GRAD:
-        gpu_scores(c, node, cuda_run_cross_entropy_grad);
-        break;
-    case OP_CORRECT:
-        gpu_scores(c, node, cuda_run_correct);
-        break;
     default:
-        if (!gpu_tokens(c, node) && !gpu_tangents(c, node))
-            c->code = err_set(c->err, ERR_UNSUPPORTED, "the CUDA backend has no operation %s",
-                              op_name(node->op));
+        return false;
     }
+    return true;
+}
+
+static void gpu_node(struct compiler *c, const struct node *node)
+{
+    command_run *elementwise = elementwise_run(node->op), *scores = scores_run(node->op);
+    enum conv_direction direction;
+
+    if (cuda_conv_direction(node->op, &direction))
+        gpu_conv(c, node, direction);
+    else if (elementwise)
+        gpu_elementwise(c, node, elementwise);
+    else if (scores)
+        gpu_scores(c, node, scores);
+    else if (!gpu_plain(c, node) && !gpu_tokens(c, node) && !gpu_tangents(c, node))
+        c->code = err_set(c->err, ERR_UNSUPPORTED, "the CUDA backend has no operation %s",
+                          op_name(node->op));
 }
 
 /* Sources need no command. A batch norm's statistics are never left to others. */

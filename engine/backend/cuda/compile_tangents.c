@@ -47,43 +47,82 @@ static void sums(struct compiler *c, const struct node *node)
     gpu_emit(c, &command);
 }
 
-static int activation(struct compiler *c, int value, bool image)
+/* Which inputs of a normalisation's tangent, or of its derivative's, are what; -1: it has none. */
+struct norm_inputs {
+    int x, rx, dy, rdy, gamma, rgamma, rbeta, mean, var;
+};
+
+static const struct norm_inputs forward = {
+    .x = 0, .rx = 1, .dy = -1, .rdy = -1, .gamma = 2, .rgamma = 3, .rbeta = 4, .mean = 5, .var = 6};
+static const struct norm_inputs backward = {
+    .x = 2, .rx = 3, .dy = 0, .rdy = 1, .gamma = 4, .rgamma = 5, .rbeta = -1, .mean = 6, .var = 7};
+
+static int activation(struct compiler *c, const struct node *node, int input, bool image)
 {
-    return image ? gpu_image(c, value) : gpu_rows(c, value);
+    if (input < 0)
+        return -1;
+    return image ? gpu_image(c, node->input[input]) : gpu_rows(c, node->input[input]);
 }
 
-/* Operands: x, Rx, dy, Rdy (or -1), gamma, Rgamma, Rbeta (or -1), mean, var. */
-static void norm(struct compiler *c, const struct node *node, command_run *run, bool image,
-                 bool gradient)
+static int vector(struct compiler *c, const struct node *node, int input)
+{
+    return input < 0 ? -1 : gpu_floats(c, node->input[input]);
+}
+
+/* The operands, in the order of struct norm_inputs, and the results: of images or of rows, with two
+ * vectors beside if it is a derivative's tangent. */
+static void norm_operands(struct compiler *c, const struct node *node, const struct norm_inputs *in,
+                          bool image, struct command *command)
+{
+    bool gradient = in == &backward;
+
+    command->n_in = 9;
+    command->in[0] = activation(c, node, in->x, image);
+    command->in[1] = activation(c, node, in->rx, image);
+    command->in[2] = activation(c, node, in->dy, image);
+    command->in[3] = activation(c, node, in->rdy, image);
+    command->in[4] = vector(c, node, in->gamma);
+    command->in[5] = vector(c, node, in->rgamma);
+    command->in[6] = vector(c, node, in->rbeta);
+    command->in[7] = vector(c, node, in->mean);
+    command->in[8] = vector(c, node, in->var);
+    command->n_out = 3;
+    command->out[0] = image ? gpu_new_image(c, node->output[0])
+                            : gpu_write(c, node->output[0], ORDER_DENSE, c->program->type);
+    for (int i = 1; i < 3; i++)
+        command->out[i] = gradient ? gpu_write(c, node->output[i], ORDER_DENSE, ELEMENT_F32) : -1;
+}
+
+static void batch_norm(struct compiler *c, const struct node *node, command_run *run,
+                       const struct norm_inputs *in)
 {
     struct command command = gpu_command(node, run);
     struct norm_tangent *t = &command.u.tangent;
-    const int *in = node->input;
-    int x = gradient ? in[2] : in[0];
-    const struct shape *s = &c->graph->values[x].shape;
+    int x = node->input[in->x];
 
-    command.n_in = 9;
-    command.in[0] = activation(c, x, image);
-    command.in[1] = activation(c, gradient ? in[3] : in[1], image);
-    command.in[2] = gradient ? activation(c, in[0], image) : -1;
-    command.in[3] = gradient ? activation(c, in[1], image) : -1;
-    command.in[4] = gpu_floats(c, in[gradient ? 4 : 2]);
-    command.in[5] = gpu_floats(c, in[gradient ? 5 : 3]);
-    command.in[6] = gradient ? -1 : gpu_floats(c, in[4]);
-    command.in[7] = gpu_floats(c, in[gradient ? 6 : 5]);
-    command.in[8] = gpu_floats(c, in[gradient ? 7 : 6]);
-    command.n_out = 3;
-    command.out[0] = image ? gpu_new_image(c, node->output[0])
-                           : gpu_write(c, node->output[0], ORDER_DENSE, c->program->type);
-    for (int i = 1; i < 3; i++)
-        command.out[i] = gradient ? gpu_write(c, node->output[i], ORDER_DENSE, ELEMENT_F32) : -1;
-    t->type = c->program->type;
-    t->c = image ? gpu_channels(c, x) : s->dim[s->rank - 1];
-    t->rows = image ? gpu_pixels(c, x) : shape_elements(s) / t->c;
-    t->eps = (float)node->attr.eps;
-    command.workspace_bytes = (image ? batch_norm_tangent_workspace(t->rows, t->c)
-                                     : layer_norm_tangent_workspace(t->rows, t->c)) *
-                              sizeof(float);
+    norm_operands(c, node, in, true, &command);
+    *t = (struct norm_tangent){.type = c->program->type,
+                               .rows = gpu_pixels(c, x),
+                               .c = gpu_channels(c, x),
+                               .eps = (float)node->attr.eps};
+    command.workspace_bytes = batch_norm_tangent_workspace(t->rows, t->c) * sizeof(float);
+    gpu_emit(c, &command);
+}
+
+static void layer_norm(struct compiler *c, const struct node *node, command_run *run,
+                       const struct norm_inputs *in)
+{
+    struct command command = gpu_command(node, run);
+    struct norm_tangent *t = &command.u.tangent;
+    const struct shape *s = &c->graph->values[node->input[in->x]].shape;
+    int64_t columns = s->dim[s->rank - 1];
+
+    norm_operands(c, node, in, false, &command);
+    *t = (struct norm_tangent){.type = c->program->type,
+                               .rows = shape_elements(s) / columns,
+                               .c = columns,
+                               .eps = (float)node->attr.eps};
+    command.workspace_bytes = layer_norm_tangent_workspace(t->rows, t->c) * sizeof(float);
     gpu_emit(c, &command);
 }
 
@@ -132,16 +171,16 @@ bool gpu_tangents(struct compiler *c, const struct node *node)
         sums(c, node);
         return true;
     case OP_BATCH_NORM_TANGENT:
-        norm(c, node, cuda_run_batch_norm_tangent, true, false);
+        batch_norm(c, node, cuda_run_batch_norm_tangent, &forward);
         return true;
     case OP_BATCH_NORM_GRAD_TANGENT:
-        norm(c, node, cuda_run_batch_norm_grad_tangent, true, true);
+        batch_norm(c, node, cuda_run_batch_norm_grad_tangent, &backward);
         return true;
     case OP_LAYER_NORM_TANGENT:
-        norm(c, node, cuda_run_layer_norm_tangent, false, false);
+        layer_norm(c, node, cuda_run_layer_norm_tangent, &forward);
         return true;
     case OP_LAYER_NORM_GRAD_TANGENT:
-        norm(c, node, cuda_run_layer_norm_grad_tangent, false, true);
+        layer_norm(c, node, cuda_run_layer_norm_grad_tangent, &backward);
         return true;
     case OP_SOFTMAX_CURVE:
         softmax_curve(c, node);

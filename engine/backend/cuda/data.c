@@ -184,32 +184,58 @@ int cuda_data_order(struct device_data *data, uint64_t pass, const int64_t *orde
 
 /* ---- Passes ---- */
 
-void cuda_data_find(struct program *p)
+/* The inputs of a graph that are images and their labels; -1: there is none. */
+static void find_inputs(const struct graph *graph, int *images, int *labels)
 {
-    const struct graph *g = p->graph;
-    int images = -1, labels = -1, command = -1;
-
-    p->images = p->labels = -1;
-    for (int i = 0; i < g->n_inputs; i++) {
-        const struct value *value = &g->values[g->inputs[i]];
+    *images = *labels = -1;
+    for (int i = 0; i < graph->n_inputs; i++) {
+        const struct value *value = &graph->values[graph->inputs[i]];
 
         if (value->type == VALUE_INDEX && value->shape.rank == 1)
-            labels = i;
+            *labels = i;
         else if (value->type == VALUE_REAL && value->shape.rank == 4)
-            images = i;
+            *images = i;
     }
-    for (int i = 0; i < p->n_commands; i++)
-        for (int k = 0; k < p->commands[i].n_in; k++) {
-            int in = p->commands[i].in[k];
+}
 
-            if (in < 0 || p->slots[in].place != PLACE_INPUT || p->slots[in].index != images)
-                continue;
-            if (command >= 0 || p->commands[i].run != cuda_run_from_nchw ||
-                p->slots[p->commands[i].out[0]].order != ORDER_IMAGE)
-                return; /* something else reads the host's form */
-            command = i;
-        }
-    if (g->n_inputs == 2 && labels >= 0 && command >= 0) {
+static bool reads_input(const struct program *p, const struct command *command, int input)
+{
+    for (int k = 0; k < command->n_in; k++) {
+        const struct slot *in = command->in[k] < 0 ? NULL : &p->slots[command->in[k]];
+
+        if (in && in->place == PLACE_INPUT && in->index == input)
+            return true;
+    }
+    return false;
+}
+
+/* The command that makes images of the host's form of an input; -1: something else reads that, or
+ * nothing does. */
+static int find_conversion(const struct program *p, int input)
+{
+    int found = -1;
+
+    for (int i = 0; i < p->n_commands; i++) {
+        const struct command *command = &p->commands[i];
+
+        if (!reads_input(p, command, input))
+            continue;
+        if (found >= 0 || command->run != cuda_run_from_nchw ||
+            p->slots[command->out[0]].order != ORDER_IMAGE)
+            return -1;
+        found = i;
+    }
+    return found;
+}
+
+void cuda_data_find(struct program *p)
+{
+    int images, labels, command;
+
+    find_inputs(p->graph, &images, &labels);
+    command = find_conversion(p, images);
+    p->images = p->labels = -1;
+    if (p->graph->n_inputs == 2 && labels >= 0 && command >= 0) {
         p->images = command;
         p->labels = labels;
     }

@@ -7,28 +7,20 @@
 
 #define ALIGN 256
 
-static void find_lifetimes(struct program *p)
+static void find_lifetimes(const struct program *p, struct place_block *blocks)
 {
-    for (int i = 0; i < p->n_slots; i++)
-        p->slots[i].first = p->slots[i].last = -1;
     for (int i = 0; i < p->n_commands; i++) {
         const struct command *command = &p->commands[i];
 
         for (int k = 0; k < command->n_out; k++)
-            if (command->out[k] >= 0) {
-                struct slot *slot = &p->slots[command->out[k]];
-
-                slot->first = slot->first < 0 ? i : slot->first;
-                slot->last = i;
-            }
+            place_write(blocks, command->out[k], i);
         for (int k = 0; k < command->n_in; k++)
-            if (command->in[k] >= 0)
-                p->slots[command->in[k]].last = i;
+            place_read(blocks, command->in[k], i);
     }
 }
 
 /* A result takes over the memory of an operand that nobody reads afterwards. */
-static void share_in_place(struct program *p)
+static void share_in_place(const struct program *p, struct place_block *blocks)
 {
     for (int i = 0; i < p->n_commands; i++) {
         const struct command *command = &p->commands[i];
@@ -38,40 +30,34 @@ static void share_in_place(struct program *p)
             continue;
         for (int k = 0; k < command->in_place_of; k++) {
             const struct slot *in = command->in[k] < 0 ? NULL : &p->slots[command->in[k]];
-            struct slot *owner;
 
-            if (!in || in->place != PLACE_ARENA || in->last != i || in->order == ORDER_BYTES ||
-                in->bytes != p->slots[out].bytes || in->type != p->slots[out].type)
+            if (!in || in->place != PLACE_ARENA || blocks[command->in[k]].last != i ||
+                in->order == ORDER_BYTES || in->bytes != p->slots[out].bytes ||
+                in->type != p->slots[out].type)
                 continue;
-            owner = &p->slots[in->storage];
-            p->slots[out].storage = in->storage;
-            owner->last = owner->last > p->slots[out].last ? owner->last : p->slots[out].last;
+            place_take_over(&blocks[out], &blocks[command->in[k]]);
             break;
         }
     }
 }
 
-static bool owns_memory(const struct program *p, int slot)
-{
-    return p->slots[slot].place == PLACE_ARENA && p->slots[slot].storage == slot;
-}
-
 static int place_slots(struct program *p, struct err *err)
 {
     struct place_block *blocks = malloc(((size_t)p->n_slots + 1) * sizeof *blocks);
-    int n = 0, rc;
+    int rc;
 
     if (!blocks)
         return err_no_memory(err);
     for (int i = 0; i < p->n_slots; i++)
-        if (owns_memory(p, i))
-            blocks[n++] = (struct place_block){
-                .bytes = p->slots[i].bytes, .first = p->slots[i].first, .last = p->slots[i].last};
-    rc = place_blocks(blocks, n, ALIGN, &p->arena_bytes, err);
-    n = 0;
-    for (int i = 0; i < p->n_slots && !rc; i++)
-        if (owns_memory(p, i))
-            p->slots[i].offset = blocks[n++].offset;
+        blocks[i] =
+            (struct place_block){.bytes = p->slots[i].place == PLACE_ARENA ? p->slots[i].bytes : 0,
+                                 .first = -1,
+                                 .last = -1};
+    find_lifetimes(p, blocks);
+    share_in_place(p, blocks);
+    rc = place_blocks(blocks, p->n_slots, ALIGN, &p->arena_bytes, err);
+    for (int i = 0; i < p->n_slots; i++)
+        p->slots[i].offset = blocks[i].offset;
     free(blocks);
     return rc;
 }
@@ -148,11 +134,8 @@ static int find_directed(struct program *p, struct err *err)
 
 int cuda_plan(struct program *p, struct err *err)
 {
-    int rc;
+    int rc = place_slots(p, err);
 
-    find_lifetimes(p);
-    share_in_place(p);
-    rc = place_slots(p, err);
     for (int i = 0; i < p->n_commands; i++)
         if (p->commands[i].workspace_bytes > p->workspace_bytes)
             p->workspace_bytes = p->commands[i].workspace_bytes;

@@ -16,7 +16,7 @@ void *cuda_data(const struct program *p, int slot)
     s = &p->slots[slot];
     switch (s->place) {
     case PLACE_ARENA:
-        return p->arena + p->slots[s->storage].offset;
+        return p->arena + s->offset;
     case PLACE_STATE:
         return p->state_data + p->states->tensor[s->index].offset;
     case PLACE_PRODUCT:
@@ -108,6 +108,22 @@ static int grow_lanes(struct program *p, struct err *err)
     return rc ? rc : cuda_room_grow(cuda, &cuda->arena[0], p->arena_bytes, err);
 }
 
+/* With the memory that it needs. */
+static int compile(struct program *p, struct err *err)
+{
+    int rc;
+
+    graph_directed(p->graph, p->directed);
+    rc = cuda_compile(p, err);
+    if (rc)
+        return rc;
+    cuda_data_find(p);
+    rc = cuda_plan(p, err);
+    if (!rc)
+        rc = open_own(p, err);
+    return rc ? rc : grow_lanes(p, err);
+}
+
 int cuda_program_open(struct backend *backend, const struct graph *graph,
                       const struct layout *params, const struct layout *states,
                       const struct program_options *options, struct program **out, struct err *err)
@@ -130,19 +146,7 @@ int cuda_program_open(struct backend *backend, const struct graph *graph,
     p->type = cuda->compute == COMPUTE_BF16 ? ELEMENT_BF16 : ELEMENT_F32;
     p->graph = graph_copy(graph);
     p->directed = calloc((size_t)graph->n_values + 1, sizeof *p->directed);
-    rc = p->graph && p->directed ? 0 : err_no_memory(err);
-    if (!rc)
-        graph_directed(graph, p->directed);
-    if (!rc)
-        rc = cuda_compile(p, err);
-    if (!rc)
-        cuda_data_find(p);
-    if (!rc)
-        rc = cuda_plan(p, err);
-    if (!rc)
-        rc = open_own(p, err);
-    if (!rc)
-        rc = grow_lanes(p, err);
+    rc = p->graph && p->directed ? compile(p, err) : err_no_memory(err);
     if (rc)
         cuda_program_close(p);
     else

@@ -35,9 +35,7 @@ struct slot {
     enum place place;
     int index;
     size_t bytes;
-    int first, last; /* commands from and to which its contents matter */
-    int storage;     /* the slot whose memory this one takes over, or itself */
-    size_t offset;   /* bytes, in the arena or in the program's memory */
+    size_t offset; /* bytes, in the arena or in the program's memory */
 };
 
 struct command;

@@ -22,7 +22,6 @@ int gpu_slot(struct compiler *c, const struct slot *slot)
         return -1;
     }
     *added = *slot;
-    added->storage = p->n_slots;
     return p->n_slots++;
 }
 

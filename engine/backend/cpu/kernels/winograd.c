@@ -470,42 +470,55 @@ void KERNEL(winograd_grad_w)(const void *arguments, size_t begin, size_t end)
     }
 }
 
-/* Work: (block of results, block of inputs). dw from all parts' sums, in their order. */
+/* The taps between one input channel and a block of results, from the sums of all parts, in their
+ * order: those of the first part are at sums[point·step]. */
+INLINE void taps_of(const struct winograd_weights *a, const float *sums, lanes taps[3][3])
+{
+    size_t step = a->in_blocks * LANES * LANES;
+    lanes half[REACH][3];
+
+    for (size_t r = 0; r < REACH; r++) {
+        lanes points[REACH];
+
+        for (size_t j = 0; j < REACH; j++) {
+            const float *from = sums + (r * REACH + j) * step;
+
+            points[j] = load(from);
+            for (size_t part = 1; part < a->parts; part++)
+                points[j] += load(from + part * a->part_room);
+        }
+        points_to_weights(points, half[r]);
+    }
+    for (size_t s = 0; s < 3; s++) {
+        lanes column[REACH], w[3];
+
+        for (size_t r = 0; r < REACH; r++)
+            column[r] = half[r][s];
+        points_to_weights(column, w);
+        for (size_t r = 0; r < 3; r++)
+            taps[r][s] = w[r];
+    }
+}
+
+/* Work: (block of results, block of inputs). dw from all parts' sums. */
 void KERNEL(winograd_grad_w_sum)(const void *arguments, size_t begin, size_t end)
 {
     const struct winograd_weights *a = arguments;
-    size_t point_step = a->in_blocks * LANES * LANES;
 
     for (size_t work = begin; work < end; work++) {
-        size_t out = work / a->in_blocks * LANES, in_block = work % a->in_blocks;
-        size_t at = (work / a->in_blocks * POINTS * a->in_blocks + in_block) * LANES * LANES;
+        size_t out = work / a->in_blocks * LANES, in = work % a->in_blocks * LANES;
+        size_t past = out + LANES < a->out ? out + LANES : a->out;
+        const float *sums =
+            a->u + (work / a->in_blocks * POINTS * a->in_blocks * LANES + in) * LANES;
 
-        for (size_t i = 0; i < LANES && in_block * LANES + i < a->in; i++, at += LANES) {
-            lanes half[REACH][3], w[3];
+        for (size_t i = in; i < in + LANES && i < a->in; i++, sums += LANES) {
+            lanes taps[3][3];
 
-            for (size_t r = 0; r < REACH; r++) {
-                lanes points[REACH];
-
-                for (size_t j = 0; j < REACH; j++) {
-                    const float *from = a->u + at + (r * REACH + j) * point_step;
-
-                    points[j] = load(from);
-                    for (size_t part = 1; part < a->parts; part++)
-                        points[j] += load(from + part * a->part_room);
-                }
-                points_to_weights(points, half[r]);
-            }
-            for (size_t s = 0; s < 3; s++) {
-                lanes column[REACH];
-
-                for (size_t r = 0; r < REACH; r++)
-                    column[r] = half[r][s];
-                points_to_weights(column, w);
-                for (size_t r = 0; r < 3; r++)
-                    for (size_t o = 0; o < LANES && out + o < a->out; o++)
-                        a->dw[(in_block * LANES + i) * a->in_step + (out + o) * a->out_step +
-                              r * 3 + s] = w[r][o];
-            }
+            taps_of(a, sums, taps);
+            for (size_t r = 0; r < 3; r++)
+                for (size_t s = 0; s < 3; s++)
+                    for (size_t o = out; o < past; o++)
+                        a->dw[i * a->in_step + o * a->out_step + r * 3 + s] = taps[r][s][o - out];
         }
     }
 }
