@@ -123,9 +123,9 @@ struct db_new_job {
 };
 
 /* Durable. With a known key and the same fingerprint *id is the first job's and *existing is set;
- * with another fingerprint ERR_CONFLICT. ERR_CONFLICT, too, when the checkpoint or upload that the
- * job begins with is not there. If it is, it stays until the job has a checkpoint of its own or has
- * ended. */
+ * with another fingerprint ERR_CONFLICT. ERR_CONFLICT, too, when something is not there that the job
+ * begins with, which then stays until the job has a checkpoint of its own or has ended, or that a
+ * probe of its list needs, which stays until the job has ended. */
 int db_job_insert(struct db *db, const struct db_new_job *job, int64_t *id, bool *existing,
                   struct err *err);
 
