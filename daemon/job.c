@@ -47,11 +47,15 @@ struct attempt {
     bool aside; /* its GPU is set aside */
 };
 
+static bool on_gpu(const struct engine_job_facts *facts)
+{
+    return strncmp(facts->device, "cuda", strlen("cuda")) == 0;
+}
+
 /* Whether it is the job's GPU that failed, and not what the job reads. */
 static bool says_of_gpu(int rc, const struct engine_job_facts *facts)
 {
-    return strncmp(facts->device, "cuda", strlen("cuda")) == 0 &&
-           (rc == ERR_DEVICE || rc == ERR_DEVICE_LOST || rc == ERR_NO_MEMORY);
+    return on_gpu(facts) && (rc == ERR_DEVICE || rc == ERR_DEVICE_LOST || rc == ERR_NO_MEMORY);
 }
 
 /* Whether what it failed for may be had another time, so that the job waits instead of failing. */
