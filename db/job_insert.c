@@ -61,23 +61,38 @@ int db_queue_room(struct db_writer *writer, int64_t limit, int64_t n, struct err
     return 0;
 }
 
+/* 1: there is a row. */
+static int find(struct sql *sql, const char *text, const char *types, int64_t first, int64_t second,
+                struct err *err)
+{
+    sqlite3_stmt *statement;
+    int code = sql_query(sql, &statement, err, text, types, first, second);
+
+    if (!code)
+        code = sql_step(sql, statement, err);
+    if (code > 0)
+        sql_done(statement);
+    return code;
+}
+
 int db_check_source(struct db_writer *writer, int64_t owner, int64_t updates, struct err *err)
 {
     static const char text[] = "SELECT 1 FROM checkpoint WHERE job = ? AND updates = ?";
-    sqlite3_stmt *statement;
+    static const char gone[] = "SELECT 1 FROM job WHERE id = ? AND state < 0";
     int code;
 
     if (owner == 0)
         return 0;
-    code = sql_query(&writer->checkpoints, &statement, err, text, "ii", owner,
-                     owner > 0 ? updates : (int64_t)DB_UPLOAD_UPDATE);
-    if (!code)
-        code = sql_step(&writer->checkpoints, statement, err);
+    code = find(&writer->checkpoints, text, "ii", owner,
+                owner > 0 ? updates : (int64_t)DB_UPLOAD_UPDATE, err);
     if (code < 0)
         return code;
-    sql_done(statement);
-    if (code == 1)
-        return 0;
+    /* Those of a deleted job may be there for a while. */
+    if (code == 1) {
+        code = find(&writer->rows, gone, "i", owner, 0, err);
+        if (code <= 0)
+            return code;
+    }
     if (owner < 0)
         return err_set(err, ERR_CONFLICT, "upload %lld is no longer there", (long long)-owner);
     return err_set(err, ERR_CONFLICT, "job %lld no longer has a checkpoint of update %lld",

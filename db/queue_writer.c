@@ -54,7 +54,7 @@ static void answer_all(struct db_queue *queue, struct db_list *list, const struc
     long long rows = 0;
 
     for (struct db_op *op; (op = list_pop(list));) {
-        rows += op->kind == OP_ROW;
+        rows += op->kind == OP_ROW && op->job; /* no job's: nothing is lost with it */
         answer(queue, op, why);
     }
     if (rows)
