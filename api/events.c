@@ -68,7 +68,8 @@ static void put_event(struct text *out, const struct db_event *event)
         [EVENT_STATE] = "state",           [EVENT_LOSS] = "update",
         [EVENT_EPOCH] = "epoch",           [EVENT_TELEMETRY] = "telemetry",
         [EVENT_CHECKPOINT] = "checkpoint", [EVENT_MESSAGE] = "message",
-        [EVENT_PROBE] = "probe",           [EVENT_PROBE_PROGRESS] = "probe_progress"};
+        [EVENT_PROBE] = "probe",           [EVENT_PROBE_PROGRESS] = "probe_progress",
+        [EVENT_DELETED] = "deleted"};
 
     open_event(out, event->sequence, kinds[event->kind]);
     /* A space before the value keeps the writer from putting a comma. */
@@ -90,7 +91,7 @@ static void put_event(struct text *out, const struct db_event *event)
         json_put_int(out, "update", (int64_t)event->checkpoint_update);
     } else if (event->kind == EVENT_PROBE || event->kind == EVENT_PROBE_PROGRESS) {
         put_probe(out, event);
-    } else {
+    } else if (event->kind == EVENT_MESSAGE) {
         json_put_string(out, "text", event->text ? event->text : "");
     }
     text_append(out, "}\n\n");
@@ -103,7 +104,8 @@ static int take_event(void *context, const struct db_event *event)
     put_event(&events->text, event);
     events->seen = event->sequence;
     events->block++;
-    events->look = events->look || event->kind == EVENT_STATE || event->kind == EVENT_PROBE;
+    events->look = events->look || event->kind == EVENT_STATE || event->kind == EVENT_PROBE ||
+                   event->kind == EVENT_DELETED;
     return 0;
 }
 
@@ -115,6 +117,10 @@ static int look_whether_over(struct events *events, struct db_reader *reader, st
     int64_t active = 0;
     int rc = db_job_get(reader, events->job, &job, err);
 
+    if (rc == ERR_NOT_FOUND && events->begun) { /* it was deleted */
+        events->over = true;
+        return 0;
+    }
     if (rc)
         return rc;
     events->look = false;
@@ -153,9 +159,10 @@ static int begin(struct events *events, struct db_reader *reader, struct err *er
         text_append(&events->text, "{\"sequence\":%lld}\n\n", (long long)events->seen);
         return 0;
     }
+    events->look = true;
     rc = db_job_get(reader, events->job, &job, err);
     if (rc)
-        return rc;
+        return rc == ERR_NOT_FOUND ? 0 : rc; /* deleted since it was asked for: it is over */
     open_event(&events->text, events->seen, "job");
     /* The writer separates by what is there last; a line of its own begins with no comma. */
     {
@@ -172,7 +179,6 @@ static int begin(struct events *events, struct db_reader *reader, struct err *er
         text_free(&one);
     }
     text_append(&events->text, "\n\n");
-    events->look = true;
     db_job_free(&job);
     return 0;
 }
