@@ -156,6 +156,32 @@ class Page(PageCase):
         daemon.wait(number, "cancelled")
         self.wait_text(".badge", "cancelled")
 
+    def test_an_ended_job_is_deleted_by_clicks(self):
+        daemon = self.start()
+        kept, first, second = [daemon.submit(support.job(name=name)) for name in ("kept", "one", "two")]
+        for number in (kept, first, second):
+            daemon.wait(number)
+        self.open(daemon, f"/#/jobs/{first}")
+        self.wait_text(".badge", "succeeded")
+        self.wait_text("#rows", "two")
+        self.browser.click("[data-action=delete]")
+        self.wait_text("#sure", "removed for good")
+        self.browser.click("#sure [value=keep]")
+        self.assertEqual(daemon.job(first)["state"], "succeeded")
+        self.browser.click("[data-action=delete]")
+        self.browser.click("#sure [value=delete]")
+        self.wait("the list", "return location.hash === '#/'")
+        gone = "return !document.querySelector(`a.row[data-job='${arguments[0]}']`)"
+        self.wait("no row of it", gone, first)
+        daemon.get(f"/v1/jobs/{first}", 404)
+        # Somebody else deletes the one that is shown.
+        self.browser.run("location.hash = `#/jobs/${arguments[0]}`", second)
+        self.wait_text("#job h1", "two")
+        daemon.expect(204, "DELETE", f"/v1/jobs/{second}")
+        self.wait("no row of it", gone, second)
+        self.wait("the list", "return location.hash === '#/'")
+        self.wait_text("#job h1", "kept")
+
     def test_keyboard_alone(self):
         daemon = self.start()
         first = daemon.submit(slow_job(name="one"))
