@@ -125,9 +125,9 @@ class Delete(support.Case):
 
     def test_the_space_is_used_again(self):
         daemon = self.start()
-        spec = job("rwp", 1, model={"kind": "resnet", "width": 48, "blocks": [1, 1]})
+        spec = job("rwp", 1, model={"kind": "resnet", "width": 32, "blocks": [1, 1]})
         sizes = []
-        for _ in range(4):
+        for _ in range(3):
             number = daemon.submit(spec)
             daemon.wait(number)
             self.delete(daemon, number)
