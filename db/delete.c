@@ -115,8 +115,7 @@ static int check_unused(struct db_writer *writer, const struct delete_op *own, s
 
 /* ---- Taking it away ---- */
 
-/* The events' numbers are the writer's; the last statement must not lose the jobs before it is
- * through with them. */
+/* The jobs' rows come last: after that the sweep has none by which they could be found. */
 static int take_away(struct db_writer *writer, const struct delete_op *own, struct err *err)
 {
     static const char told[] =

@@ -206,7 +206,7 @@ void db_queue_committed(struct db_queue *queue, struct db_list *rows)
             op->committed(queue, op);
         if (op->kind == OP_ROW) {
             queue->n_rows--;
-            queue->committed_rows++;
+            queue->committed_rows += op->job != 0;
             list_push(&done, op);
         } else {
             op->done = true;

@@ -58,8 +58,8 @@ int db_probe_get(struct db_reader *reader, int64_t job, int64_t number, struct d
                  struct err *err)
 {
     static const char text[] =
-        "SELECT " PROBE_COLUMNS " FROM probe WHERE job = ?1 AND number = ?2 AND EXISTS (SELECT 1 "
-                                "FROM job WHERE job.id = ?1 AND job.state >= 0)";
+        "SELECT " PROBE_COLUMNS " FROM probe WHERE job = ?1 AND number = ?2 "
+        "AND EXISTS (SELECT 1 FROM job WHERE job.id = ?1 AND job.state >= 0)";
     sqlite3_stmt *row;
     int code = sql_query(&reader->rows, &row, err, text, "ii", job, number);
 

@@ -102,8 +102,8 @@ class Page(PageCase):
             self.wait_text(".settings", what)
             self.wait_text(".settings", f"{cost['memory_bytes'] / 1024:.0f} KiB · ")
         buttons = self.browser.run("return [...document.querySelectorAll('.actions button')]"
-                                   ".filter((b) => b.offsetParent).length")
-        self.assertEqual(buttons, 0)
+                                   ".filter((b) => b.offsetParent).map((b) => b.dataset.action)")
+        self.assertEqual(buttons, ["delete"])
         self.browser.click(".facts details:last-of-type summary")
         self.wait("a row an epoch", "return document.querySelectorAll('.epochs tbody tr').length === 12")
         links = self.browser.run("return [...document.querySelectorAll('.files a')]"
