@@ -40,7 +40,6 @@ int db_death_count(struct db_writer *writer, int64_t job, int64_t updates, bool 
 void db_removal_go_on(struct db_queue *queue);
 
 /* The same, where there is any, for whoever opens the database; before the writer starts. */
-struct db;
 int db_removal_resume(struct db *db, struct err *err);
 
 #endif
