@@ -67,7 +67,8 @@ static void put_event(struct text *out, const struct db_event *event)
         [EVENT_STATE] = "state",           [EVENT_LOSS] = "update",
         [EVENT_EPOCH] = "epoch",           [EVENT_TELEMETRY] = "telemetry",
         [EVENT_CHECKPOINT] = "checkpoint", [EVENT_MESSAGE] = "message",
-        [EVENT_PROBE] = "probe",           [EVENT_PROBE_PROGRESS] = "probe_progress"};
+        [EVENT_PROBE] = "probe",           [EVENT_PROBE_PROGRESS] = "probe_progress",
+        [EVENT_DELETED] = "deleted"};
 
     open_event(out, event->sequence, kinds[event->kind]);
     json_open(out, '{');
@@ -90,7 +91,7 @@ static void put_event(struct text *out, const struct db_event *event)
         json_put_int(out, "update", (int64_t)event->checkpoint_update);
     } else if (event->kind == EVENT_PROBE || event->kind == EVENT_PROBE_PROGRESS) {
         put_probe(out, event);
-    } else {
+    } else if (event->kind == EVENT_MESSAGE) {
         json_put_string(out, "text", event->text ? event->text : "");
     }
     json_close(out, '}');
@@ -104,7 +105,8 @@ static int take_event(void *context, const struct db_event *event)
     put_event(&events->text, event);
     events->seen = event->sequence;
     events->block++;
-    events->look = events->look || event->kind == EVENT_STATE || event->kind == EVENT_PROBE;
+    events->look = events->look || event->kind == EVENT_STATE || event->kind == EVENT_PROBE ||
+                   event->kind == EVENT_DELETED;
     return 0;
 }
 
@@ -116,6 +118,10 @@ static int look_whether_over(struct events *events, struct db_reader *reader, st
     int64_t active = 0;
     int rc = db_job_get(reader, events->job, &job, err);
 
+    if (rc == ERR_NOT_FOUND && events->begun) { /* it was deleted */
+        events->over = true;
+        return 0;
+    }
     if (rc)
         return rc;
     events->look = false;
@@ -144,12 +150,12 @@ static int put_job(struct events *events, struct db_reader *reader, int64_t sequ
     int rc = db_job_get(reader, events->job, &job, err);
     bool known = facts_known(events->api->facts, events->job, &facts);
 
+    events->look = true;
     if (rc)
-        return rc;
+        return rc == ERR_NOT_FOUND ? 0 : rc; /* deleted since it was asked for: it is over */
     open_event(&events->text, sequence, "job");
     job_json_write(&events->text, events->api, &job, known ? &facts : NULL);
     close_event(&events->text);
-    events->look = true;
     db_job_free(&job);
     return 0;
 }

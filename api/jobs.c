@@ -192,3 +192,12 @@ int job_resume(struct request *request, struct reply *reply, struct err *err)
 {
     return control_reply(request, reply, &the_job, API_RESUME, err);
 }
+
+int job_delete(struct request *request, struct reply *reply, struct err *err)
+{
+    const struct api_service *service = request->api->service;
+
+    reply->status = 204;
+    reply->type = NULL; /* there is no body */
+    return service->delete_job(service->context, request->id, err);
+}

@@ -98,6 +98,7 @@ static const struct {
     {"ProbeEvent", "job:i at:?t number:i kind:s update:i state:@ProbeState reason:?s"},
     {"ProbeProgressEvent", "job:i at:?t number:i kind:s progress:n"},
     {"MessageEvent", "job:i at:?t text:s"},
+    {"DeletedEvent", "job:i at:?t"},
     {"OpenAPI", "openapi:s info:x paths:x components:x security:x"},
 };
 

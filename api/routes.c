@@ -86,8 +86,8 @@ static const struct answer events_answer[] = {
      "Server-sent events with ids. What `data` is, by `event`: start StartEvent, job Job (where a "
      "new client begins), state StateEvent, update UpdateEvent, epoch EpochEvent, telemetry "
      "TelemetryEvent, checkpoint CheckpointEvent, probe ProbeEvent, probe_progress "
-     "ProbeProgressEvent (of each probe the last one is kept), message MessageEvent. A comment "
-     "comes when nothing else does."},
+     "ProbeProgressEvent (of each probe the last one is kept), message MessageEvent, deleted "
+     "DeletedEvent (there is nothing more of the job). A comment comes when nothing else does."},
     {204, NULL, "The job and its probes have ended and everything was sent: do not come back."}};
 static const struct answer checkpoints_answer[] = {{200, "CheckpointList", "Oldest first."}};
 static const struct answer checkpoint_answer[] = {{200, NULL, "The file."},
@@ -146,6 +146,11 @@ static const struct route table[] = {
     {"POST", "/v1/jobs/{id}/resume", "resumeJob",
      "Queue a paused or failed job again; it goes on from its latest checkpoint", "jobs",
      job_resume, ROUTE_WORK, .type = JSON, ANSWERS(control_answer)},
+    {"DELETE", "/v1/jobs/{id}", "deleteJob",
+     "Delete a job that has ended, with all that it recorded; refused while another job is to "
+     "begin "
+     "with a checkpoint of it or a probe needs one, and for a sweep's job",
+     "jobs", job_delete, ROUTE_WORK, .type = JSON, ANSWERS(deleted_answer)},
     {"GET", "/v1/jobs/{id}/losses", "getLosses", "The loss of each update", "series", losses_get,
      QUERY(series_query), .type = JSON, .other_type = "text/csv", ANSWERS(losses_answer)},
     {"GET", "/v1/jobs/{id}/epochs", "getEpochs", "Training and evaluation by epoch", "series",
@@ -195,6 +200,9 @@ static const struct route table[] = {
     {"POST", "/v1/sweeps/{id}/resume", "resumeSweep",
      "Queue its paused jobs again, not those that have failed", "sweeps", sweep_resume, ROUTE_WORK,
      .type = JSON, ANSWERS(sweep_control_answer)},
+    {"DELETE", "/v1/sweeps/{id}", "deleteSweep",
+     "Delete a sweep whose jobs have all ended, with them; refused as for a job", "sweeps",
+     sweep_delete, ROUTE_WORK, .type = JSON, ANSWERS(deleted_answer)},
     {"POST", "/v1/uploads", "uploadWeights",
      "Store weights, a safetensors file with the names of the model's state_dict, for "
      "init_from, or vectors for a probe; tensors named momentum., squares., fisher. and progress. "

@@ -255,3 +255,12 @@ int sweep_resume(struct request *request, struct reply *reply, struct err *err)
 {
     return control_reply(request, reply, &the_sweep, API_RESUME, err);
 }
+
+int sweep_delete(struct request *request, struct reply *reply, struct err *err)
+{
+    const struct api_service *service = request->api->service;
+
+    reply->status = 204;
+    reply->type = NULL; /* there is no body */
+    return service->delete_sweep(service->context, request->id, err);
+}

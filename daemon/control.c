@@ -7,6 +7,8 @@
  *   failed    conflict     → queued   conflict
  *   other     conflict     conflict   conflict
  *
+ * A job that has ended can be deleted, which is the database's business alone.
+ *
  * For a running job the wish is recorded first, so that it outlives this process; then the worker
  * is told. Asking again for what is under way is fine, and a pause that is under way may become a
  * cancellation, but not the other way round. A job that comes to its end before it sees the wish
@@ -120,6 +122,11 @@ int queue_control(struct queue *queue, int64_t id, enum queue_action action, con
     if (!rc && action == QUEUE_RESUME)
         queue_post(queue);
     return rc;
+}
+
+int queue_delete(struct queue *queue, int64_t id, struct err *err)
+{
+    return db_job_delete(queue->db, id, err);
 }
 
 static int cancel_probe(struct queue *queue, const struct db_probe *probe, const char **what,

@@ -65,6 +65,9 @@ int queue_submit(struct queue *queue, const struct engine_job *job, const char *
 int queue_control(struct queue *queue, int64_t id, enum queue_action action, const char **what,
                   struct err *err);
 
+/* Durable: see db_job_delete. */
+int queue_delete(struct queue *queue, int64_t id, struct err *err);
+
 /* A probe of a job: see probe_prepare and probe_submit. Durable. */
 int queue_prepare_probe(struct queue *queue, int64_t job, struct engine_probe *probe,
                         void (*problem)(void *to, const char *pointer, const char *message),
@@ -102,6 +105,9 @@ int queue_sweep_submit(struct queue *queue, const struct queue_sweep *sweep, int
  * failed for its values. */
 int queue_sweep_control(struct queue *queue, int64_t id, enum queue_action action,
                         const char **what, struct err *err);
+
+/* Durable: see db_sweep_delete. */
+int queue_sweep_delete(struct queue *queue, int64_t id, struct err *err);
 
 /* False if the job is not running. *eta_seconds is negative while not known. */
 bool queue_live(struct queue *queue, int64_t id, double *updates_per_second, double *eta_seconds);

@@ -120,6 +120,16 @@ static int control(void *context, int64_t id, enum api_action action, const char
     return queue_control(context, id, actions[action], what, err);
 }
 
+static int delete_job(void *context, int64_t id, struct err *err)
+{
+    return queue_delete(context, id, err);
+}
+
+static int delete_sweep(void *context, int64_t id, struct err *err)
+{
+    return queue_sweep_delete(context, id, err);
+}
+
 static bool live(void *context, int64_t id, struct api_live *out)
 {
     return queue_live(context, id, &out->updates_per_second, &out->eta_seconds);
@@ -189,6 +199,8 @@ void service_fill(struct api_service *out, struct queue *queue, int workers)
                                 .look_end = look_end,
                                 .submit_sweep = submit_sweep,
                                 .control_sweep = control_sweep,
+                                .delete_job = delete_job,
+                                .delete_sweep = delete_sweep,
                                 .live = live,
                                 .n_devices = n_devices,
                                 .devices = devices,

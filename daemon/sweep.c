@@ -102,3 +102,8 @@ int queue_sweep_control(struct queue *queue, int64_t id, enum queue_action actio
         queue_post(queue);
     return rc;
 }
+
+int queue_sweep_delete(struct queue *queue, int64_t id, struct err *err)
+{
+    return db_sweep_delete(queue->db, id, err);
+}

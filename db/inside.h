@@ -6,6 +6,10 @@
 #include "folder.h"
 #include "writer.h"
 
+/* The state in the row of a job that was deleted, until all that it recorded is removed. To whoever
+ * asks it is not there: jobs that are have states from 0 on. */
+#define DB_JOB_GONE (-1)
+
 struct db {
     struct db_folder folder;
     struct db_queue *queue;

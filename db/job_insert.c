@@ -57,18 +57,21 @@ int db_queue_room(struct db_writer *writer, int64_t limit, int64_t n, struct err
 int db_check_source(struct db_writer *writer, int64_t owner, int64_t updates, struct err *err)
 {
     static const char text[] = "SELECT 1 FROM checkpoint WHERE job = ? AND updates = ?";
-    sqlite3_stmt *statement;
+    static const char gone[] = "SELECT 1 FROM job WHERE id = ? AND state < 0";
     int code;
 
     if (owner == 0)
         return 0;
-    code = sql_first(&writer->checkpoints, &statement, err, text, "ii", owner,
-                     owner > 0 ? updates : (int64_t)DB_UPLOAD_UPDATE);
+    code = sql_integer(&writer->checkpoints, NULL, err, text, "ii", owner,
+                       owner > 0 ? updates : (int64_t)DB_UPLOAD_UPDATE);
     if (code < 0)
         return code;
-    sql_done(statement);
-    if (code == 1)
-        return 0;
+    /* Those of a deleted job may be there for a while. */
+    if (code == 1) {
+        code = sql_integer(&writer->rows, NULL, err, gone, "i", owner);
+        if (code <= 0)
+            return code;
+    }
     if (owner < 0)
         return err_set(err, ERR_CONFLICT, "upload %lld is no longer there", (long long)-owner);
     return err_set(err, ERR_CONFLICT, "job %lld no longer has a checkpoint of update %lld",

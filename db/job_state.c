@@ -33,7 +33,7 @@ static bool has_ended(enum job_state state)
 /* ERR_NOT_FOUND. */
 static int read_state(struct db_writer *writer, int64_t job, enum job_state *out, struct err *err)
 {
-    static const char text[] = "SELECT state FROM job WHERE id = ?";
+    static const char text[] = "SELECT state FROM job WHERE id = ? AND state >= 0";
     sqlite3_stmt *statement;
     int code = sql_first(&writer->rows, &statement, err, text, "i", job);
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "inside.h"
 #include "schema.h"
+#include "steps.h"
 
 #define DRAIN_SECONDS 10.0
 
@@ -88,6 +89,8 @@ int db_open(struct db **out, const char *folder, const struct db_options *option
     }
     db->writer->queue = db->queue;
     code = open_files(db, err);
+    if (!code)
+        code = db_removal_resume(db, err);
     if (!code)
         code = db_writer_start(db->writer, err);
 out:

@@ -60,7 +60,7 @@ static int find_key(struct db_writer *writer, struct insert_op *insert, struct e
 
 static int check_job(struct db_writer *writer, int64_t job, struct err *err)
 {
-    static const char text[] = "SELECT 1 FROM job WHERE id = ?";
+    static const char text[] = "SELECT 1 FROM job WHERE id = ? AND state >= 0";
     int code = sql_integer(&writer->rows, NULL, err, text, "i", job);
 
     if (code < 0)

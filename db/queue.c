@@ -58,6 +58,18 @@ static void leave(struct db_queue *queue)
         pthread_cond_broadcast(&queue->answered);
 }
 
+void db_queue_push(struct db_queue *queue, struct db_op *op)
+{
+    bool was_empty = !queue->rows.head;
+
+    op->kind = OP_ROW;
+    op->time = clock_seconds();
+    list_push(&queue->rows, op);
+    queue->n_rows++;
+    if (was_empty || queue->n_rows == queue->limit / 2)
+        pthread_cond_signal(&queue->work);
+}
+
 int db_queue_add(struct db_queue *queue, struct db_op *op, struct err *err)
 {
     int code;
@@ -68,16 +80,8 @@ int db_queue_add(struct db_queue *queue, struct db_op *op, struct err *err)
         pthread_cond_wait(&queue->room, &queue->lock);
     if (!code && op->accept)
         code = op->accept(queue, op, err);
-    if (!code) {
-        bool was_empty = !queue->rows.head;
-
-        op->kind = OP_ROW;
-        op->time = clock_seconds();
-        list_push(&queue->rows, op);
-        queue->n_rows++;
-        if (was_empty || queue->n_rows == queue->limit / 2)
-            pthread_cond_signal(&queue->work);
-    }
+    if (!code)
+        db_queue_push(queue, op);
     leave(queue);
     pthread_mutex_unlock(&queue->lock);
     return code;

@@ -87,6 +87,9 @@ void db_queue_free(struct db_queue *queue);
 /* Takes an allocated row over, unless it fails. Blocks while the queue is full. */
 int db_queue_add(struct db_queue *queue, struct db_op *op, struct err *err);
 
+/* Under the lock, by the writer: the same for a row of no job, which may not wait. */
+void db_queue_push(struct db_queue *queue, struct db_op *op);
+
 /* Returns when the op is on disk or refused. */
 int db_queue_submit(struct db_queue *queue, struct db_op *op, struct err *err);
 

@@ -54,7 +54,7 @@ static void answer_all(struct db_queue *queue, struct db_list *list, const struc
     long long rows = 0;
 
     for (struct db_op *op; (op = list_pop(list));) {
-        rows += op->kind == OP_ROW;
+        rows += op->kind == OP_ROW && op->job; /* no job's: nothing is lost with it */
         answer(queue, op, why);
     }
     if (rows)
@@ -205,7 +205,7 @@ void db_queue_committed(struct db_queue *queue, struct db_list *rows)
             op->committed(queue, op);
         if (op->kind == OP_ROW) {
             queue->n_rows--;
-            queue->committed_rows++;
+            queue->committed_rows += op->job != 0;
             list_push(&done, op);
         } else {
             op->done = true;

@@ -7,7 +7,10 @@
 
 #include "reader.h"
 
-#define EVENT_COLUMNS "sequence, job, kind, wall_ms, state, number, text"
+#define EVENT_COLUMNS   "sequence, job, kind, wall_ms, state, number, text"
+#define DELETED_COLUMNS "sequence, job, 8, wall_ms, NULL, NULL, NULL"
+
+_Static_assert(EVENT_DELETED == 8, "the statements here have it as a number");
 
 static int read_epoch(struct db_reader *reader, int64_t job, int64_t number, struct db_epoch *out,
                       struct err *err)
@@ -202,11 +205,13 @@ static int start_events(struct merge *merge, int64_t job, int64_t sequence, int6
                         struct err *err)
 {
     static const char of_all[] =
-        "SELECT " EVENT_COLUMNS
-        " FROM event WHERE sequence > ? AND kind <> ? ORDER BY sequence LIMIT ?";
+        "SELECT " EVENT_COLUMNS " FROM event WHERE sequence > ?1 AND kind <> ?2 "
+        "UNION ALL SELECT " DELETED_COLUMNS " FROM deleted WHERE sequence > ?1 "
+        "ORDER BY sequence LIMIT ?3";
     static const char of_job[] =
-        "SELECT " EVENT_COLUMNS " FROM event WHERE job = ?3 AND sequence > ?1 ORDER BY sequence "
-        "LIMIT ?2";
+        "SELECT " EVENT_COLUMNS " FROM event WHERE job = ?3 AND sequence > ?1 "
+        "UNION ALL SELECT " DELETED_COLUMNS " FROM deleted WHERE job = ?3 AND sequence > ?1 "
+        "ORDER BY sequence LIMIT ?2";
     struct sql *sql = &merge->reader->rows;
     int code = job ? sql_query(sql, &merge->events, err, of_job, "iii", sequence, limit, job)
                    : sql_query(sql, &merge->events, err, of_all, "iii", sequence,

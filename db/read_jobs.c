@@ -73,7 +73,8 @@ static int read_job(sqlite3_stmt *row, struct db_job *out, struct err *err)
 
 int db_job_get(struct db_reader *reader, int64_t id, struct db_job *out, struct err *err)
 {
-    static const char text[] = "SELECT " JOB_COLUMNS " FROM " JOB_TABLES " WHERE id = ?";
+    static const char text[] =
+        "SELECT " JOB_COLUMNS " FROM " JOB_TABLES " WHERE id = ? AND state >= 0";
     sqlite3_stmt *row;
     int code = sql_first(&reader->rows, &row, err, text, "i", id);
 
@@ -91,8 +92,8 @@ int db_job_get(struct db_reader *reader, int64_t id, struct db_job *out, struct 
 static int list_jobs(struct db_reader *reader, const struct db_job_query *query, sqlite3_stmt **row,
                      struct err *err)
 {
-    static const char any[] =
-        "SELECT " JOB_COLUMNS " FROM " JOB_TABLES " WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
+    static const char any[] = "SELECT " JOB_COLUMNS " FROM " JOB_TABLES
+                              " WHERE id < ?1 AND state >= 0 ORDER BY id DESC LIMIT ?2";
     static const char of_state[] = "SELECT " JOB_COLUMNS " FROM " JOB_TABLES
                                    " WHERE id < ?1 AND state = ?3 ORDER BY id DESC LIMIT ?2";
     static const char of_sweep[] =

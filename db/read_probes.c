@@ -58,7 +58,9 @@ static int read_probe(sqlite3_stmt *row, struct db_probe *out, struct err *err)
 int db_probe_get(struct db_reader *reader, int64_t job, int64_t number, struct db_probe *out,
                  struct err *err)
 {
-    static const char text[] = "SELECT " PROBE_COLUMNS " FROM probe WHERE job = ? AND number = ?";
+    static const char text[] =
+        "SELECT " PROBE_COLUMNS " FROM probe WHERE job = ?1 AND number = ?2 "
+        "AND EXISTS (SELECT 1 FROM job WHERE job.id = ?1 AND job.state >= 0)";
     sqlite3_stmt *row;
     int code = sql_first(&reader->rows, &row, err, text, "ii", job, number);
 

@@ -264,7 +264,15 @@ static int apply_message(struct db_writer *writer, struct db_op *op, struct err 
                                        .state = -1,
                                        .number = -1,
                                        .text = message->text};
+    static const char text[] = "SELECT 1 FROM job WHERE id = ? AND state >= 0";
+    sqlite3_stmt *row;
+    int code = sql_query(&writer->rows, &row, err, text, "i", op->job);
 
+    if (!code)
+        code = sql_step(&writer->rows, row, err);
+    if (code <= 0) /* 0: it was deleted, and what it still has to say with it */
+        return code;
+    sql_done(row);
     return db_event_add(writer, &event, err);
 }
 

@@ -36,4 +36,10 @@ int db_job_change(struct db_writer *writer, int64_t job, enum job_state to, cons
 int db_death_count(struct db_writer *writer, int64_t job, int64_t updates, bool lost, int64_t *n,
                    struct err *err);
 
+/* removal.c: under the queue's lock; what deleted jobs have recorded is removed, piece by piece. */
+void db_removal_go_on(struct db_queue *queue);
+
+/* The same, where there is any, for whoever opens the database; before the writer starts. */
+int db_removal_resume(struct db *db, struct err *err);
+
 #endif

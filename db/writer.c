@@ -24,6 +24,7 @@ static int begin(struct db_writer *writer, struct err *err)
     writer->losses = 0;
     writer->n_sums = 0;
     writer->n_starting = 0;
+    writer->removing = false;
     writer->rows.failed = 0;
     return sql_run(&writer->rows, err, text, "");
 }
@@ -33,7 +34,7 @@ static int save_store(struct db_writer *writer, bool always, struct err *err)
 {
     static const char text[] = "UPDATE store SET sequence = ?, losses = losses + ?";
 
-    if (!always && writer->next_sequence == writer->sequence)
+    if (!always && writer->next_sequence == writer->sequence && !writer->losses)
         return 0;
     return sql_run(&writer->rows, err, text, "ii", writer->next_sequence, writer->losses);
 }

@@ -117,6 +117,18 @@ static int control_sweep(void *context, int64_t id, enum api_action action, cons
     return db_sweep_change(fixture.db, id, actions[action], &n, err);
 }
 
+static int delete_job(void *context, int64_t id, struct err *err)
+{
+    (void)context;
+    return db_job_delete(fixture.db, id, err);
+}
+
+static int delete_sweep(void *context, int64_t id, struct err *err)
+{
+    (void)context;
+    return db_sweep_delete(fixture.db, id, err);
+}
+
 static bool live(void *context, int64_t id, struct api_live *out)
 {
     (void)context;
@@ -219,6 +231,8 @@ const struct api_service fixture_service = {.job_spec = &sample_spec,
                                             .control = control,
                                             .submit_sweep = submit_sweep,
                                             .control_sweep = control_sweep,
+                                            .delete_job = delete_job,
+                                            .delete_sweep = delete_sweep,
                                             .live = live,
                                             .n_devices = 1,
                                             .devices = &device,

@@ -73,7 +73,9 @@ class Contract(support.Case):
             self.ask(daemon, "POST", f"/v1/sweeps/{{id}}/{action}", 200, number)
             self.ask(daemon, "GET", "/v1/sweeps/{id}", 200, number)
         self.ask(daemon, "GET", "/v1/sweeps/{id}", 200, number, query="?format=csv")
+        self.ask(daemon, "DELETE", "/v1/sweeps/{id}", 409, number + 1)
         self.ask(daemon, "POST", "/v1/sweeps/{id}/cancel", 200, number + 1)
+        self.ask(daemon, "DELETE", "/v1/sweeps/{id}", 204, number + 1)
 
     def ask_all(self, daemon, number):
         """Every route that reads."""
@@ -119,7 +121,7 @@ class Contract(support.Case):
         names = {"job": "Job", "start": "StartEvent", "state": "StateEvent", "update": "UpdateEvent",
                  "epoch": "EpochEvent", "checkpoint": "CheckpointEvent", "message": "MessageEvent",
                  "telemetry": "TelemetryEvent", "probe": "ProbeEvent",
-                 "probe_progress": "ProbeProgressEvent"}
+                 "probe_progress": "ProbeProgressEvent", "deleted": "DeletedEvent"}
         stream, seen = support.Events(daemon, path), set()
         for event in stream:
             schema = self.schemas.component(names[event["event"]])
@@ -175,6 +177,7 @@ class Contract(support.Case):
         daemon = self.begin("--workers", "1")
         running = daemon.submit(long_job())
         daemon.wait_update(running, 1)
+        self.ask(daemon, "DELETE", "/v1/jobs/{id}", 409, running)
         answer = self.ask(daemon, "POST", "/v1/jobs", 201, body=job("m-arwp", 4),
                           headers={"Idempotency-Key": "k"})
         done = answer.json()["id"]
@@ -215,6 +218,9 @@ class Contract(support.Case):
         self.assertLessEqual({"state", "epoch", "checkpoint"}, seen)
         seen = self.follow(daemon, f"/v1/jobs/{done}/events?last_event_id=0", lambda event: False)
         self.assertLessEqual({"state", "update", "epoch", "checkpoint"}, seen)
+        self.ask(daemon, "DELETE", "/v1/jobs/{id}", 204, diverged)
+        self.follow(daemon, "/v1/events?last_event_id=0", lambda event: event["event"] == "deleted"
+                    and event["data"]["job"] == diverged)
         described = {(method.upper(), pattern) for pattern, path in self.description["paths"].items()
                      for method in path}
         self.assertEqual(described - self.met, {("GET", pattern) for pattern in STREAMS})

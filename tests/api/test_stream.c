@@ -60,6 +60,8 @@ static void test_live(void **state)
     assert_true(http_await(fd, &got, "\r\n0\r\n\r\n", PATIENCE));
     assert_non_null(strstr(got.data, "\"state\":\"failed\",\"reason\":\"of a test\""));
     assert_true(http_await(other, &all, "of a test", PATIENCE));
+    assert_int_equal(db_job_delete(fixture.db, job, &err), 0);
+    assert_true(http_await(other, &all, "event: deleted\n", PATIENCE));
     assert_null(
         strstr(all.data, "event: update\n")); /* losses are told to those who ask for them */
     text_free(&got);

@@ -158,7 +158,7 @@ static void an_older_database_gets_its_spans(void **state)
     place_close(place);
     place_sql(place, "rwpd.db",
               "CREATE TABLE kept AS SELECT * FROM span; DROP TABLE span; DROP TABLE telemetry;"
-              "DROP TABLE estimate; DROP TABLE death;"
+              "DROP TABLE estimate; DROP TABLE death; DROP TABLE deleted;"
               "DROP INDEX job_of_init_job; DROP INDEX job_of_init_upload;"
               "DROP INDEX job_of_lines;"
               "ALTER TABLE job DROP COLUMN init_job; ALTER TABLE job DROP COLUMN init_update;"

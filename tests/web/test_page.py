@@ -102,8 +102,8 @@ class Page(PageCase):
             self.wait_text(".settings", what)
             self.wait_text(".settings", f"{cost['memory_bytes'] / 1024:.0f} KiB · ")
         buttons = self.browser.run("return [...document.querySelectorAll('.actions button')]"
-                                   ".filter((b) => b.offsetParent).length")
-        self.assertEqual(buttons, 0)
+                                   ".filter((b) => b.offsetParent).map((b) => b.dataset.action)")
+        self.assertEqual(buttons, ["delete"])
         self.browser.click(".facts details:last-of-type summary")
         self.wait("a row an epoch", "return document.querySelectorAll('.epochs tbody tr').length === 12")
         links = self.browser.run("return [...document.querySelectorAll('.files a')]"
@@ -169,6 +169,33 @@ class Page(PageCase):
         self.browser.click("#sure [value=cancel]")
         daemon.wait(number, "cancelled")
         self.wait_text(".badge", "cancelled")
+
+    def test_an_ended_job_is_deleted_by_clicks(self):
+        daemon = self.start()
+        self.expected = ("404",)  # the page may be asking for what somebody else deletes
+        kept, first, second = [daemon.submit(support.job(name=name)) for name in ("kept", "one", "two")]
+        for number in (kept, first, second):
+            daemon.wait(number)
+        self.open(daemon, f"/#/jobs/{first}")
+        self.wait_text(".badge", "succeeded")
+        self.wait_text("#rows", "two")
+        self.browser.click("[data-action=delete]")
+        self.wait_text("#sure", "removed for good")
+        self.browser.click("#sure [value=keep]")
+        self.assertEqual(daemon.job(first)["state"], "succeeded")
+        self.browser.click("[data-action=delete]")
+        self.browser.click("#sure [value=delete]")
+        self.wait("the list", "return location.hash === '#/'")
+        gone = "return !document.querySelector(`a.row[data-job='${arguments[0]}']`)"
+        self.wait("no row of it", gone, first)
+        daemon.get(f"/v1/jobs/{first}", 404)
+        # Somebody else deletes the one that is shown.
+        self.browser.run("location.hash = `#/jobs/${arguments[0]}`", second)
+        self.wait_text("#job h1", "two")
+        daemon.expect(204, "DELETE", f"/v1/jobs/{second}")
+        self.wait("no row of it", gone, second)
+        self.wait("the list", "return location.hash === '#/'")
+        self.wait_text("#job h1", "kept")
 
     def test_keyboard_alone(self):
         daemon = self.start()

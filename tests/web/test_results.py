@@ -289,6 +289,12 @@ class Results(PageCase):
         self.browser.click("#sure [value=cancel]")
         self.wait_text(".badge", "cancelled")
         self.assertEqual(daemon.get(f"/v1/sweeps/{sweep}")["jobs"]["cancelled"], 2)
+        self.expected = ("404",)  # the page may ask once more
+        self.browser.click("[data-action=delete]")
+        self.wait_text("#sure", "all of its jobs are removed")
+        self.browser.click("#sure [value=delete]")
+        self.wait("no rows", "return !document.querySelector('a.row')")
+        daemon.get(f"/v1/sweeps/{sweep}", 404)
 
     def test_sweep_that_is_not_there(self):
         daemon = self.start()

@@ -63,7 +63,7 @@ function route() {
   }
   if (what && !detail) {
     const source = what.View === Detail ? store : sweeps;
-    detail = new what.View(source, what.id, at("job"), { announce, confirm });
+    detail = new what.View(source, what.id, at("job"), { announce, confirm, leave });
     if (chosen() !== null && document.activeElement === document.body) window.scrollTo(0, 0);
   }
   if (what) detail.choose(what.probe);
@@ -123,15 +123,35 @@ function showEmpty() {
   if (!empty) at("empty").replaceChildren();
 }
 
-function confirm(job, what = "job") {
-  const dialog = at("sure"), stops = what === "sweep" ? "and all of its jobs stop" : "stops";
-  say(at("sure-title"), `Cancel this ${what}?`);
-  say(dialog.querySelector(".danger"), `Cancel the ${what}`);
-  say(at("sure-text"), `“${job.name}” ${stops} and cannot be resumed. What it recorded stays.`);
+// What was chosen is there no more.
+function leave() {
+  const focused = at("job").contains(document.activeElement);
+  detail?.close();
+  detail = null;
+  if (chosen() === null) route();
+  else location.hash = "#/";
+  if (focused) at("job").focus({ preventScroll: true });
+}
+
+// What an action takes away, of a job or a sweep.
+const LOST = {
+  cancel: { verb: "Cancel", job: "stops and cannot be resumed. What it recorded stays.",
+    sweep: "and all of its jobs stop and cannot be resumed. What they recorded stays." },
+  delete: { verb: "Delete", job: "and all that it recorded are removed for good: its curves, "
+    + "checkpoints and probes.",
+  sweep: "and all of its jobs are removed for good, with their curves, checkpoints and probes." },
+};
+
+function confirm(thing, action, what) {
+  const dialog = at("sure"), yes = dialog.querySelector(".danger"), { verb } = LOST[action];
+  say(at("sure-title"), `${verb} this ${what}?`);
+  say(yes, `${verb} the ${what}`);
+  yes.value = action;
+  say(at("sure-text"), `“${thing.name}” ${LOST[action][what]}`);
   dialog.returnValue = "keep";
   dialog.showModal();
   return new Promise((resolve) => {
-    const answer = () => resolve(dialog.returnValue === "cancel");
+    const answer = () => resolve(dialog.returnValue === action);
     dialog.addEventListener("close", answer, { once: true });
   });
 }
@@ -186,6 +206,9 @@ store.addEventListener("changed", () => {
   list.show();
   title();
   if (detail) detail.show();
+});
+store.addEventListener("deleted", ({ detail: id }) => {
+  if (detail instanceof Detail && detail.id === id) leave();
 });
 store.addEventListener("probe", ({ detail: { job } }) => {
   if (detail?.id === job) detail.onProbe();

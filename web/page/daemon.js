@@ -34,6 +34,10 @@ export async function post(path, body = null) {
   return (await send(path, { method: "POST", ...json })).json();
 }
 
+export async function remove(path) {
+  await send(path, { method: "DELETE" });
+}
+
 // See follow(); only the path is added here.
 export function events(path, handlers) {
   const open = (lastId, signal) => {

@@ -1,7 +1,7 @@
 // One job: what it is, how it goes, its curves, what can be done to it.
 import { Actions } from "./actions.js";
 import { Chart } from "./charts.js";
-import { events, get, post } from "./daemon.js";
+import { events, get, post, remove } from "./daemon.js";
 import { History, POINTS } from "./history.js";
 import { facts, checkpointRows, epochRows } from "./facts.js";
 import { makeBar, progressOf, stateText } from "./list.js";
@@ -38,6 +38,7 @@ const ACTIONS = {
   pause: { label: "Pause", when: (job) => ["running", "queued"].includes(job.state) && !job.wish },
   resume: { label: "Resume", when: (job) => ["paused", "failed"].includes(job.state) },
   cancel: { label: "Cancel", when: (job) => !ENDED.has(job.state) && job.wish !== "cancel" },
+  delete: { label: "Delete", when: (job) => ENDED.has(job.state) && !job.sweep },
 };
 
 export class Detail {
@@ -284,10 +285,16 @@ export class Detail {
 
   async act(action) {
     const job = this.store.jobs.get(this.id);
-    if (action === "cancel" && !(await this.confirm(job))) return;
+    if (["cancel", "delete"].includes(action) && !(await this.confirm(job, action, "job"))) return;
     this.busy = true;
     this.show();
     try {
+      if (action === "delete") {
+        await remove(`/v1/jobs/${this.id}`);
+        this.announce(`${job.name}: deleted`);
+        this.store.forget(this.id);
+        return;
+      }
       const answer = await post(`/v1/jobs/${this.id}/${action}`);
       this.announce(`${job.name}: ${answer.result}`);
     } catch (error) {

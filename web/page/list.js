@@ -93,6 +93,11 @@ export class List {
 
   show() {
     const jobs = this.store.list();
+    for (const [id, row] of this.rows) {
+      if (this.store.jobs.has(id)) continue;
+      row.item.remove();
+      this.rows.delete(id);
+    }
     let before = this.host.firstElementChild;
     for (const job of jobs) {
       let row = this.rows.get(job.id);

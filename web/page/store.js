@@ -18,6 +18,7 @@ export class Store extends EventTarget {
     this.offline = false; // for so long that what is here may be old
     this.next = null; // where older jobs are
     this.dirty = new Set();
+    this.gone = new Set(); // deleted; an answer that was under way may still have them
     this.timer = 0;
   }
 
@@ -25,6 +26,7 @@ export class Store extends EventTarget {
     this.stop = events("/v1/events", {
       event: ({ type, data }) => {
         if (type === "probe") this.dispatchEvent(new CustomEvent("probe", { detail: data }));
+        else if (type === "deleted") this.forget(data.job);
         else this.touch(data.job);
       },
       state: (state, seconds) => this.onLink(state, seconds),
@@ -74,8 +76,18 @@ export class Store extends EventTarget {
   merge(items) {
     // A list leaves out the facts. Those of a job that was asked for alone may be old by now; where
     // it ran in truth is in `measured`.
-    for (const job of items) this.jobs.set(job.id, { facts: this.jobs.get(job.id)?.facts, ...job });
-    this.changed(items.map((job) => job.id));
+    const there = items.filter(({ id }) => !this.gone.has(id));
+    for (const job of there) this.jobs.set(job.id, { facts: this.jobs.get(job.id)?.facts, ...job });
+    this.changed(there.map((job) => job.id));
+  }
+
+  // There is no such job any more.
+  forget(id) {
+    const known = this.jobs.delete(id);
+    this.gone.add(id);
+    this.dirty.delete(id);
+    if (known) this.dispatchEvent(new CustomEvent("deleted", { detail: id }));
+    this.changed([id]);
   }
 
   // Asks for a job again, soon.
@@ -94,7 +106,7 @@ export class Store extends EventTarget {
     const ids = [...this.dirty];
     this.dirty.clear();
     try {
-      if (ids.length <= FEW) await Promise.all(ids.map((id) => this.fetch(id)));
+      if (ids.length <= FEW) await Promise.all(ids.map((id) => this.ask(id)));
       else await this.fetchMany(ids);
     } catch {
       ids.forEach((id) => this.dirty.add(id)); // the stream's state tells the user
@@ -109,7 +121,7 @@ export class Store extends EventTarget {
     this.merge(page.jobs);
     const got = new Set(page.jobs.map((job) => job.id));
     const others = ids.filter((id) => !got.has(id));
-    for (const id of others.slice(0, FEW)) await this.fetch(id);
+    for (const id of others.slice(0, FEW)) await this.ask(id);
     this.dirty = new Set([...others.slice(FEW), ...this.dirty]);
   }
 
@@ -117,5 +129,14 @@ export class Store extends EventTarget {
     const job = await get(`/v1/jobs/${id}`);
     this.merge([job]);
     return job;
+  }
+
+  async ask(id) {
+    try {
+      await this.fetch(id);
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      this.forget(id);
+    }
   }
 }

@@ -1,6 +1,6 @@
 // One sweep: how far it is, its table by point, its jobs, what can be done to it.
 import { Actions } from "./actions.js";
-import { get, post } from "./daemon.js";
+import { get, post, remove } from "./daemon.js";
 import { settings } from "./facts.js";
 import { makeBar } from "./list.js";
 import { countsText } from "./sweeps.js";
@@ -13,6 +13,7 @@ const ACTIONS = {
   pause: { label: "Pause", when: ({ jobs }) => jobs.running + jobs.queued > 0 },
   resume: { label: "Resume", when: ({ jobs }) => jobs.paused > 0 },
   cancel: { label: "Cancel", when: ({ jobs }) => jobs.running + jobs.queued + jobs.paused > 0 },
+  delete: { label: "Delete", when: ({ jobs }) => jobs.running + jobs.queued + jobs.paused === 0 },
 };
 
 const share = (x) => percent(x).replace("-", "−");
@@ -86,8 +87,8 @@ export function columnsOf(rows, jobLinks) {
 }
 
 export class SweepDetail {
-  constructor(sweeps, id, host, { announce, confirm }) {
-    Object.assign(this, { sweeps, id, host, announce, confirm, busy: false, closed: false });
+  constructor(sweeps, id, host, { announce, confirm, leave }) {
+    Object.assign(this, { sweeps, id, host, announce, confirm, leave, busy: false, closed: false });
     this.order = { column: 0, down: false };
     this.ordered = false; // somebody has chosen the order; until then it is the grid's
     this.title = make("h1");
@@ -126,8 +127,8 @@ export class SweepDetail {
     try {
       this.take(await get(`/v1/sweeps/${this.id}`));
     } catch (error) {
-      if (this.sweep || this.closed) this.announce(error.message);
-      else this.missing(error);
+      if (error.status !== 404 && (this.sweep || this.closed)) this.announce(error.message);
+      else if (!this.closed) this.missing(error);
     }
   }
 
@@ -184,10 +185,18 @@ export class SweepDetail {
   }
 
   async act(action) {
-    if (action === "cancel" && !(await this.confirm(this.sweep, "sweep"))) return;
+    if (["cancel", "delete"].includes(action)
+      && !(await this.confirm(this.sweep, action, "sweep"))) return;
     this.busy = true;
     this.show();
     try {
+      if (action === "delete") {
+        await remove(`/v1/sweeps/${this.id}`);
+        this.announce(`${this.sweep.name}: deleted`);
+        this.sweeps.touch();
+        this.leave();
+        return;
+      }
       const { result, sweep } = await post(`/v1/sweeps/${this.id}/${action}`);
       this.announce(`${sweep.name}: ${result}`);
       this.busy = false;

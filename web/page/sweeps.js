@@ -15,7 +15,7 @@ export class Sweeps extends EventTarget {
     this.sweeps = [];
     this.rows = new Map();
     store.addEventListener("changed", ({ detail: ids }) => {
-      if (ids.some((id) => store.jobs.get(id)?.sweep)) this.touch();
+      if (ids.some((id) => !store.jobs.has(id) || store.jobs.get(id).sweep)) this.touch();
     });
     // Its table has what the probes of its jobs found.
     store.addEventListener("probe", ({ detail: { job } }) => {
@@ -47,6 +47,12 @@ export class Sweeps extends EventTarget {
   }
 
   show() {
+    const there = new Set(this.sweeps.map(({ id }) => id));
+    for (const [id, row] of this.rows) {
+      if (there.has(id)) continue;
+      row.item.remove();
+      this.rows.delete(id);
+    }
     this.section.hidden = this.sweeps.length === 0;
     this.sweeps.forEach((sweep, i) => {
       let row = this.rows.get(sweep.id);

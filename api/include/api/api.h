@@ -93,6 +93,10 @@ struct api_service {
     /* Does it to each of the sweep's jobs that allow it; ERR_CONFLICT when none does. */
     int (*control_sweep)(void *context, int64_t id, enum api_action action, const char **what,
                          struct err *err);
+    /* A job that has ended, or a sweep whose jobs have, and all that was recorded; ERR_CONFLICT
+     * when it has not, or when somebody needs it. */
+    int (*delete_job)(void *context, int64_t id, struct err *err);
+    int (*delete_sweep)(void *context, int64_t id, struct err *err);
     /* False if the job is not running. */
     bool (*live)(void *context, int64_t id, struct api_live *out);
     int n_devices;

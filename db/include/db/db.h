@@ -17,8 +17,8 @@
  * is valid during that call; the callback must not use the same reader, and not take long: what is
  * written meanwhile stays in a log beside the file.
  *
- * No job is ever deleted, nor what it recorded, but for checkpoints beyond those it keeps. A loss
- * takes some 70 bytes on disk, an epoch 120. Probes are in db/probe.h.
+ * A job stays with what it recorded, but for checkpoints beyond those it keeps, until it is
+ * deleted. A loss takes some 70 bytes on disk, an epoch 120. Probes are in db/probe.h.
  */
 #ifndef DB_DB_H
 #define DB_DB_H
@@ -123,9 +123,9 @@ struct db_new_job {
 };
 
 /* Durable. With a known key and the same fingerprint *id is the first job's and *existing is set;
- * with another fingerprint ERR_CONFLICT. ERR_CONFLICT, too, when something is not there that the job
- * begins with, which then stays until the job has a checkpoint of its own or has ended, or that a
- * probe of its list needs, which stays until the job has ended. */
+ * with another fingerprint ERR_CONFLICT. ERR_CONFLICT, too, when something is not there that the
+ * job begins with, which then stays until the job has a checkpoint of its own or has ended, or that
+ * a probe of its list needs, which stays until the job has ended. */
 int db_job_insert(struct db *db, const struct db_new_job *job, int64_t *id, bool *existing,
                   struct err *err);
 
@@ -166,6 +166,13 @@ int db_recover(struct db *db, int *n, struct err *err);
 #define DB_LOSSES_MAX 3
 int db_job_lost(struct db *db, int64_t id, bool counted, const char *reason, enum job_state *state,
                 struct err *err);
+
+/* Durable. Deletes a job that has ended: from now on there is none of this number, nor anything
+ * that it recorded, and its idempotency key is free. ERR_NOT_FOUND; ERR_CONFLICT when it has not
+ * ended, is one of a sweep's, or when a probe that has not ended, or a job that is to begin with
+ * one of its checkpoints, needs it. Its rows and tensors are removed afterwards, a piece with each
+ * of the next commits, and the rest after the next `db_open`; their space is used again. */
+int db_job_delete(struct db *db, int64_t id, struct err *err);
 
 /* ---- What a run records ---- */
 
@@ -346,8 +353,9 @@ enum db_event_kind {
     EVENT_CHECKPOINT,
     EVENT_MESSAGE,
     EVENT_TELEMETRY,
-    EVENT_PROBE,         /* a probe's state has changed */
-    EVENT_PROBE_PROGRESS /* of each probe only the last one is kept */
+    EVENT_PROBE,          /* a probe's state has changed */
+    EVENT_PROBE_PROGRESS, /* of each probe only the last one is kept */
+    EVENT_DELETED         /* the job is gone; all other events of it, too, or soon */
 };
 
 /* Of the probe that an event is about. */

@@ -1,5 +1,5 @@
 /* Probes: measurements of the loss surface at a job's checkpoint, their rows and vectors. See db.h
- * for what *durable* and *queued* mean; no probe is ever deleted. */
+ * for what *durable* and *queued* mean. A probe stays as long as its job does. */
 #ifndef DB_PROBE_H
 #define DB_PROBE_H
 

@@ -31,6 +31,9 @@ enum db_sweep_action { SWEEP_CANCEL, SWEEP_PAUSE, SWEEP_RESUME };
 int db_sweep_change(struct db *db, int64_t id, enum db_sweep_action action, int64_t *n,
                     struct err *err);
 
+/* Durable. Deletes a sweep whose jobs have all ended, with them: see db_job_delete. */
+int db_sweep_delete(struct db *db, int64_t id, struct err *err);
+
 struct db_sweep {
     int64_t id;
     char name[201];
