@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,6 +11,20 @@
 #include "exit_code.h"
 #include "files.h"
 #include "folder.h"
+
+/* How often an OpenMP thread looks whether the others are done before it sleeps: some 50 µs. Those
+ * that libgomp takes by itself are milliseconds, in which nobody else gets the core: beside other
+ * work training is ten times as slow then. */
+#define SPIN_COUNT "1000"
+
+/* libgomp reads its environment when it is loaded, so the program begins once more. */
+static void spin_briefly(char **argv)
+{
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
+        return;
+    if (!setenv("GOMP_SPINCOUNT", SPIN_COUNT, 1))
+        execv("/proc/self/exe", argv); /* without it: as libgomp has it */
+}
 
 static void leave_at_once(int number)
 {
@@ -112,6 +127,7 @@ int main(int argc, char **argv)
     int exit_code = 0;
 
     files_fill_standard();
+    spin_briefly(argv);
     if (options_read(&options, argc, argv, &err)) {
         fprintf(stderr, "rwpd: %s\n", err.message);
         return EXIT_USAGE;

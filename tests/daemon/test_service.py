@@ -72,6 +72,16 @@ class Service(support.Case):
         daemon = self.start(environment={"JOURNAL_STREAM": "1:2"})
         daemon.wait_log("<6>listening on")
 
+    def test_threads_that_wait_spin_briefly(self):
+        """Unless the operator says how: libgomp knows by its environment."""
+        for given, found in (({}, b"GOMP_SPINCOUNT=1000"), ({"GOMP_SPINCOUNT": "7"}, b"GOMP_SPINCOUNT=7"),
+                             ({"OMP_WAIT_POLICY": "active"}, None)):
+            daemon = self.start(environment=given)
+            with open(f"/proc/{daemon.process.pid}/environ", "rb") as file:
+                spins = [line for line in file.read().split(b"\0") if line.startswith(b"GOMP_")]
+            self.assertEqual(spins, [found] if found else [])
+            daemon.stop()
+
     def test_hangup_and_broken_pipes_are_harmless(self):
         daemon = self.start()
         daemon.signal(signal.SIGHUP)
