@@ -72,14 +72,16 @@ class Failure(AssertionError):
 
 
 class Daemon:
-    """A running daemon. `folder` outlives it; start another one there to go on."""
+    """A running daemon. `folder` outlives it; start another one there to go on, or one `beside`
+    those that run there."""
 
-    def __init__(self, folder, *options, environment=None, prepare=None, wait=True):
+    def __init__(self, folder, *options, environment=None, prepare=None, wait=True, beside=False):
         self.folder = folder
         self.state = os.path.join(folder, "state")
         self.log_path = os.path.join(folder, "log")
         self.token = None
-        self.forget_address()
+        if not beside:
+            self.forget_address()
         command = [BINARY, "--listen", "127.0.0.1:0", "--state", self.state,
                    *os.environ.get("RWPD_TEST_OPTIONS", "").split(), *options]
         clean = {name: value for name, value in os.environ.items()

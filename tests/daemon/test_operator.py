@@ -138,7 +138,7 @@ class Folder(support.Case):
         self.assertRegex(text, f"(?i){daemon.state}.*read-only")
 
     def test_of_many_that_start_in_one_folder_one_stays(self):
-        daemons = [self.start(wait=False) for _ in range(6)]
+        daemons = [self.start(wait=False, beside=True) for _ in range(6)]
         end = time.monotonic() + 60 * support.SLOW
         while sum(daemon.process.poll() is None for daemon in daemons) > 1:
             self.assertLess(time.monotonic(), end)
