@@ -1,4 +1,5 @@
-/* Jobs under which the process ends: queued again, but not for ever. */
+/* Jobs and probes under which the process ends: queued again, but not for ever; and probes that
+ * wait for their GPU. */
 #include <stdio.h>
 #include <string.h>
 
@@ -262,6 +263,47 @@ static void a_probe_that_gets_further_is_tried_again(void **state)
     assert_int_equal(probe_state_of(place, job, number, "as asked"), PROBE_CANCELLED);
 }
 
+/* One whose GPU is set aside is passed over until something says that it may go on, or the next
+ * start. */
+static void a_probe_that_waits_is_passed_over(void **state)
+{
+    struct place *place = *state;
+    int64_t job;
+    struct db_probe first, second;
+    struct db_probe_claim none;
+    int n;
+
+    place_open(place, NULL);
+    job = start_job(place);
+    add_losses(place, job, 1, 10);
+    save(place, job, 10);
+    ask(place, job);
+    ask(place, job);
+    for (int round = 0; round < 2; round++) {
+        first = claim_probe(place, job, 1);
+        assert_ok(db_probe_wait(place->db, first.id, "cuda:0 is set aside", err));
+        assert_int_equal(probe_state_of(place, job, 1, "cuda:0 is set aside"), PROBE_QUEUED);
+        second = claim_probe(place, job, 2);
+        assert_refused(db_probe_claim(place->db, 1, &none, err), ERR_NOT_FOUND, "no probe");
+        assert_ok(db_probe_set_state(place->db, second.id, PROBE_QUEUED, NULL, err));
+        if (round == 0) {
+            assert_ok(db_probes_go_on(place->db, &n, err));
+            assert_int_equal(n, 1);
+            assert_ok(db_probes_go_on(place->db, &n, err));
+            assert_int_equal(n, 0);
+        } else {
+            crash(place);
+        }
+        db_probe_free(&first);
+        db_probe_free(&second);
+    }
+    first = claim_probe(place, job, 1);
+    assert_ok(db_probe_wait(place->db, first.id, "cuda:0 is set aside", err));
+    assert_refused(db_probe_wait(place->db, first.id, "again", err), ERR_CONFLICT, "queued");
+    assert_ok(db_probe_set_state(place->db, first.id, PROBE_CANCELLED, NULL, err));
+    db_probe_free(&first);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
 
 int main(void)
@@ -274,6 +316,7 @@ int main(void)
         TEST(probes_are_counted),
         TEST(a_probe_that_crashes_fails_alone),
         TEST(a_probe_that_gets_further_is_tried_again),
+        TEST(a_probe_that_waits_is_passed_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -93,50 +93,6 @@ static void queued_and_running_ones_are_cancelled(void **state)
     assert_int_equal(active, 0);
 }
 
-/* One whose GPU is set aside is passed over until something says that it may go on, or the next
- * start. */
-static void one_that_waits_is_passed_over(void **state)
-{
-    struct place *place = *state;
-    int64_t job = open_with_checkpoint(place);
-    struct db_probe_claim claimed;
-    struct db_probe probe;
-    int n;
-
-    add_probe(place, job, 10, 1);
-    add_probe(place, job, 10, 0);
-    for (int round = 0; round < 2; round++) {
-        claimed = claim_probe(place);
-        assert_int_equal(claimed.number, 1);
-        assert_ok(db_probe_wait(place->db, claimed.id, "cuda:0 is set aside", err));
-        probe = get_probe(place, job, 1);
-        assert_int_equal(probe.state, PROBE_QUEUED);
-        assert_string_equal(probe.reason, "cuda:0 is set aside");
-        db_probe_free(&probe);
-        assert_refused(db_probe_row_add(place->db, 1, &(struct probe_row){.n = 1}, err),
-                       ERR_CONFLICT, "");
-        claimed = claim_probe(place);
-        assert_int_equal(claimed.number, 2);
-        assert_refused(db_probe_claim(place->db, 1, &claimed, err), ERR_NOT_FOUND, "no probe");
-        assert_ok(db_probe_set_state(place->db, claimed.id, PROBE_QUEUED, NULL, err));
-        if (round == 0) {
-            assert_ok(db_probes_go_on(place->db, &n, err));
-            assert_int_equal(n, 1);
-            assert_ok(db_probes_go_on(place->db, &n, err));
-            assert_int_equal(n, 0);
-        } else {
-            place_reopen(place);
-            assert_ok(db_probe_recover(place->db, &n, err));
-            assert_int_equal(n, 0);
-        }
-    }
-    claimed = claim_probe(place);
-    assert_int_equal(claimed.number, 1);
-    assert_ok(db_probe_wait(place->db, claimed.id, "cuda:0 is set aside", err));
-    assert_refused(db_probe_wait(place->db, claimed.id, "again", err), ERR_CONFLICT, "queued");
-    assert_ok(db_probe_set_state(place->db, claimed.id, PROBE_CANCELLED, NULL, err));
-}
-
 static void one_request_is_one_probe(void **state)
 {
     struct place *place = *state;
@@ -373,7 +329,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(it_goes_through_its_states),
         TEST(queued_and_running_ones_are_cancelled),
-        TEST(one_that_waits_is_passed_over),
         TEST(one_request_is_one_probe),
         TEST(what_cannot_be_is_refused),
         TEST(they_come_before_jobs_of_their_priority),
