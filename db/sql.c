@@ -51,12 +51,20 @@ void sql_keep_log(struct sql *sql, bool keep)
 /* SQLite is told that nobody changes the file, and then looks for no other beside it. */
 static int look_at_file(struct sql *sql, const char *path, struct err *err)
 {
+    static const char digits[] = "0123456789ABCDEF";
     char uri[3 * PATH_MAX + 32] = "file:";
-    size_t n = strlen(uri);
+    char *to = uri + strlen(uri);
 
-    for (const char *next = path; *next; next++)
-        n += (size_t)sprintf(uri + n, strchr("%?#", *next) ? "%%%02X" : "%c", *next);
-    strcpy(uri + n, "?immutable=1");
+    for (const char *next = path; *next; next++) {
+        const bool sign = strchr("%?#", *next);
+
+        *to++ = sign ? '%' : *next;
+        if (sign) {
+            *to++ = digits[*next >> 4];
+            *to++ = digits[*next & 15];
+        }
+    }
+    strcpy(to, "?immutable=1");
     return open_named(sql, path, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, err);
 }
 
