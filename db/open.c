@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "inside.h"
+#include "look.h"
 #include "schema.h"
 #include "steps.h"
 
@@ -30,8 +31,10 @@ static int open_files(struct db *db, struct err *err)
 {
     struct db_writer *writer = db->writer;
     bool new_rows, new_checkpoints;
-    int code = db_schema_open(&writer->rows, db->folder.path, &db_schema_rwpd, &new_rows, err);
+    int code = db_look(db->folder.path, err);
 
+    if (!code)
+        code = db_schema_open(&writer->rows, db->folder.path, &db_schema_rwpd, &new_rows, err);
     if (!code)
         code = db_schema_open(&writer->checkpoints, db->folder.path, &db_schema_checkpoints,
                               &new_checkpoints, err);
@@ -49,6 +52,8 @@ static int open_files(struct db *db, struct err *err)
                     writer->checkpoints.path);
     sqlite3_busy_timeout(writer->rows.handle, DB_WRITER_BUSY_MS);
     sqlite3_busy_timeout(writer->checkpoints.handle, DB_WRITER_BUSY_MS);
+    sql_keep_log(&writer->rows, false);
+    sql_keep_log(&writer->checkpoints, false);
     return 0;
 }
 

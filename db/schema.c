@@ -33,6 +33,7 @@ const struct db_schema db_schema_rwpd = {
     .page_bytes = 4096,
     .n_steps = ARRAY_LENGTH(rwpd_steps),
     .steps = rwpd_steps,
+    .first = "SELECT pair, sequence, (SELECT max(id) FROM job) FROM store",
 };
 
 /* Large pages, because a tensor's data is megabytes in one row. */
@@ -42,6 +43,7 @@ const struct db_schema db_schema_checkpoints = {
     .page_bytes = 32768,
     .n_steps = ARRAY_LENGTH(checkpoints_steps),
     .steps = checkpoints_steps,
+    .first = "SELECT pair FROM store",
 };
 
 static int read_number(struct sql *sql, const char *pragma, int64_t *out, struct err *err)
@@ -122,66 +124,85 @@ static int migrate(struct sql *sql, const struct db_schema *schema, int64_t vers
     return code;
 }
 
-static int bring_up_to_date(struct sql *sql, const struct db_schema *schema, bool *created,
-                            struct err *err)
+int db_schema_identify(struct sql *sql, const struct db_schema *schema, struct db_identity *out,
+                       struct err *err)
 {
-    int64_t version = 0, application_id = 0, tables = 0;
-    int code = read_number(sql, "PRAGMA user_version", &version, err);
+    int64_t application_id = 0, tables = 0;
+    int code;
 
+    *out = (struct db_identity){0};
+    code = read_number(sql, "PRAGMA user_version", &out->version, err);
     if (!code)
         code = read_number(sql, "PRAGMA application_id", &application_id, err);
     if (!code)
         code = read_number(sql, "SELECT count(*) FROM sqlite_schema", &tables, err);
     if (code)
         return code;
-    *created = version == 0 && tables == 0;
-    if (!*created && application_id != schema->application_id)
+    out->fresh = out->version == 0 && tables == 0;
+    if (!out->fresh && application_id != schema->application_id)
         return err_set(err, ERR_CORRUPT, "%.300s is not one of rwpd's files", sql->path);
-    if (version > schema->n_steps)
+    if (out->version > schema->n_steps)
         return err_set(err, ERR_UNSUPPORTED,
                        "%.300s was written by a newer rwpd (version %lld, this one knows %d)",
-                       sql->path, (long long)version, schema->n_steps);
-    code = configure(sql, schema, err);
-    if (!code && version < schema->n_steps)
-        code = migrate(sql, schema, version, err);
+                       sql->path, (long long)out->version, schema->n_steps);
+    return 0;
+}
+
+static int bring_up_to_date(struct sql *sql, const struct db_schema *schema, bool *created,
+                            struct err *err)
+{
+    struct db_identity identity;
+    int code = db_schema_identify(sql, schema, &identity, err);
+
+    *created = identity.fresh;
+    if (!code)
+        code = configure(sql, schema, err);
+    if (!code && identity.version < schema->n_steps)
+        code = migrate(sql, schema, identity.version, err);
     return code;
+}
+
+int db_schema_path(char *out, const char *folder, const struct db_schema *schema, struct err *err)
+{
+    if (snprintf(out, PATH_MAX, "%s/%s", folder, schema->file) >= PATH_MAX)
+        return err_set(err, ERR_INVALID, "the name of the state folder is too long");
+    return 0;
 }
 
 int db_schema_open(struct sql *sql, const char *folder, const struct db_schema *schema,
                    bool *created, struct err *err)
 {
     char path[PATH_MAX];
-    int code;
+    int code = db_schema_path(path, folder, schema, err);
 
-    if (snprintf(path, sizeof path, "%s/%s", folder, schema->file) >= (int)sizeof path)
-        return err_set(err, ERR_INVALID, "the name of the state folder is too long");
-    code = create_file(path, folder, err);
+    if (!code)
+        code = create_file(path, folder, err);
+    if (!code)
+        code = sql_open(sql, path, SQLITE_OPEN_READWRITE, OPEN_BUSY_MS, err);
     if (code)
         return code;
-    code = sql_open(sql, path, SQLITE_OPEN_READWRITE, OPEN_BUSY_MS, err);
-    if (!code)
-        code = bring_up_to_date(sql, schema, created, err);
+    sql_keep_log(sql, true);
+    code = bring_up_to_date(sql, schema, created, err);
     if (code)
         sql_close(sql);
     return code;
 }
 
-/* "" if the file has no mark yet. */
-static int read_mark(struct sql *sql, char out[33], struct err *err)
+int db_schema_mark(struct sql *sql, const struct db_schema *schema, char out[DB_MARK_BYTES],
+                   struct err *err)
 {
-    static const char text[] = "SELECT pair FROM store";
     sqlite3_stmt *statement;
-    int code = sql_first(sql, &statement, err, text, "");
+    int code = sql_first(sql, &statement, err, schema->first, "");
 
     out[0] = '\0';
     if (code <= 0)
         return code;
-    snprintf(out, 33, "%s", (const char *)sqlite3_column_text(statement, 0));
+    snprintf(out, DB_MARK_BYTES, "%s", (const char *)sqlite3_column_text(statement, 0));
     sql_done(statement);
     return 0;
 }
 
-static int make_mark(char out[33], struct err *err)
+static int make_mark(char out[DB_MARK_BYTES], struct err *err)
 {
     unsigned char bytes[16];
 
@@ -196,18 +217,13 @@ int db_schema_pair(struct sql *rows, struct sql *checkpoints, struct err *err)
 {
     static const char mark_rows[] = "INSERT INTO store VALUES (1, ?, 0, 0)";
     static const char mark_checkpoints[] = "INSERT INTO store VALUES (1, ?)";
-    char of_rows[33], of_checkpoints[33];
-    int code = read_mark(rows, of_rows, err);
+    char of_rows[DB_MARK_BYTES], of_checkpoints[DB_MARK_BYTES];
+    int code = db_schema_mark(rows, &db_schema_rwpd, of_rows, err);
 
     if (!code)
-        code = read_mark(checkpoints, of_checkpoints, err);
+        code = db_schema_mark(checkpoints, &db_schema_checkpoints, of_checkpoints, err);
     if (code)
         return code;
-    if (of_checkpoints[0] && strcmp(of_rows, of_checkpoints) != 0)
-        return err_set(err, ERR_CORRUPT,
-                       "%.250s does not belong to the rwpd.db beside it; put the right one back or "
-                       "move both away",
-                       checkpoints->path);
     /* rwpd.db is marked first: a crash in between leaves no mark in the other, which is then given.
      */
     if (!of_rows[0]) {

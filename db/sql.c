@@ -11,23 +11,87 @@
 
 #include "base/err.h"
 
+/* How long a look waits for somebody else's lock. */
+#define LOOK_BUSY_MS 2000
+
 static const char nan_text[] = "NaN";
 
-int sql_open(struct sql *sql, const char *path, int flags, int busy_ms, struct err *err)
+/* `name` is the path, or a URI for it. */
+static int open_named(struct sql *sql, const char *path, const char *name, int flags,
+                      struct err *err)
 {
     memset(sql, 0, sizeof *sql);
     snprintf(sql->path, sizeof sql->path, "%s", path);
     /* Each connection has one thread at a time, so SQLite's own lock on it is not needed. */
     errno = 0;
-    if (sqlite3_open_v2(path, &sql->handle, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+    if (sqlite3_open_v2(name, &sql->handle, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
         int code = sql_fail(sql, err);
 
         sql_close(sql);
         return code;
     }
     sqlite3_extended_result_codes(sql->handle, 1);
-    sqlite3_busy_timeout(sql->handle, busy_ms);
     return 0;
+}
+
+int sql_open(struct sql *sql, const char *path, int flags, int busy_ms, struct err *err)
+{
+    int code = open_named(sql, path, path, flags, err);
+
+    if (!code)
+        sqlite3_busy_timeout(sql->handle, busy_ms);
+    return code;
+}
+
+void sql_keep_log(struct sql *sql, bool keep)
+{
+    sqlite3_db_config(sql->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, (int)keep, NULL);
+}
+
+/* SQLite is told that nobody changes the file, and then looks for no other beside it. */
+static int look_at_file(struct sql *sql, const char *path, struct err *err)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    char uri[3 * PATH_MAX + 32] = "file:";
+    char *to = uri + strlen(uri);
+
+    for (const char *next = path; *next; next++) {
+        const bool sign = strchr("%?#", *next);
+
+        *to++ = sign ? '%' : *next;
+        if (sign) {
+            *to++ = digits[*next >> 4];
+            *to++ = digits[*next & 15];
+        }
+    }
+    strcpy(to, "?immutable=1");
+    return open_named(sql, path, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, err);
+}
+
+int sql_look(struct sql *sql, const char *path, bool logged, struct err *err)
+{
+    static const char alone[] = "PRAGMA locking_mode = EXCLUSIVE; SELECT 1 FROM sqlite_schema";
+    int code;
+
+    if (!logged)
+        return look_at_file(sql, path, err);
+    code = sql_open(sql, path, SQLITE_OPEN_READWRITE, 0, err);
+    if (code)
+        return code;
+    sql_keep_log(sql, true);
+    /* Who has the file alone keeps the log's index in memory, and makes no -shm for it. Where
+     * others have it open, there is one that is in order. */
+    code = sql_exec(sql, alone, err);
+    if (code == ERR_BUSY) {
+        sql_close(sql);
+        code = sql_open(sql, path, SQLITE_OPEN_READWRITE, LOOK_BUSY_MS, err);
+        if (code)
+            return code;
+        sql_keep_log(sql, true);
+    }
+    if (code)
+        sql_close(sql);
+    return code;
 }
 
 int sql_in_place(struct sql *sql, struct err *err)

@@ -26,7 +26,14 @@ struct sql {
 
 /* `flags` as for sqlite3_open_v2; waits `busy_ms` for locks of others. */
 int sql_open(struct sql *sql, const char *path, int flags, int busy_ms, struct err *err);
+/* For a look at the file and its write-ahead log that changes neither of them, nor makes any other.
+ * `logged`: the log has something in it; else the file alone is read, whoever has it open. */
+int sql_look(struct sql *sql, const char *path, bool logged, struct err *err);
 void sql_close(struct sql *sql);
+
+/* Whether the last connection to close leaves the log as it is, instead of copying it into the file
+ * and removing it. */
+void sql_keep_log(struct sql *sql, bool keep);
 
 /* ERR_IO if the path no longer leads to the file that is open: what is written there would be lost
  * with the next start. It may come back. */

@@ -2,6 +2,7 @@
 """A database that is locked, damaged or has no room, as a user meets it."""
 
 import os
+import pathlib
 import resource
 import shutil
 import signal
@@ -144,6 +145,27 @@ class Damaged(support.Case):
             self.assertEqual(code, 4, text)
             self.assertIn(path, text)
             shutil.rmtree(daemon.state)
+
+    def test_a_start_without_its_database_loses_nothing(self):
+        daemon = self.start()
+        numbers = [daemon.submit(long_job()) for _ in range(3)]
+        daemon.kill()
+        state, away = daemon.state, os.path.join(self.folder, "away.db")
+
+        def files():
+            return {path.name: path.read_bytes() for path in pathlib.Path(state).iterdir()
+                    if path.name != "lock"}
+
+        os.rename(os.path.join(state, "rwpd.db"), away)
+        before = files()
+        self.assertIn("rwpd.db-wal", before)
+        code, text, _ = self.refuse("--state", state, "--listen", "127.0.0.1:0")
+        self.assertEqual(code, 4, text)
+        self.assertIn("rwpd.db is missing, but rwpd.db-wal", text)
+        self.assertEqual(files(), before)
+        os.rename(away, os.path.join(state, "rwpd.db"))
+        daemon = self.start()
+        self.assertEqual(sorted(shown["id"] for shown in daemon.jobs()), numbers)
 
     def test_a_database_of_a_newer_version_is_refused(self):
         daemon = self.start()

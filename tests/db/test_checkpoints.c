@@ -511,7 +511,7 @@ static void strange_checkpoints_are_refused(void **state)
     struct db *db;
 
     between_two_checkpoints(place);
-    unlink(place_file(place, "rwpd.db"));
+    place_sql(place, "rwpd.db", "UPDATE store SET pair = 'ffffffffffffffffffffffffffffffff'");
     assert_refused(db_open(&db, place->state, NULL, err), ERR_CORRUPT, "does not belong");
 }
 

@@ -59,7 +59,8 @@ struct db_options {
 
 /* Opens, creates (folder too, mode 0700) or migrates; takes a lock on the folder, so that a second
  * daemon is refused (ERR_BUSY). ERR_CORRUPT, ERR_FULL, ERR_IO as they come; ERR_UNSUPPORTED when
- * the files were written by a newer version. */
+ * the files were written by a newer version. What is damaged, missing beside its other half, of
+ * another program or a newer version is refused before any file was changed. */
 int db_open(struct db **out, const char *folder, const struct db_options *options, struct err *err);
 
 /* From now on nobody waits for a disk that cannot be written: if the next attempt fails, waiting
