@@ -158,6 +158,27 @@ class Datasets(support.Case):
         daemon.post(f"/v1/jobs/{number}/cancel")
         daemon.wait(number, "cancelled")
 
+    def test_a_class_that_goes_away_pauses_and_leaves_no_trace(self):
+        daemon = self.image_daemon()
+        spec = self.image_job(epochs=150, dataset={"augment": {"randaugment": 1}})
+        straight = daemon.submit(spec)
+        daemon.wait(straight)
+        for away in ("train/bee", "val/cat"):
+            number = daemon.submit(spec)
+            daemon.wait_update(number, 8)
+            folder = os.path.join(self.folder, "images", away)
+            os.rename(folder, folder + " away")
+            reason = daemon.wait(number, "paused")["reason"]
+            os.rename(folder + " away", folder)
+            self.assertIn(f"/{away}/", reason)
+            self.assertIn("No such file", reason)
+            daemon.post(f"/v1/jobs/{number}/resume")
+            daemon.wait(number)
+            self.assertEqual(support.read_safetensors(daemon.checkpoint(straight)),
+                             support.read_safetensors(daemon.checkpoint(number)))
+            self.assertEqual([row["loss"] for row in daemon.losses(straight)],
+                             [row["loss"] for row in daemon.losses(number)])
+
     def test_what_is_wrong_with_the_data_is_named(self):
         daemon = self.image_daemon()
         before = len(daemon.jobs())

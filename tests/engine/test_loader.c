@@ -282,6 +282,41 @@ static void many_broken_files_are_counted(void **state)
     data_folder_remove(job.path);
 }
 
+/* It is back another time, maybe, and no other one takes its place. */
+static void a_missing_file_ends_loading(void **state)
+{
+    static struct messages messages;
+    float images[BATCH * IMAGE];
+    int32_t labels[BATCH];
+    struct job_dataset job;
+
+    (void)state;
+    photo_folder_make(&job);
+    for (int threads = 1; threads <= 3; threads++)
+        for (int split = 0; split < SPLITS; split++) {
+            char from[JOB_PATH_MAX + 1], to[JOB_PATH_MAX + 1];
+            struct err err = {0};
+            struct rig rig;
+            int64_t n = 0;
+
+            data_folder_join(from, job.path, split == SPLIT_TRAIN ? "train/bee" : "val/bee");
+            data_folder_join(to, job.path, "away");
+            rig_open(&rig, &job, threads);
+            assert_int_equal(rename(from, to), 0);
+            for (uint64_t b = 0; b < PASS && n >= 0; b++)
+                n = loader_take_f32(rig.loader, (enum split)split, b, images, labels, &err);
+            assert_int_equal(n, ERR_IO);
+            assert_non_null(strstr(err.message, "/bee/"));
+            assert_non_null(strstr(err.message, "No such file"));
+            messages.n = 0;
+            loader_report(rig.loader, true, keep, &messages);
+            assert_int_equal(messages.n, 0);
+            rig_close(&rig);
+            assert_int_equal(rename(to, from), 0);
+        }
+    data_folder_remove(job.path);
+}
+
 static void a_folder_of_nothing_but_broken_files_is_an_error(void **state)
 {
     float images[BATCH * IMAGE];
@@ -398,7 +433,7 @@ static void a_folder_that_vanishes_ends_the_run_with_the_reason(void **state)
     job = photo_job(&dataset, METHOD_SGD);
     assert_int_equal(engine_run_open(&run, &job, 2, &sink, &err), 0);
     data_folder_remove(dataset.path);
-    assert_int_equal(engine_run_train(run, &record->request, &outcome, &err), ERR_CORRUPT);
+    assert_int_equal(engine_run_train(run, &record->request, &outcome, &err), ERR_IO);
     assert_non_null(strstr(err.message, "No such file"));
     engine_run_close(run);
     record_free(record);
@@ -413,6 +448,7 @@ int main(void)
         cmocka_unit_test(a_loader_may_end_at_any_moment),
         cmocka_unit_test(the_next_image_takes_a_broken_ones_place),
         cmocka_unit_test(many_broken_files_are_counted),
+        cmocka_unit_test(a_missing_file_ends_loading),
         cmocka_unit_test(a_folder_of_nothing_but_broken_files_is_an_error),
         cmocka_unit_test(runs_are_the_same_in_pieces_and_with_any_threads),
         cmocka_unit_test(a_folder_that_vanishes_ends_the_run_with_the_reason),
