@@ -268,6 +268,11 @@ int image_folder_classes(const struct image_folder *folder)
     return (int)folder->classes.n;
 }
 
+const char *image_folder_class_name(const struct image_folder *folder, int class)
+{
+    return name_of(&folder->classes, class);
+}
+
 int64_t image_folder_files(const struct image_folder *folder, enum split split)
 {
     return folder->split[split].files.n;

@@ -23,6 +23,7 @@ void image_folder_close(struct image_folder *folder);
 int64_t image_folder_bytes(const struct image_folder *folder);
 
 int image_folder_classes(const struct image_folder *folder);
+const char *image_folder_class_name(const struct image_folder *folder, int class);
 int64_t image_folder_files(const struct image_folder *folder, enum split split);
 int image_folder_class(const struct image_folder *folder, enum split split, int64_t item);
 

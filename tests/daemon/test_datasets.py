@@ -179,6 +179,64 @@ class Datasets(support.Case):
             self.assertEqual([row["loss"] for row in daemon.losses(straight)],
                              [row["loss"] for row in daemon.losses(number)])
 
+    def paused(self, daemon, spec):
+        number = daemon.submit(spec)
+        daemon.wait_update(number, 3)
+        daemon.post(f"/v1/jobs/{number}/pause")
+        daemon.wait(number, "paused")
+        return number
+
+    def assert_refused_until_back(self, daemon, number, change, undo, says):
+        change()
+        daemon.post(f"/v1/jobs/{number}/resume")
+        shown = daemon.wait_until(number, lambda shown: shown["state"] == "paused" and
+                                  shown["reason"], "to be paused again", 60)
+        undo()
+        self.assertIn("the dataset has changed since the job began", shown["reason"])
+        self.assertIn(says, shown["reason"])
+        reached = shown["updates_done"]
+        daemon.post(f"/v1/jobs/{number}/resume")
+        daemon.wait_update(number, reached + 3)
+        daemon.post(f"/v1/jobs/{number}/cancel")
+        daemon.wait(number, "cancelled")
+
+    def test_a_job_does_not_go_on_with_other_images(self):
+        daemon = self.image_daemon()
+        images = os.path.join(self.folder, "images")
+        ants = os.path.join(images, "train", "ant")
+        one = os.path.join(ants, sorted(os.listdir(ants))[0])
+        aside = os.path.join(self.folder, "aside")
+
+        def swap():
+            names = [os.path.join(images, "train", name) for name in ("ant", "bee")]
+            os.rename(names[0], aside)
+            os.rename(names[1], names[0])
+            os.rename(aside, names[1])
+
+        spec = self.image_job(epochs=100000)
+        # 26 and 27 images make five batches of 6 alike.
+        self.assert_refused_until_back(
+            daemon, self.paused(daemon, spec), lambda: os.rename(one, aside),
+            lambda: os.rename(aside, one), "it has 26 training samples, not 27")
+        self.assert_refused_until_back(
+            daemon, self.paused(daemon, spec), swap, swap, "its content (training files")
+
+    def test_a_job_does_not_go_on_with_other_labels(self):
+        daemon = self.start()
+        path = os.path.join(self.cifar_folder(), "data_batch_2.bin")
+
+        def shift(by):
+            with open(path, "rb") as file:
+                content = bytearray(file.read())
+            for record in range(0, len(content), 3073):
+                content[record] = (content[record] + by) % 10
+            write(path, content)
+
+        number = self.paused(daemon, job(model=SMALL, batch_size=4, epochs=100000, dataset={
+            "kind": "cifar10", "path": os.path.dirname(path)}))
+        self.assert_refused_until_back(daemon, number, lambda: shift(1), lambda: shift(9),
+                                       "its content (training samples or labels)")
+
     def test_what_is_wrong_with_the_data_is_named(self):
         daemon = self.image_daemon()
         before = len(daemon.jobs())

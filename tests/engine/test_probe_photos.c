@@ -40,8 +40,8 @@ static void reading_can_be_stopped(void **state)
     job.model.width = 2;
     job.batch_size = 5;
     job.epochs = 1;
-    train_checkpoint(&job, &weights);
     data_folder_put(job.dataset.path, "train/ant/00-plain.jpg", "x", 1);
+    train_checkpoint(&job, &weights);
     probe.samples = 0;
     probe.draws = 1;
     assert_ok(engine_probe_open(&run, &job, &probe, 1, &start, &sink, err));
@@ -86,6 +86,8 @@ static void a_missing_file_ends_it(void **state)
                    "train/ant/00-plain.jpg: No such file");
     assert_int_equal(messages, 0);
     engine_probe_close(run);
+    assert_refused(engine_probe_open(&run, &job, &probe, 1, &start, &sink, err), ERR_CONFLICT,
+                   "14 training samples, not 15"); /* nor is it measured with other data */
     checkpoint_clear(&weights);
     data_folder_remove(job.dataset.path);
 }
