@@ -72,8 +72,9 @@ class Datasets(support.Case):
                 "kind": kind, "path": self.cifar_folder(classes), "label_noise": 0.25,
                 "train_limit": samples - 4}))
             shown = daemon.wait(number)
-            self.assertEqual((shown["facts"]["train_samples"], shown["facts"]["test_samples"]),
-                             (samples - 4, 8))
+            facts = shown["facts"]
+            self.assertEqual((facts["train_samples"], facts["test_samples"], facts["classes"]),
+                             (samples - 4, 8, classes))
             self.assertEqual(len(daemon.losses(number)), 3 * (samples - 4) // 4)
             self.assertEqual(shown["spec"]["dataset"]["augment"], {
                 "flip": True, "crop_padding": 4, "randaugment": 0, "randaugment_magnitude": 9,
@@ -99,7 +100,8 @@ class Datasets(support.Case):
         number = daemon.submit(self.image_job(epochs=2, method="m-arwp"))
         shown = daemon.wait(number)
         facts = shown["facts"]
-        self.assertEqual((facts["train_samples"], facts["test_samples"]), (27, 12))
+        self.assertEqual((facts["train_samples"], facts["test_samples"], facts["classes"]),
+                         (27, 12, 3))
         self.assertEqual(shown["updates"], 2 * 5)
         self.assertEqual(len(daemon.epochs(number)), 2)
         self.assertTrue(daemon.checkpoint(number))
