@@ -418,6 +418,35 @@ static void runs_are_the_same_in_pieces_and_with_any_threads(void **state)
     data_folder_remove(dataset.path);
 }
 
+/* Classes are known by their names, so that the others keep their numbers. */
+static void a_class_that_is_not_tested_is_told_of(void **state)
+{
+    static struct messages messages;
+    const struct engine_sink sink = {.context = &messages, .message = keep};
+    atomic_int request = ENGINE_STOP;
+    enum engine_outcome outcome;
+    struct engine_run *run;
+    struct job_dataset dataset;
+    struct engine_job job;
+    char path[JOB_PATH_MAX + 1];
+
+    (void)state;
+    photo_folder_make(&dataset);
+    job = photo_job(&dataset, METHOD_SGD);
+    for (int lacking = 0; lacking < 2; lacking++) {
+        messages.n = 0;
+        assert_int_equal(engine_run_open(&run, &job, 1, &sink, NULL), 0);
+        assert_int_equal(engine_run_train(run, &request, &outcome, NULL), 0);
+        engine_run_close(run);
+        assert_int_equal(messages.n, 1 + lacking); /* beside the run's own */
+        assert_int_equal(said(&messages, "val has no images of 1 of the 2 classes: ant"), lacking);
+        data_folder_join(path, dataset.path, "val/ant");
+        if (!lacking)
+            data_folder_remove(path);
+    }
+    data_folder_remove(dataset.path);
+}
+
 static void a_folder_that_vanishes_ends_the_run_with_the_reason(void **state)
 {
     struct record *record = record_new();
@@ -451,6 +480,7 @@ int main(void)
         cmocka_unit_test(a_missing_file_ends_loading),
         cmocka_unit_test(a_folder_of_nothing_but_broken_files_is_an_error),
         cmocka_unit_test(runs_are_the_same_in_pieces_and_with_any_threads),
+        cmocka_unit_test(a_class_that_is_not_tested_is_told_of),
         cmocka_unit_test(a_folder_that_vanishes_ends_the_run_with_the_reason),
     };
 
