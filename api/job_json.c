@@ -131,6 +131,7 @@ static void put_facts(struct text *out, const struct api_facts *facts)
     json_put_int(out, "parameters", facts->parameters);
     json_put_int(out, "train_samples", facts->train_samples);
     json_put_int(out, "test_samples", facts->test_samples);
+    json_put_int(out, "classes", facts->classes);
     json_put_int(out, "updates_per_epoch", facts->updates_per_epoch);
     json_put_int(out, "updates", facts->updates);
     json_put_int(out, "gradients_per_update", facts->gradients_per_update);

@@ -25,8 +25,8 @@ static const struct {
                  "evaluation_seconds:?n seconds:?n basis:?s"},
     {"Measured",
      "device:?s precision:?s memory_bytes:?i device_memory_bytes:?i seconds_per_update:?n"},
-    {"Facts", "parameters:i train_samples:i test_samples:i updates_per_epoch:i updates:i "
-              "gradients_per_update:i device:s precision:s"},
+    {"Facts", "parameters:i train_samples:i test_samples:i classes:i updates_per_epoch:i "
+              "updates:i gradients_per_update:i device:s precision:s"},
     {"Links", "self:s losses:s epochs:s telemetry:s events:s checkpoints:s probes:s"},
     {"JobSweep", "id:i point:i"},
     {"JobList", "jobs:[Job] next:?s"},

@@ -76,8 +76,9 @@ static bool may_pass(const struct attempt *attempt, const struct work_result *re
         return rc == ERR_DEVICE;
     case OPENING: /* the dataset, too, but for what is the GPU's */
         return !says_of_gpu(rc, &attempt->facts);
-    case LOADING: /* a damaged checkpoint stays so, and weights that do not fit never will */
-        return rc == ERR_IO || rc == ERR_NO_MEMORY;
+    case LOADING: /* a damaged checkpoint stays so, and weights that do not fit never will; a
+                     dataset that has changed may be what it was */
+        return rc == ERR_IO || rc == ERR_NO_MEMORY || rc == ERR_CONFLICT;
     case TRAINING: /* no image of many could be read, or none be opened */
         return !says_of_gpu(rc, &attempt->facts) &&
                (rc == ERR_CORRUPT || rc == ERR_IO || rc == ERR_NO_MEMORY);
@@ -133,7 +134,9 @@ static int restore(struct slot *slot, struct engine_run *run, const struct db_cl
         rc = engine_run_restore(run, checkpoint, &cause);
         db_checkpoint_free(checkpoint);
     }
-    if (rc)
+    if (rc == ERR_CONFLICT)
+        *err = cause;
+    else if (rc)
         err_set(err, rc, "cannot go on from the checkpoint of update %llu: %s",
                 (unsigned long long)claim->from_update, cause.message);
     return rc;

@@ -53,6 +53,7 @@ static int facts(void *context, const void *job, struct api_facts *out, struct e
     if (!rc)
         *out = (struct api_facts){.train_samples = found.train_samples,
                                   .test_samples = found.test_samples,
+                                  .classes = found.classes,
                                   .updates_per_epoch = found.updates_per_epoch,
                                   .updates = found.updates,
                                   .parameters = found.parameters,

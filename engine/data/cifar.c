@@ -103,6 +103,8 @@ static int check_size(const struct cifar *kind, const struct data_file *file, in
                        file->name, (long long)*records, RECORDS_MAX);
     if (*records >= 1 && file->size % bytes == 0)
         return 0;
+    if (file->size == 0)
+        return err_set(err, ERR_CORRUPT, DATA_NAME ": is empty", file->name);
     return err_set(err, ERR_CORRUPT,
                    DATA_NAME ": %lld bytes are no whole number of records of %lld; %s has %lld "
                              "records here, %lld bytes",

@@ -268,6 +268,32 @@ int image_folder_classes(const struct image_folder *folder)
     return (int)folder->classes.n;
 }
 
+const char *image_folder_class_name(const struct image_folder *folder, int class)
+{
+    return name_of(&folder->classes, class);
+}
+
+/* Files are in the order of their classes. */
+int image_folder_lacking(const struct image_folder *folder, enum split split, int first[], int n)
+{
+    const struct listing *listing = &folder->split[split];
+    int64_t at = 0;
+    int lacking = 0;
+
+    for (int class = 0; class < (int)folder->classes.n; class ++) {
+        int64_t begin = at;
+
+        while (at < listing->files.n && listing->class[at] == class)
+            at++;
+        if (at > begin)
+            continue;
+        if (lacking < n)
+            first[lacking] = class;
+        lacking++;
+    }
+    return lacking;
+}
+
 int64_t image_folder_files(const struct image_folder *folder, enum split split)
 {
     return folder->split[split].files.n;

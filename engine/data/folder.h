@@ -23,6 +23,9 @@ void image_folder_close(struct image_folder *folder);
 int64_t image_folder_bytes(const struct image_folder *folder);
 
 int image_folder_classes(const struct image_folder *folder);
+const char *image_folder_class_name(const struct image_folder *folder, int class);
+/* How many classes have no files in a split, and, of those, the first `n`. */
+int image_folder_lacking(const struct image_folder *folder, enum split split, int first[], int n);
 int64_t image_folder_files(const struct image_folder *folder, enum split split);
 int image_folder_class(const struct image_folder *folder, enum split split, int64_t item);
 

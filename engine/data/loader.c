@@ -133,10 +133,10 @@ static int make(struct loader *loader, struct sample_maker *maker, const struct 
         }
     } while (rc == ERR_CORRUPT && ++tries < samples->n && tries < STAND_INS_MAX);
     slot->labels[claim->i] = samples->labels[sample];
-    if (rc == ERR_CORRUPT) {
+    if (rc == ERR_CORRUPT && tries > 1) {
         struct err last = *err;
 
-        rc = err_set(err, ERR_CORRUPT, "%lld in a row cannot be used, the last being %.380s",
+        rc = err_set(err, ERR_CORRUPT, "%lld images in a row cannot be decoded; the last is %.380s",
                      (long long)tries, last.message);
     }
     return rc;

@@ -5,7 +5,8 @@
  * as bytes in a ring of slots; threads fill the samples of the slots that are wanted next, and
  * whoever waits for a batch helps. What is in a batch depends on its number alone.
  *
- * A sample that cannot be decoded is replaced by the next one of its split that can, and noted. */
+ * A sample that cannot be decoded is replaced by the next one of its split that can, and noted; one
+ * whose file cannot be read is an error: another time it may be there again. */
 #ifndef ENGINE_DATA_LOADER_H
 #define ENGINE_DATA_LOADER_H
 
@@ -33,8 +34,8 @@ int loader_open(struct loader **out, const struct loader_options *options, struc
 void loader_close(struct loader *loader);
 
 /* Writes batch b of a split, normalised, [n,C,H,W], with its labels; returns n or an error:
- * ERR_CORRUPT when no image in a thousand can be read. Quickest in ascending order of b. Allocates
- * nothing but what a decoder needs. One thread at a time. */
+ * ERR_IO when a file cannot be read, ERR_CORRUPT when none of a thousand can be decoded. Quickest
+ * in ascending order of b. Allocates nothing but what a decoder needs. One thread at a time. */
 int64_t loader_take_f32(struct loader *loader, enum split split, uint64_t b, float *images,
                         int32_t *labels, struct err *err);
 int64_t loader_take_f64(struct loader *loader, enum split split, uint64_t b, double *images,

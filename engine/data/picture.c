@@ -2,7 +2,6 @@
  * not believed: ImageNet itself has a PNG called .JPEG. */
 #include "data/picture.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,22 +65,24 @@ static int grow_buffer(struct picture *picture, size_t bytes, struct err *err)
     return 0;
 }
 
-/* A file that cannot be opened is a broken image, unless nothing can be opened any more. */
-static int as_this_files_fault(int rc, int number, struct err *err)
+/* What cannot be opened or read may be had another time, and nothing is known of the picture; what
+ * is there, but no file of bytes or not all of them, is no picture. */
+static int judge(int rc, struct err *err)
 {
-    bool machine = rc == ERR_NO_MEMORY || (rc == ERR_IO && (number == EMFILE || number == ENFILE));
-
-    if (rc && !machine)
-        rc = err->code = ERR_CORRUPT;
+    if (rc == ERR_INVALID)
+        rc = ERR_CORRUPT;
+    else if (rc && rc != ERR_CORRUPT && rc != ERR_NO_MEMORY)
+        rc = ERR_IO;
+    if (rc && err)
+        err->code = rc;
     return rc;
 }
 
 static int read_file(struct picture *picture, const char *path, struct err *err)
 {
     struct data_file *file = &picture->file;
-    int rc = data_file_open_path(file, path, err);
+    int rc = judge(data_file_open_path(file, path, err), err);
 
-    rc = as_this_files_fault(rc, errno, err);
     if (rc)
         return rc;
     if (file->size > PICTURE_BYTES_MAX)
@@ -90,7 +91,7 @@ static int read_file(struct picture *picture, const char *path, struct err *err)
     if (!rc)
         rc = grow_buffer(picture, (size_t)file->size, err);
     if (!rc)
-        rc = as_this_files_fault(data_file_read(file, 0, file->size, picture->bytes, err), 0, err);
+        rc = judge(data_file_read(file, 0, file->size, picture->bytes, err), err);
     data_file_close(file);
     return rc;
 }

@@ -46,8 +46,8 @@ struct picture;
 int picture_new(struct picture **out, struct err *err);
 void picture_free(struct picture *picture);
 
-/* Reads a file and its header. ERR_CORRUPT for what is wrong with this file, be it that there is
- * none; other codes for what is wrong with the machine. */
+/* Reads a file and its header. ERR_CORRUPT for what is no picture that can be decoded; ERR_IO for
+ * a file that cannot be opened or read, or is not there. */
 int picture_open(struct picture *picture, const char *path, int *height, int *width,
                  struct err *err);
 /* As the codec's. Every row has the picture's width, PICTURE_PIXEL_BYTES a pixel. */

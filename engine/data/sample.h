@@ -14,8 +14,8 @@ void sample_maker_close(struct sample_maker *maker);
 
 /* Writes the pixels [H,W,C] of a sample and where they are to be cut out. Training samples are
  * varied as pass `pass` over the data wants it, by the random numbers of sample `as` (which is
- * another one when this one stands in for it). ERR_CORRUPT: this file cannot be used, and the
- * message says why; other errors are not the file's fault. */
+ * another one when this one stands in for it). ERR_CORRUPT: this file cannot be decoded, and the
+ * message says why; ERR_IO: it cannot be read. */
 int sample_make(struct sample_maker *maker, enum split split, int64_t sample, int64_t as,
                 uint64_t pass, uint8_t *pixels, struct window *cutout, struct err *err);
 

@@ -38,6 +38,17 @@ static int open_folder(struct sources *sources, const char *folder, struct err *
     return rc;
 }
 
+/* The training labels say how many classes there are. */
+static int add_class(struct sources *sources, int s, int64_t sample, int label, struct err *err)
+{
+    if (s != SPLIT_TRAIN)
+        return err_set(err, ERR_CORRUPT,
+                       DATA_NAME ": sample %lld has label %d; the training labels have %d classes",
+                       sources->labels[s].name, (long long)sample, label, sources->classes);
+    sources->classes = label + 1;
+    return 0;
+}
+
 static int take_labels(struct sources *sources, int s, int64_t offset, struct err *err)
 {
     int64_t n = sources->header[s].n;
@@ -51,7 +62,7 @@ static int take_labels(struct sources *sources, int s, int64_t offset, struct er
     for (int64_t i = 0; i < n && !rc; i++) {
         sources->label[s][i] = bytes[i];
         if (bytes[i] >= sources->classes)
-            sources->classes = bytes[i] + 1;
+            rc = add_class(sources, s, i, bytes[i], err);
     }
     return rc;
 }
@@ -68,7 +79,10 @@ static int read_labels(struct sources *sources, int s, struct err *err)
     if (header.n != n)
         return err_set(err, ERR_CORRUPT, "%.200s: %lld labels for the %lld images of %.200s",
                        source->name, (long long)header.n, (long long)n, sources->images[s].name);
-    return take_labels(sources, s, header.data_offset, err);
+    rc = take_labels(sources, s, header.data_offset, err);
+    if (!rc && sources->classes < 2)
+        rc = err_set(err, ERR_CORRUPT, DATA_NAME ": there is one class only", source->name);
+    return rc;
 }
 
 static int check_splits(const struct sources *sources, struct err *err)
@@ -80,9 +94,6 @@ static int check_splits(const struct sources *sources, struct err *err)
         return err_set(err, ERR_CORRUPT, "%.380s: images of %lld×%lld, training has %lld×%lld",
                        sources->images[SPLIT_TEST].name, (long long)test->height,
                        (long long)test->width, (long long)train->height, (long long)train->width);
-    if (sources->classes < 2)
-        return err_set(err, ERR_CORRUPT, "%.380s: there is one class only",
-                       sources->labels[SPLIT_TRAIN].name);
     return 0;
 }
 

@@ -9,7 +9,7 @@ struct sources {
     struct data_file images[SPLITS], labels[SPLITS];
     struct idx_header header[SPLITS]; /* of the images; the labels' n is the same */
     int32_t *label[SPLITS];           /* [n], owned here; who takes one sets NULL */
-    int classes;
+    int classes;                      /* as the training labels say; no test label is beyond them */
 };
 
 /* *out must be closed afterwards, whatever was returned. Reads headers and labels. */

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "data/digest.h"
 #include "probe/start.h"
 #include "probe/state.h"
 
@@ -95,8 +96,13 @@ static int open_all(struct engine_probe_run *run, const struct engine_probe_star
 {
     struct backend_options options = job_backend_options(&run->job, &run->place, run->threads);
     const struct engine_probe *probe = &run->probe;
+    struct dataset_digest digest;
     int rc = dataset_open(&run->dataset, &run->job.dataset, (uint64_t)run->job.seed, err);
 
+    if (!rc)
+        rc = dataset_digest(run->dataset, &digest, err);
+    if (!rc)
+        rc = dataset_digest_check(&digest, start->weights, err);
     /* Programs are asked to be exact, whatever a GPU trains with. */
     options.compute = COMPUTE_F32;
     if (!rc)

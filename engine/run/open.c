@@ -25,6 +25,8 @@ static int open_dataset(struct engine_run *run, struct err *err)
     if (run->purpose != RUN_TRAIN)
         return dataset_outline(&run->dataset, &job->dataset, &run->info, err);
     rc = dataset_open(&run->dataset, &job->dataset, (uint64_t)job->seed, err);
+    if (!rc)
+        rc = dataset_digest(run->dataset, &run->snapshot.dataset, err);
     return rc ? rc
               : sampler_open(&run->sampler, (uint64_t)job->seed, run->dataset->split[SPLIT_TRAIN].n,
                              job->batch_size, err);

@@ -40,17 +40,28 @@ static bool same_form(const struct tensor *a, const struct tensor *b)
     return true;
 }
 
+/* Older versions' checkpoints have none. */
+static bool is_digest(const struct tensor *tensor)
+{
+    return tensor->role == TENSOR_PROGRESS && !strcmp(tensor->name, DATASET_DIGEST_NAME);
+}
+
 static int check_tensors(const struct engine_run *run, const struct checkpoint *in, struct err *err)
 {
     const struct checkpoint *own = &run->snapshot.checkpoint;
+    int lacking = 0;
 
-    if (in->n_tensors != own->n_tensors)
+    for (int i = 0; i < own->n_tensors; i++)
+        lacking += is_digest(&own->tensors[i]) && !find(in, &own->tensors[i], i);
+    if (in->n_tensors != own->n_tensors - lacking)
         return err_set(err, ERR_CORRUPT, "the checkpoint has %d tensors, this job's have %d",
                        in->n_tensors, own->n_tensors);
     for (int i = 0; i < own->n_tensors; i++) {
         const struct tensor *wanted = &own->tensors[i];
         const struct tensor *tensor = find(in, wanted, i);
 
+        if (!tensor && is_digest(wanted))
+            continue;
         if (!tensor)
             return err_set(err, ERR_CORRUPT, "the checkpoint lacks the %s %s",
                            role_name(wanted->role), wanted->name);
@@ -99,7 +110,7 @@ static int check_numbers(const struct engine_run *run, const struct checkpoint *
         return err_set(err, ERR_CORRUPT, "the checkpoint is of update %llu, this job has %llu",
                        (unsigned long long)in->update, (unsigned long long)run->total);
     for (int i = 0; i < own->n_tensors; i++)
-        if (own->tensors[i].role == TENSOR_PROGRESS)
+        if (own->tensors[i].role == TENSOR_PROGRESS && !is_digest(&own->tensors[i]))
             memcpy(progress, find(in, &own->tensors[i], i)->data, sizeof *progress);
     if (!progress_fits(run, in->update, progress))
         return err_set(err, ERR_CORRUPT, "the checkpoint's sums do not fit its update %llu",
@@ -114,15 +125,18 @@ static void copy_tensors(struct engine_run *run, const struct checkpoint *in)
     for (int i = 0; i < own->n_tensors; i++) {
         const struct tensor *from = find(in, &own->tensors[i], i);
 
-        memcpy(run->snapshot.at[i], from->data, tensor_bytes(from));
+        if (!is_digest(&own->tensors[i])) /* the run has its own */
+            memcpy(run->snapshot.at[i], from->data, tensor_bytes(from));
     }
 }
 
 int engine_run_restore(struct engine_run *run, const struct checkpoint *checkpoint, struct err *err)
 {
     struct run_progress progress = {0};
-    int rc = check_tensors(run, checkpoint, err);
+    int rc = dataset_digest_check(&run->snapshot.dataset, checkpoint, err);
 
+    if (!rc)
+        rc = check_tensors(run, checkpoint, err);
     if (!rc)
         rc = check_numbers(run, checkpoint, &progress, err);
     if (rc)

@@ -2,8 +2,8 @@
  *
  * Which tensors a checkpoint has, in which order, follows from the job alone: parameters; buffers
  * (running statistics, and num_batches_tracked as PyTorch has it); momentum, mean squares and
- * Fisher numbers under their parameter's name; progress. Their data points into the snapshot's
- * room. */
+ * Fisher numbers under their parameter's name; the dataset's digest; progress. Their data points
+ * into the snapshot's room. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +14,8 @@
 #define PROGRESS_NUMBERS 3
 
 _Static_assert(sizeof(struct run_progress) == PROGRESS_NUMBERS * sizeof(double), "no gaps");
+_Static_assert(sizeof(struct dataset_digest) == DATASET_DIGEST_NUMBERS * sizeof(int64_t),
+               "nor there");
 
 static enum tensor_type real_tensor(const struct engine_run *run)
 {
@@ -76,6 +78,15 @@ static void append_tracked(struct engine_run *run)
     }
 }
 
+static void append_dataset(struct engine_run *run)
+{
+    struct tensor *tensor = append(run, TENSOR_PROGRESS, TENSOR_I64, &run->snapshot.dataset);
+
+    strcpy(tensor->name, DATASET_DIGEST_NAME);
+    tensor->rank = 1;
+    tensor->dim[0] = DATASET_DIGEST_NUMBERS;
+}
+
 static void append_progress(struct engine_run *run)
 {
     struct tensor *tensor = append(run, TENSOR_PROGRESS, TENSOR_F64, &run->snapshot.progress);
@@ -89,7 +100,7 @@ int snapshot_tensors(const struct engine_run *run)
 {
     int per_parameter = 2 + (run->squares != NULL) + (run->fisher != NULL);
 
-    return run->params->n * per_parameter + run->states_layout->n + run->graph->n_moments + 1;
+    return run->params->n * per_parameter + run->states_layout->n + run->graph->n_moments + 2;
 }
 
 static int open_tensors(struct engine_run *run, struct err *err)
@@ -109,6 +120,7 @@ static int open_tensors(struct engine_run *run, struct err *err)
         append_all(run, TENSOR_SQUARES, run->graph->params, run->params, room->squares);
     if (run->fisher)
         append_fisher(run);
+    append_dataset(run);
     append_progress(run);
     return 0;
 }

@@ -3,7 +3,7 @@
  * Everything that a run needs is allocated when it is opened; an update, an evaluation and a
  * checkpoint allocate nothing. What decides the bits of the rest of a run is: `update`,
  * `progress`, and the vectors weights, momentum, squares, fisher and states. A checkpoint holds
- * just that.
+ * just that, and what the dataset is known by.
  *
  * A device may still be busy with updates that were begun (`pending`). Who reads `progress` or what
  * a sink was told, or ends the run, settles them first.
@@ -13,6 +13,7 @@
 
 #include "backend/backend.h"
 #include "data/dataset.h"
+#include "data/digest.h"
 #include "data/loader.h"
 #include "data/sampler.h"
 #include "engine/run.h"
@@ -80,6 +81,7 @@ struct snapshot {
     unsigned char *weights, *momentum, *squares, *fisher, *states;
     int64_t batches_tracked; /* how often batch norm's statistics were moved */
     struct run_progress progress;
+    struct dataset_digest dataset;
 };
 
 /* What a run is opened for. */

@@ -12,8 +12,11 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "data/folder.h"
 #include "job/resolve.h"
 #include "run/state.h"
+
+#define UNTESTED_NAMED 3 /* classes */
 
 static bool epoch_unreported(const struct engine_run *run)
 {
@@ -103,6 +106,30 @@ static void announce(const struct engine_run *run)
         run->sink.message(run->sink.context, text);
 }
 
+/* Told once, where the run begins. */
+static void tell_of_untested(const struct engine_run *run)
+{
+    const struct image_folder *folder = run->dataset->folder;
+    int first[UNTESTED_NAMED], n;
+    char text[512];
+    size_t used;
+
+    if (!folder || run->update > 0 || !run->sink.message)
+        return;
+    n = image_folder_lacking(folder, SPLIT_TEST, first, UNTESTED_NAMED);
+    if (n == 0)
+        return;
+    used = (size_t)snprintf(text, sizeof text, "val has no images of %d of the %d classes:", n,
+                            run->dataset->classes);
+    for (int i = 0; i < n && i < UNTESTED_NAMED; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, " %.100s%s",
+                                 image_folder_class_name(folder, first[i]), i + 1 < n ? "," : "");
+    snprintf(text + used, sizeof text - used,
+             "%s; %s not tested, and the others keep the numbers that train gives them",
+             n > UNTESTED_NAMED ? " …" : "", n == 1 ? "it is" : "they are");
+    run->sink.message(run->sink.context, text);
+}
+
 /* One move from the place that the run is in. */
 static int advance(struct engine_run *run, const atomic_int *request, struct err *err)
 {
@@ -124,6 +151,7 @@ int engine_run_train(struct engine_run *run, const atomic_int *request,
     if (rc)
         return rc;
     announce(run);
+    tell_of_untested(run);
     run->checkpoint_seconds = clock_seconds();
     for (;;) {
         int wish = atomic_load(request);

@@ -72,8 +72,9 @@ class Datasets(support.Case):
                 "kind": kind, "path": self.cifar_folder(classes), "label_noise": 0.25,
                 "train_limit": samples - 4}))
             shown = daemon.wait(number)
-            self.assertEqual((shown["facts"]["train_samples"], shown["facts"]["test_samples"]),
-                             (samples - 4, 8))
+            facts = shown["facts"]
+            self.assertEqual((facts["train_samples"], facts["test_samples"], facts["classes"]),
+                             (samples - 4, 8, classes))
             self.assertEqual(len(daemon.losses(number)), 3 * (samples - 4) // 4)
             self.assertEqual(shown["spec"]["dataset"]["augment"], {
                 "flip": True, "crop_padding": 4, "randaugment": 0, "randaugment_magnitude": 9,
@@ -99,7 +100,8 @@ class Datasets(support.Case):
         number = daemon.submit(self.image_job(epochs=2, method="m-arwp"))
         shown = daemon.wait(number)
         facts = shown["facts"]
-        self.assertEqual((facts["train_samples"], facts["test_samples"]), (27, 12))
+        self.assertEqual((facts["train_samples"], facts["test_samples"], facts["classes"]),
+                         (27, 12, 3))
         self.assertEqual(shown["updates"], 2 * 5)
         self.assertEqual(len(daemon.epochs(number)), 2)
         self.assertTrue(daemon.checkpoint(number))
@@ -157,6 +159,85 @@ class Datasets(support.Case):
         daemon.wait_update(number, reached + 3)
         daemon.post(f"/v1/jobs/{number}/cancel")
         daemon.wait(number, "cancelled")
+
+    def test_a_class_that_goes_away_pauses_and_leaves_no_trace(self):
+        daemon = self.image_daemon()
+        spec = self.image_job(epochs=150, dataset={"augment": {"randaugment": 1}})
+        straight = daemon.submit(spec)
+        daemon.wait(straight)
+        for away in ("train/bee", "val/cat"):
+            number = daemon.submit(spec)
+            daemon.wait_update(number, 8)
+            folder = os.path.join(self.folder, "images", away)
+            os.rename(folder, folder + " away")
+            reason = daemon.wait(number, "paused")["reason"]
+            os.rename(folder + " away", folder)
+            self.assertIn(f"/{away}/", reason)
+            self.assertIn("No such file", reason)
+            daemon.post(f"/v1/jobs/{number}/resume")
+            daemon.wait(number)
+            self.assertEqual(support.read_safetensors(daemon.checkpoint(straight)),
+                             support.read_safetensors(daemon.checkpoint(number)))
+            self.assertEqual([row["loss"] for row in daemon.losses(straight)],
+                             [row["loss"] for row in daemon.losses(number)])
+
+    def paused(self, daemon, spec):
+        number = daemon.submit(spec)
+        daemon.wait_update(number, 3)
+        daemon.post(f"/v1/jobs/{number}/pause")
+        daemon.wait(number, "paused")
+        return number
+
+    def assert_refused_until_back(self, daemon, number, change, undo, says):
+        change()
+        daemon.post(f"/v1/jobs/{number}/resume")
+        shown = daemon.wait_until(number, lambda shown: shown["state"] == "paused" and
+                                  shown["reason"], "to be paused again", 60)
+        undo()
+        self.assertIn("the dataset has changed since the job began", shown["reason"])
+        self.assertIn(says, shown["reason"])
+        reached = shown["updates_done"]
+        daemon.post(f"/v1/jobs/{number}/resume")
+        daemon.wait_update(number, reached + 3)
+        daemon.post(f"/v1/jobs/{number}/cancel")
+        daemon.wait(number, "cancelled")
+
+    def test_a_job_does_not_go_on_with_other_images(self):
+        daemon = self.image_daemon()
+        images = os.path.join(self.folder, "images")
+        ants = os.path.join(images, "train", "ant")
+        one = os.path.join(ants, sorted(os.listdir(ants))[0])
+        aside = os.path.join(self.folder, "aside")
+
+        def swap():
+            names = [os.path.join(images, "train", name) for name in ("ant", "bee")]
+            os.rename(names[0], aside)
+            os.rename(names[1], names[0])
+            os.rename(aside, names[1])
+
+        spec = self.image_job(epochs=100000)
+        # 26 and 27 images make five batches of 6 alike.
+        self.assert_refused_until_back(
+            daemon, self.paused(daemon, spec), lambda: os.rename(one, aside),
+            lambda: os.rename(aside, one), "it has 26 training samples, not 27")
+        self.assert_refused_until_back(
+            daemon, self.paused(daemon, spec), swap, swap, "its content (training files")
+
+    def test_a_job_does_not_go_on_with_other_labels(self):
+        daemon = self.start()
+        path = os.path.join(self.cifar_folder(), "data_batch_2.bin")
+
+        def shift(by):
+            with open(path, "rb") as file:
+                content = bytearray(file.read())
+            for record in range(0, len(content), 3073):
+                content[record] = (content[record] + by) % 10
+            write(path, content)
+
+        number = self.paused(daemon, job(model=SMALL, batch_size=4, epochs=100000, dataset={
+            "kind": "cifar10", "path": os.path.dirname(path)}))
+        self.assert_refused_until_back(daemon, number, lambda: shift(1), lambda: shift(9),
+                                       "its content (training samples or labels)")
 
     def test_what_is_wrong_with_the_data_is_named(self):
         daemon = self.image_daemon()

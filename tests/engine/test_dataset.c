@@ -327,6 +327,10 @@ static const struct breakage breakages[] = {
     {TRAIN_LABELS, .resize = 8 + IDX_TRAIN + 4, .code = ERR_CORRUPT, .says = "trailing bytes"},
     {TEST_LABELS, .patch = "\x06", .patch_at = 7, .patch_bytes = 1, .resize = 8 + 6,
      .code = ERR_CORRUPT, .says = "6 labels for the 7 images"},
+    {TEST_LABELS, .patch = "\xc8", .patch_at = 8, .patch_bytes = 1, .code = ERR_CORRUPT,
+     .says = "sample 0 has label 200; the training labels have 4 classes"},
+    {TEST_LABELS, .patch = "\x04", .patch_at = 8 + 6, .patch_bytes = 1, .code = ERR_CORRUPT,
+     .says = "sample 6 has label 4; the training labels have 4 classes"},
     {TEST_IMAGES, .patch = "\0\0\0\x05\0\0\0\x06", .patch_at = 8, .patch_bytes = 8,
      .code = ERR_CORRUPT, .says = "training has 6×5"},
 };
@@ -401,14 +405,14 @@ static void labels_and_pixels_must_differ(void **state)
 }
 
 /* A class that only the test set has is a class too. */
-static void classes_are_those_of_both_splits(void **state)
+static void classes_are_those_of_training(void **state)
 {
     struct job_dataset job;
     struct dataset_info info;
 
     (void)state;
     idx_folder_make(&job);
-    idx_folder_patch(&job, TEST_LABELS, 8, "\xff", 1);
+    idx_folder_patch(&job, TRAIN_LABELS, 8, "\xff", 1);
     assert_int_equal(dataset_describe(&info, &job, NULL), 0);
     assert_int_equal(info.classes, 256);
     idx_folder_remove(&job);
@@ -459,7 +463,7 @@ int main(void)
         cmocka_unit_test(broken_files_are_refused),
         cmocka_unit_test(each_single_header_bit_matters),
         cmocka_unit_test(labels_and_pixels_must_differ),
-        cmocka_unit_test(classes_are_those_of_both_splits),
+        cmocka_unit_test(classes_are_those_of_training),
         cmocka_unit_test(what_is_no_folder_of_files_is_refused),
         cmocka_unit_test(more_than_there_is_cannot_be_asked_for),
     };

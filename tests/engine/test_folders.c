@@ -139,7 +139,7 @@ static void broken_cifar_files_are_named(void **state)
     assert_dataset_refused(&job, ERR_CORRUPT, "data_batch_3.bin",
                            "has 5 records, data_batch_1.bin has 6");
     resize(&job, "data_batch_3.bin", 0);
-    assert_dataset_refused(&job, ERR_CORRUPT, "data_batch_3.bin", "0 bytes");
+    assert_dataset_refused(&job, ERR_CORRUPT, "data_batch_3.bin", "is empty");
     resize(&job, "data_batch_3.bin", RECORDS * RECORD);
     patch(&job, "test_batch.bin", 2 * RECORD, 10);
     assert_dataset_refused(&job, ERR_CORRUPT, "test_batch.bin", "record 2 has label 10");

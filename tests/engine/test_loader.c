@@ -282,6 +282,41 @@ static void many_broken_files_are_counted(void **state)
     data_folder_remove(job.path);
 }
 
+/* It is back another time, maybe, and no other one takes its place. */
+static void a_missing_file_ends_loading(void **state)
+{
+    static struct messages messages;
+    float images[BATCH * IMAGE];
+    int32_t labels[BATCH];
+    struct job_dataset job;
+
+    (void)state;
+    photo_folder_make(&job);
+    for (int threads = 1; threads <= 3; threads++)
+        for (int split = 0; split < SPLITS; split++) {
+            char from[JOB_PATH_MAX + 1], to[JOB_PATH_MAX + 1];
+            struct err err = {0};
+            struct rig rig;
+            int64_t n = 0;
+
+            data_folder_join(from, job.path, split == SPLIT_TRAIN ? "train/bee" : "val/bee");
+            data_folder_join(to, job.path, "away");
+            rig_open(&rig, &job, threads);
+            assert_int_equal(rename(from, to), 0);
+            for (uint64_t b = 0; b < PASS && n >= 0; b++)
+                n = loader_take_f32(rig.loader, (enum split)split, b, images, labels, &err);
+            assert_int_equal(n, ERR_IO);
+            assert_non_null(strstr(err.message, "/bee/"));
+            assert_non_null(strstr(err.message, "No such file"));
+            messages.n = 0;
+            loader_report(rig.loader, true, keep, &messages);
+            assert_int_equal(messages.n, 0);
+            rig_close(&rig);
+            assert_int_equal(rename(to, from), 0);
+        }
+    data_folder_remove(job.path);
+}
+
 static void a_folder_of_nothing_but_broken_files_is_an_error(void **state)
 {
     float images[BATCH * IMAGE];
@@ -304,7 +339,7 @@ static void a_folder_of_nothing_but_broken_files_is_an_error(void **state)
         assert_int_equal(loader_take_f32(rig.loader, SPLIT_TRAIN, 0, images, labels, &err),
                          ERR_CORRUPT);
         assert_non_null(strstr(err.message, ".jpg"));
-        assert_non_null(strstr(err.message, "4 in a row"));
+        assert_non_null(strstr(err.message, "4 images in a row cannot be decoded; the last is "));
         assert_int_equal(loader_take_f32(rig.loader, SPLIT_TEST, 0, images, labels, &err),
                          ERR_CORRUPT);
         rig_close(&rig);
@@ -383,6 +418,35 @@ static void runs_are_the_same_in_pieces_and_with_any_threads(void **state)
     data_folder_remove(dataset.path);
 }
 
+/* Classes are known by their names, so that the others keep their numbers. */
+static void a_class_that_is_not_tested_is_told_of(void **state)
+{
+    static struct messages messages;
+    const struct engine_sink sink = {.context = &messages, .message = keep};
+    atomic_int request = ENGINE_STOP;
+    enum engine_outcome outcome;
+    struct engine_run *run;
+    struct job_dataset dataset;
+    struct engine_job job;
+    char path[JOB_PATH_MAX + 1];
+
+    (void)state;
+    photo_folder_make(&dataset);
+    job = photo_job(&dataset, METHOD_SGD);
+    for (int lacking = 0; lacking < 2; lacking++) {
+        messages.n = 0;
+        assert_int_equal(engine_run_open(&run, &job, 1, &sink, NULL), 0);
+        assert_int_equal(engine_run_train(run, &request, &outcome, NULL), 0);
+        engine_run_close(run);
+        assert_int_equal(messages.n, 1 + lacking); /* beside the run's own */
+        assert_int_equal(said(&messages, "val has no images of 1 of the 2 classes: ant"), lacking);
+        data_folder_join(path, dataset.path, "val/ant");
+        if (!lacking)
+            data_folder_remove(path);
+    }
+    data_folder_remove(dataset.path);
+}
+
 static void a_folder_that_vanishes_ends_the_run_with_the_reason(void **state)
 {
     struct record *record = record_new();
@@ -398,7 +462,7 @@ static void a_folder_that_vanishes_ends_the_run_with_the_reason(void **state)
     job = photo_job(&dataset, METHOD_SGD);
     assert_int_equal(engine_run_open(&run, &job, 2, &sink, &err), 0);
     data_folder_remove(dataset.path);
-    assert_int_equal(engine_run_train(run, &record->request, &outcome, &err), ERR_CORRUPT);
+    assert_int_equal(engine_run_train(run, &record->request, &outcome, &err), ERR_IO);
     assert_non_null(strstr(err.message, "No such file"));
     engine_run_close(run);
     record_free(record);
@@ -413,8 +477,10 @@ int main(void)
         cmocka_unit_test(a_loader_may_end_at_any_moment),
         cmocka_unit_test(the_next_image_takes_a_broken_ones_place),
         cmocka_unit_test(many_broken_files_are_counted),
+        cmocka_unit_test(a_missing_file_ends_loading),
         cmocka_unit_test(a_folder_of_nothing_but_broken_files_is_an_error),
         cmocka_unit_test(runs_are_the_same_in_pieces_and_with_any_threads),
+        cmocka_unit_test(a_class_that_is_not_tested_is_told_of),
         cmocka_unit_test(a_folder_that_vanishes_ends_the_run_with_the_reason),
     };
 

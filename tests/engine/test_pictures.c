@@ -263,16 +263,23 @@ static int try_picture(struct picture *picture, const char *path, struct err *er
     return picture_rows(picture, 0, height, keep_row, &pixels, err);
 }
 
-static void assert_bad(struct picture *picture, const char *folder, const char *name,
-                       const char *says)
+static void assert_code(struct picture *picture, const char *folder, const char *name, int code,
+                        const char *says)
 {
     char path[JOB_PATH_MAX + 1];
     struct err err = {0};
 
     data_folder_join(path, folder, name);
-    assert_int_equal(try_picture(picture, path, &err), ERR_CORRUPT);
+    assert_int_equal(try_picture(picture, path, &err), code);
+    assert_int_equal(err.code, code);
     if (!strstr(err.message, name) || !strstr(err.message, says))
         fail_msg("\"%s\" does not say \"%s\" of %s", err.message, says, name);
+}
+
+static void assert_bad(struct picture *picture, const char *folder, const char *name,
+                       const char *says)
+{
+    assert_code(picture, folder, name, ERR_CORRUPT, says);
 }
 
 static void put_changed(const char *folder, const char *name, const char *picture, size_t at,
@@ -307,7 +314,7 @@ static void what_is_no_picture_is_named(void **state)
     (void)state;
     data_folder_make(folder);
     assert_int_equal(picture_new(&picture, NULL), 0);
-    assert_bad(picture, folder, "missing.jpg", "No such file");
+    assert_code(picture, folder, "missing.jpg", ERR_IO, "No such file"); /* not its fault */
     data_folder_put(folder, "empty.jpg", "", 0);
     assert_bad(picture, folder, "empty.jpg", "an empty file");
     data_folder_put(folder, "text.jpg", "hello, world", 12);
@@ -325,7 +332,13 @@ static void what_is_no_picture_is_named(void **state)
     assert_bad(picture, folder, "fifo.jpg", "not a regular file");
     data_folder_join(path, folder, "loop.jpg");
     assert_int_equal(symlink("loop.jpg", path), 0);
-    assert_bad(picture, folder, "loop.jpg", "symbolic links");
+    assert_code(picture, folder, "loop.jpg", ERR_IO, "symbolic links");
+    if (geteuid()) { /* root may read everything */
+        data_folder_put(folder, "secret.jpg", "x", 1);
+        data_folder_join(path, folder, "secret.jpg");
+        assert_int_equal(chmod(path, 0), 0);
+        assert_code(picture, folder, "secret.jpg", ERR_IO, "Permission denied");
+    }
     /* A few bytes that claim four gigapixels. */
     frame = find("plain.jpg", "\xff\xc0\x00\x11\x08", 5);
     put_changed(folder, "bomb.jpg", "plain.jpg", frame + 5, "\xff\xdc\xff\xdc", 4);

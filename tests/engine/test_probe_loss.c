@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "data/digest.h"
 #include "probe/directions.h"
 #include "probe/tables.h"
 #include "probe_record.h"
@@ -21,6 +22,14 @@ struct fixture {
     struct engine_probe_start start;
 } fixture;
 
+/* The other job drew other samples; the end of a line is measured with the first one's. */
+static void forget_data(struct checkpoint *checkpoint)
+{
+    for (int i = 0; i < checkpoint->n_tensors; i++)
+        if (!strcmp(checkpoint->tensors[i].name, DATASET_DIGEST_NAME))
+            checkpoint->tensors[i].name[0] = '-';
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -29,6 +38,7 @@ static int set_up(void **state)
     train_checkpoint(&fixture.job, &fixture.weights);
     fixture.job.seed = 2;
     train_checkpoint(&fixture.job, &fixture.other);
+    forget_data(&fixture.other);
     fixture.job.seed = 1;
     fixture.start.weights = &fixture.weights;
     return 0;

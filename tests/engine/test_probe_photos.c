@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -39,8 +40,8 @@ static void reading_can_be_stopped(void **state)
     job.model.width = 2;
     job.batch_size = 5;
     job.epochs = 1;
-    train_checkpoint(&job, &weights);
     data_folder_put(job.dataset.path, "train/ant/00-plain.jpg", "x", 1);
+    train_checkpoint(&job, &weights);
     probe.samples = 0;
     probe.draws = 1;
     assert_ok(engine_probe_open(&run, &job, &probe, 1, &start, &sink, err));
@@ -56,9 +57,47 @@ static void reading_can_be_stopped(void **state)
     data_folder_remove(job.dataset.path);
 }
 
+/* As of a run: no other picture stands in for one that is not there. */
+static void a_missing_file_ends_it(void **state)
+{
+    struct engine_job job = tiny_job(METHOD_SGD, DEVICE_REFERENCE);
+    struct engine_probe probe = probe_defaults(PROBE_SHARPNESS);
+    struct engine_probe_sink sink = {.message = count_message};
+    struct checkpoint weights;
+    struct engine_probe_start start = {.weights = &weights};
+    struct engine_probe_run *run = NULL;
+    enum engine_outcome outcome;
+    atomic_int request = ENGINE_CONTINUE;
+    char path[JOB_PATH_MAX + 1];
+
+    (void)state;
+    messages = 0;
+    photo_folder_make(&job.dataset);
+    job.model.width = 2;
+    job.batch_size = 5;
+    job.epochs = 1;
+    train_checkpoint(&job, &weights);
+    probe.samples = 0;
+    probe.draws = 1;
+    assert_ok(engine_probe_open(&run, &job, &probe, 1, &start, &sink, err));
+    data_folder_join(path, job.dataset.path, "train/ant/00-plain.jpg");
+    assert_int_equal(remove(path), 0);
+    assert_refused(engine_probe_measure(run, &request, &outcome, err), ERR_IO,
+                   "train/ant/00-plain.jpg: No such file");
+    assert_int_equal(messages, 0);
+    engine_probe_close(run);
+    assert_refused(engine_probe_open(&run, &job, &probe, 1, &start, &sink, err), ERR_CONFLICT,
+                   "14 training samples, not 15"); /* nor is it measured with other data */
+    checkpoint_clear(&weights);
+    data_folder_remove(job.dataset.path);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(reading_can_be_stopped)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reading_can_be_stopped),
+        cmocka_unit_test(a_missing_file_ends_it),
+    };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

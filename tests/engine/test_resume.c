@@ -323,6 +323,24 @@ static void flatten_one(struct checkpoint *c)
     c->tensors[0].rank = 1;
 }
 
+/* A checkpoint of a version that kept none. */
+static void drop_digest(struct checkpoint *c)
+{
+    int n = 0;
+
+    for (int i = 0; i < c->n_tensors; i++)
+        if (c->tensors[i].role != TENSOR_PROGRESS || c->tensors[i].type != TENSOR_I64)
+            c->tensors[n++] = c->tensors[i];
+    assert_int_equal(n, c->n_tensors - 1);
+    c->n_tensors = n;
+}
+
+static void drop_digest_and_one(struct checkpoint *c)
+{
+    drop_digest(c);
+    c->n_tensors--;
+}
+
 static void overshoot(struct checkpoint *c)
 {
     c->update = TINY_UPDATES + 1;
@@ -350,8 +368,8 @@ static void forget_sums(struct checkpoint *c)
 static void foreign_checkpoints_are_refused(void **state)
 {
     static void (*const spoil[])(struct checkpoint *) = {
-        rename_one,  drop_one,  double_one,   retype_one, reshape_one,
-        flatten_one, overshoot, shift_update, spoil_sums, forget_sums,
+        rename_one, drop_one,     double_one, retype_one,  reshape_one,         flatten_one,
+        overshoot,  shift_update, spoil_sums, forget_sums, drop_digest_and_one,
     };
     struct engine_job job = tiny_job(METHOD_SGD, DEVICE_REFERENCE);
     struct record *whole = record_new(), *piece = record_new();
@@ -381,6 +399,32 @@ static void foreign_checkpoints_are_refused(void **state)
     assert_int_equal(engine_run_train(run, &piece->request, &outcome, &err), 0);
     assert_checkpoints_equal(&whole->checkpoint, &piece->checkpoint);
     engine_run_close(run);
+    record_free(whole);
+    record_free(piece);
+}
+
+static void a_checkpoint_without_a_digest_resumes(void **state)
+{
+    struct engine_job job = tiny_job(METHOD_SGD, DEVICE_REFERENCE);
+    struct record *whole = record_new(), *piece = record_new();
+    struct checkpoint from, old;
+
+    (void)state;
+    record_run_well(whole, &job, NULL);
+    piece->ask_at = 6;
+    piece->ask = ENGINE_STOP;
+    record_run_well(piece, &job, NULL);
+    checkpoint_copy(&from, &piece->checkpoint);
+    old = from;
+    old.tensors = malloc(sizeof *old.tensors * (size_t)old.n_tensors);
+    assert_non_null(old.tensors);
+    memcpy(old.tensors, from.tensors, sizeof *old.tensors * (size_t)old.n_tensors);
+    drop_digest(&old);
+    record_rewind(piece);
+    record_run_well(piece, &job, &old);
+    assert_checkpoints_equal(&whole->checkpoint, &piece->checkpoint); /* with one from here on */
+    free(old.tensors);
+    checkpoint_clear(&from);
     record_free(whole);
     record_free(piece);
 }
@@ -526,6 +570,7 @@ int main(void)
         cmocka_unit_test(a_checkpoint_by_time_resumes_too),
         cmocka_unit_test(the_order_of_the_tensors_does_not_matter),
         cmocka_unit_test(foreign_checkpoints_are_refused),
+        cmocka_unit_test(a_checkpoint_without_a_digest_resumes),
         cmocka_unit_test(a_run_begins_with_anothers_weights),
         cmocka_unit_test(all_that_does_not_fit_is_named),
         cmocka_unit_test(values_to_begin_with_are_finite),

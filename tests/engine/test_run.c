@@ -209,8 +209,8 @@ static void a_checkpoint_holds_the_pytorch_model_and_more(void **state)
         assert_int_equal(counts[TENSOR_BUFFER], 3 * 6);
         assert_int_equal(counts[TENSOR_MOMENTUM], 20);
         assert_int_equal(counts[TENSOR_FISHER], 20);
-        assert_int_equal(counts[TENSOR_PROGRESS], 1);
-        assert_int_equal(counts[TENSOR_SQUARES], 0); /* Adam's */
+        assert_int_equal(counts[TENSOR_PROGRESS], 2); /* sums, and the dataset's digest */
+        assert_int_equal(counts[TENSOR_SQUARES], 0);  /* Adam's */
         assert_shape(checkpoint_find(checkpoint, TENSOR_PARAMETER, "layer2.0.conv1.weight"), real,
                      4, (int64_t[]){8, 4, 3, 3});
         assert_shape(checkpoint_find(checkpoint, TENSOR_MOMENTUM, "fc.weight"), real, 2,

@@ -61,7 +61,7 @@ struct api_device {
 /* What can be said of a job without running it; shown with the job. */
 struct api_facts {
     int64_t train_samples, test_samples, updates_per_epoch, updates, parameters;
-    int gradients_per_update;
+    int gradients_per_update, classes;
     const char *device, *precision;
 };
 

@@ -55,7 +55,7 @@ struct engine_probe_start {
 
 /* `threads` ≥ 1. Copies *job, *probe and *sink. Runs where the job does, GPUs in fp32. Errors as
  * `engine_run_open`; ERR_INVALID, with a message that names the tensor, when what it begins with
- * does not fit the model. */
+ * does not fit the model; ERR_CONFLICT when the weights were trained with another dataset. */
 int engine_probe_open(struct engine_probe_run **out, const struct engine_job *job,
                       const struct engine_probe *probe, int threads,
                       const struct engine_probe_start *start, const struct engine_probe_sink *sink,

@@ -81,7 +81,8 @@ int64_t engine_run_memory(const struct engine_run *run);
 int64_t engine_run_device_memory(const struct engine_run *run);
 
 /* Replaces the initial state; before `engine_run_train`. Names, shapes and types must be those
- * that this job's checkpoints have, else ERR_CORRUPT and the run is unchanged. */
+ * that this job's checkpoints have, else ERR_CORRUPT and the run is unchanged; likewise
+ * ERR_CONFLICT, with what has changed, where it was made with another dataset than the run's. */
 int engine_run_restore(struct engine_run *run, const struct checkpoint *checkpoint,
                        struct err *err);
 
