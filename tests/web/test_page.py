@@ -15,6 +15,8 @@ from page_case import (DOWN, ENTER, ESCAPE, INK, OVERFLOW, SERVED, TAB, PageCase
 
 LAST = "return Number(document.querySelector(`[data-chart=${arguments[0]}]`)?.dataset.last ?? 0)"
 SCALE = "return document.querySelector('[data-chart=loss] .chart-tools button').getAttribute('aria-pressed')"
+HIGHER = """
+return document.documentElement.scrollHeight - document.documentElement.clientHeight"""
 FETCHED = """
 return performance.getEntriesByType("resource").filter((e) => e.name.includes(arguments[0])).length"""
 
@@ -23,6 +25,16 @@ def slow_job(**changes):
     """Goes on until somebody ends it, with an epoch every few moments."""
     return support.job("m-arwp", **{"name": "slow", "epochs": 100000,
                                     "evaluate": {"every_epochs": 20}, **changes})
+
+
+def many_jobs(daemon, n):
+    """`n` jobs of a sweep that stay queued behind a running one."""
+    running = daemon.submit(slow_job(name="under way"))
+    daemon.wait(running, "running")
+    base = support.job("sgd")
+    del base["seed"], base["name"]
+    daemon.post("/v1/sweeps", {"name": "many", "job": base, "grid": {"/seed": list(range(n))}}, 201)
+    return running
 
 
 class Page(PageCase):
@@ -245,6 +257,18 @@ class Page(PageCase):
         self.browser.devtools("Network.clearBrowserCookies")
 
     # ---- how it looks ----
+
+    def test_panes_scroll_and_the_document_does_not(self):
+        daemon = self.start()
+        running = many_jobs(daemon, 60)
+        rows = "return document.querySelectorAll('a.row[data-job]').length"
+        for path in ("/#/", f"/#/jobs/{running}", "/#/sweeps/1"):
+            self.browser.size(1280, 900)
+            self.open(daemon, path)
+            self.wait("a page of rows", rows + " >= 50")
+            self.wait("what is chosen", "return document.querySelector('#job h1')")
+            self.assertEqual(self.browser.run(HIGHER), 0, path)
+            self.assertLessEqual(self.browser.run(OVERFLOW), 0, path)
 
     def test_phone_width_and_colours(self):
         daemon = self.start()
