@@ -173,3 +173,11 @@ void job_json_write(struct text *out, const struct api *api, const struct db_job
     put_links(out, job->id);
     json_close(out, '}');
 }
+
+void job_counts_json(struct text *out, const int64_t counts[JOB_STATES])
+{
+    json_open(out, '{');
+    for (int state = 0; state < JOB_STATES; state++)
+        json_put_int(out, job_state_name((enum job_state)state), counts[state]);
+    json_close(out, '}');
+}

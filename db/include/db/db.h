@@ -304,6 +304,9 @@ int db_jobs_each(struct db_reader *reader, const struct db_job_query *query,
                  int (*each)(void *context, const struct db_job *job), void *context,
                  struct err *err);
 
+/* Of all jobs, by state. */
+int db_jobs_count(struct db_reader *reader, int64_t out[JOB_STATES], struct err *err);
+
 /* Jobs by state, and the sum of recorded updates: for /metrics. */
 struct db_totals {
     int64_t jobs[JOB_STATES];
