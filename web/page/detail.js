@@ -3,10 +3,11 @@ import { Actions } from "./actions.js";
 import { Chart } from "./charts.js";
 import { events, get, post } from "./daemon.js";
 import { History, POINTS } from "./history.js";
-import { facts, checkpointRows, epochRows } from "./facts.js";
+import { facts, fileRows, epochRows } from "./facts.js";
 import { makeBar, progressOf, stateText } from "./list.js";
 import { Probes } from "./probes.js";
 import { ENDED } from "./store.js";
+import { Telemetry } from "./telemetry.js";
 import { tiles } from "./tiles.js";
 import { compact, count, duration, make, number, percent, say, short } from "./text.js";
 
@@ -78,6 +79,7 @@ export class Detail {
     this.probes = new Probes(probes, this.id, { announce: this.announce });
     this.loss = new Chart(this.charts, { ...LOSS });
     this.accuracy = new Chart(this.charts, { ...ACCURACY });
+    this.telemetry = new Telemetry(this.charts);
     this.scale = make("button.plain", { type: "button", "aria-pressed": "false" }, "log scale");
     this.scale.addEventListener("click", () => {
       this.scaled = true;
@@ -145,13 +147,14 @@ export class Detail {
     if (this.loading) return;
     this.loading = [];
     try {
-      const [losses, epochs] = await Promise.all([
-        get(`/v1/jobs/${this.id}/losses?points=${POINTS}`),
-        get(`/v1/jobs/${this.id}/epochs?points=${POINTS}`)]);
+      const [{ losses }, { epochs }, { telemetry }] = await Promise.all(["losses", "epochs",
+        "telemetry"].map((series) => get(`/v1/jobs/${this.id}/${series}?points=${POINTS}`)));
       if (this.closed) return;
       this.history.clear();
-      losses.losses.forEach((row) => this.history.addLoss(row));
-      epochs.epochs.forEach((row) => this.history.addEpoch(row));
+      this.telemetry.rows.clear();
+      losses.forEach((row) => this.history.addLoss(row));
+      epochs.forEach((row) => this.history.addEpoch(row));
+      telemetry.forEach((row) => this.telemetry.rows.add(row));
       await Promise.all([this.loadCheckpoints(), this.probes.load()]);
     } catch (error) {
       this.announce(error.message);
@@ -184,6 +187,8 @@ export class Detail {
     } else if (type === "epoch") {
       this.history.addEpoch(data.epoch);
       this.store.touch(this.id);
+    } else if (type === "telemetry") {
+      this.telemetry.rows.add(data.telemetry);
     } else if (type === "checkpoint") {
       this.loadCheckpoints().then(() => this.drawSoon(), () => {});
     } else if (type === "state") {
@@ -210,6 +215,7 @@ export class Detail {
     if (!this.scaled && wild !== this.logarithmic) this.setScale(wild);
     this.loss.set(history.lossColumns(this.logarithmic), lastUpdate, job.updates);
     this.accuracy.set(history.accuracyColumns(), lastUpdate, job.updates);
+    this.telemetry.draw(lastUpdate, job.updates);
     this.show();
   }
 
@@ -238,6 +244,7 @@ export class Detail {
     this.body.dataset.state = job.state;
     this.actions.show(job, this.busy || this.store.offline);
     this.probes.setOffline(this.store.offline);
+    this.probes.setJob(job);
     this.showReason(job);
     this.bar.value = progressOf(job);
     this.bar.hidden = job.state === "succeeded";
@@ -245,7 +252,8 @@ export class Detail {
     this.sweep.hidden = !job.sweep;
     if (job.sweep) this.sweep.href = `#/sweeps/${job.sweep.id}`;
     this.showTiles(job);
-    facts(this.facts, job, checkpointRows(job, this.checkpoints ?? []), epochRows(this.history));
+    facts(this.facts, job, fileRows(job, this.checkpoints ?? [], this.telemetry.any),
+      epochRows(this.history));
   }
 
   showReason(job) {
@@ -302,6 +310,7 @@ export class Detail {
   recolour() {
     this.loss.rebuild();
     this.accuracy.rebuild();
+    this.telemetry.recolour();
     this.probes.recolour();
   }
 
@@ -312,6 +321,7 @@ export class Detail {
     if (this.stop) this.stop();
     this.loss.close();
     this.accuracy.close();
+    this.telemetry.close();
     this.probes.close();
   }
 }
