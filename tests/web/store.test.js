@@ -136,8 +136,7 @@ test("counts are asked for when a state has changed, and an answer that is late 
   const overtaken = store.page("/v1/jobs?limit=1");
   globalThis.fetch = fetch;
   states[1] = "running";
-  store.stale = true;
-  store.touch(1);
+  store.recount();
   while (due) await ring();
   assert.deepEqual(store.counts, { queued: 1, running: 1 });
   answer(new Response(JSON.stringify({ jobs: [], counts: { queued: 2 }, next: null })));

@@ -31,7 +31,7 @@ export class Store extends EventTarget {
   start() {
     this.stop = events("/v1/events", {
       event: ({ type, data }) => {
-        if (type === "state" || type === "deleted") this.stale = true;
+        if (type === "state" || type === "deleted") this.recount();
         if (type === "probe") this.dispatchEvent(new CustomEvent("probe", { detail: data }));
         else this.touch(data.job);
       },
@@ -143,7 +143,17 @@ export class Store extends EventTarget {
   touch(id) {
     if (!Number.isInteger(id)) return;
     this.dirty.add(id);
-    if (!this.timer) this.timer = setTimeout(() => this.flush(), GATHER_MS);
+    this.soon();
+  }
+
+  // Asks for the counts again, soon.
+  recount() {
+    this.stale = true;
+    this.soon();
+  }
+
+  soon() {
+    this.timer ||= setTimeout(() => this.flush(), GATHER_MS);
   }
 
   look() {
