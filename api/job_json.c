@@ -141,8 +141,8 @@ static void put_facts(struct text *out, const struct api_facts *facts)
 
 static void put_links(struct text *out, int64_t id)
 {
-    static const char *const names[] = {"losses", "epochs",      "telemetry",
-                                        "events", "checkpoints", "probes"};
+    static const char *const names[] = {"losses",   "epochs",      "telemetry", "events",
+                                        "messages", "checkpoints", "probes"};
 
     json_key(out, "links");
     json_open(out, '{');

@@ -187,6 +187,10 @@ class Page(PageCase):
         buttons = self.browser.run("return [...document.querySelectorAll('.actions button')]"
                                    ".filter((b) => b.offsetParent).length")
         self.assertEqual(buttons, 0)
+        listed = daemon.get(f"/v1/jobs/{number}/messages")["messages"]
+        self.assertGreaterEqual(len(listed), 1)
+        for message in listed:
+            self.wait_text(".facts details:nth-of-type(3)", message["text"])
         self.browser.click(".facts details:last-of-type summary")
         self.wait("a row an epoch", "return document.querySelectorAll('.epochs tbody tr').length === 12")
         links = self.browser.run("return [...document.querySelectorAll('.files a')]"

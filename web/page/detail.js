@@ -11,6 +11,7 @@ import { Telemetry } from "./telemetry.js";
 import { tiles } from "./tiles.js";
 import { compact, count, duration, make, number, percent, say, short } from "./text.js";
 
+const MESSAGES = 50; // as many as the daemon lists
 const DRAW_MS = 150; // updates come by the thousand; eyes do not
 const WILD = 100;    // losses that rise so many times over the first one are shown on a log scale
 
@@ -51,6 +52,7 @@ export class Detail {
     this.scaled = false; // somebody has chosen the scale
     this.timer = 0;
     this.loading = null; // events that came while history is being loaded
+    this.messages = [];  // newest first
     this.live = {};      // newer than what the store has: update, loss, …
     this.build();
     this.load();
@@ -155,7 +157,7 @@ export class Detail {
       losses.forEach((row) => this.history.addLoss(row));
       epochs.forEach((row) => this.history.addEpoch(row));
       telemetry.forEach((row) => this.telemetry.rows.add(row));
-      await Promise.all([this.loadCheckpoints(), this.probes.load()]);
+      await Promise.all([this.loadCheckpoints(), this.loadMessages(), this.probes.load()]);
     } catch (error) {
       this.announce(error.message);
     }
@@ -164,6 +166,10 @@ export class Detail {
     if (this.closed) return;
     waiting.forEach((event) => this.onEvent(event));
     this.draw();
+  }
+
+  async loadMessages() {
+    this.messages = (await get(`/v1/jobs/${this.id}/messages`)).messages;
   }
 
   async loadCheckpoints() {
@@ -189,6 +195,10 @@ export class Detail {
       this.store.touch(this.id);
     } else if (type === "telemetry") {
       this.telemetry.rows.add(data.telemetry);
+    } else if (type === "message") {
+      // One that came while they were being loaded may be among those.
+      const same = ({ at, text }) => at === data.at && text === data.text;
+      if (!this.messages.some(same)) this.messages = [data, ...this.messages].slice(0, MESSAGES);
     } else if (type === "checkpoint") {
       this.loadCheckpoints().then(() => this.drawSoon(), () => {});
     } else if (type === "state") {
@@ -253,7 +263,7 @@ export class Detail {
     if (job.sweep) this.sweep.href = `#/sweeps/${job.sweep.id}`;
     this.showTiles(job);
     facts(this.facts, job, fileRows(job, this.checkpoints ?? [], this.telemetry.any),
-      epochRows(this.history));
+      epochRows(this.history), this.messages);
   }
 
   showReason(job) {

@@ -107,12 +107,14 @@ function build(host) {
   const parts = {
     settings: make("dl.settings"),
     files: make("ul.files"),
+    messages: make("dl.settings"),
     epochs: make("tbody"),
   };
   const titles = COLUMNS.map((name) => make("th", { scope: "col" }, name));
   const head = make("thead", {}, make("tr", {}, ...titles));
+  parts.said = section("Messages", make("div.scroll", {}, parts.messages), true);
   host.append(section("Settings", parts.settings, true), section("Files", parts.files, true),
-    section("Epochs", make("div.scroll", {}, make("table.epochs", {}, head, parts.epochs)), false));
+    parts.said, section("Epochs", make("div.scroll", {}, make("table.epochs", {}, head, parts.epochs)), false));
   return parts;
 }
 
@@ -125,12 +127,15 @@ function renew(part, key, make_children) {
   part.replaceChildren(...make_children());
 }
 
-export function facts(host, job, files, epochs) {
+export function facts(host, job, files, epochs, messages) {
   if (!built.has(host)) built.set(host, build(host));
   const parts = built.get(host), rows = settingRows(job);
   renew(parts.settings, JSON.stringify(rows), () => rows.flatMap(([name, value]) =>
     [make("dt", {}, name), make("dd", {}, value)]));
   renew(parts.files, JSON.stringify(files), () => files.map(link));
+  parts.said.hidden = messages.length === 0;
+  renew(parts.messages, JSON.stringify(messages), () => messages.flatMap(({ at, text }) =>
+    [make("dt", {}, clock(at)), make("dd", {}, text)]));
   renew(parts.epochs, JSON.stringify([epochs.length, epochs[0]]), () => epochs.map((cells) =>
     make("tr", {}, ...cells.map((cell) => make("td", {}, cell)))));
 }

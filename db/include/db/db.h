@@ -382,6 +382,12 @@ struct db_event {
 int db_events_each(struct db_reader *reader, int64_t job, int64_t sequence, int64_t limit,
                    int (*each)(void *context, const struct db_event *event), void *context,
                    struct err *err);
+
+/* The messages of a job, newest first, at most `limit`. Reads through the job's events, but for its
+ * losses. */
+int db_messages_each(struct db_reader *reader, int64_t job, int64_t limit,
+                     int (*each)(void *context, const struct db_event *event), void *context,
+                     struct err *err);
 /* The highest sequence number so far. */
 int db_events_last(struct db_reader *reader, int64_t *sequence, struct err *err);
 
