@@ -107,7 +107,7 @@ function build(host) {
   const parts = {
     settings: make("dl.settings"),
     files: make("ul.files"),
-    messages: make("dl.settings"),
+    messages: make("dl.settings.said"),
     epochs: make("tbody"),
   };
   const titles = COLUMNS.map((name) => make("th", { scope: "col" }, name));
