@@ -181,16 +181,16 @@ class Page(PageCase):
         self.wait_text(".badge", "succeeded")
         # Which the list of jobs does not have.
         self.wait_text(".settings", f"{job['facts']['device']} · {job['facts']['precision']}")
+        listed = daemon.get(f"/v1/jobs/{number}/messages")["messages"]
+        self.assertGreaterEqual(len(listed), 1)
+        for message in listed:
+            self.wait_text(".facts details:nth-of-type(3)", message["text"])
         for what, cost in (("Forecast", job["estimate"]), ("Measured", job["measured"])):
             self.wait_text(".settings", what)
             self.wait_text(".settings", f"{cost['memory_bytes'] / 1024:.0f} KiB · ")
         buttons = self.browser.run("return [...document.querySelectorAll('.actions button')]"
                                    ".filter((b) => b.offsetParent).length")
         self.assertEqual(buttons, 0)
-        listed = daemon.get(f"/v1/jobs/{number}/messages")["messages"]
-        self.assertGreaterEqual(len(listed), 1)
-        for message in listed:
-            self.wait_text(".facts details:nth-of-type(3)", message["text"])
         self.browser.click(".facts details:last-of-type summary")
         self.wait("a row an epoch", "return document.querySelectorAll('.epochs tbody tr').length === 12")
         links = self.browser.run("return [...document.querySelectorAll('.files a')]"
