@@ -142,8 +142,8 @@ static void put_facts(struct text *out, const struct api_facts *facts)
 
 static void put_links(struct text *out, int64_t id)
 {
-    static const char *const names[] = {"losses", "epochs",      "telemetry",
-                                        "events", "checkpoints", "probes"};
+    static const char *const names[] = {"losses",   "epochs",      "telemetry", "events",
+                                        "messages", "checkpoints", "probes"};
 
     json_key(out, "links");
     json_open(out, '{');
@@ -172,5 +172,13 @@ void job_json_write(struct text *out, const struct api *api, const struct db_job
     json_key(out, "spec");
     json_raw(out, job->spec);
     put_links(out, job->id);
+    json_close(out, '}');
+}
+
+void job_counts_json(struct text *out, const int64_t counts[JOB_STATES])
+{
+    json_open(out, '{');
+    for (int state = 0; state < JOB_STATES; state++)
+        json_put_int(out, job_state_name((enum job_state)state), counts[state]);
     json_close(out, '}');
 }

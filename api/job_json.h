@@ -8,4 +8,7 @@
 void job_json_write(struct text *out, const struct api *api, const struct db_job *job,
                     const struct api_facts *facts);
 
+/* An object with a member a state. */
+void job_counts_json(struct text *out, const int64_t counts[JOB_STATES]);
+
 #endif

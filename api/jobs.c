@@ -108,6 +108,7 @@ int job_list(struct request *request, struct reply *reply, struct err *err)
                                  .sweep = request->value[LIST_SWEEP].number};
     struct page page = {.api = api, .out = &reply->body};
     struct db_reader *reader;
+    int64_t counts[JOB_STATES] = {0};
     int rc;
 
     page.limit = (int)request->value[LIST_LIMIT].number;
@@ -125,8 +126,12 @@ int job_list(struct request *request, struct reply *reply, struct err *err)
     json_key(&reply->body, "jobs");
     json_open(&reply->body, '[');
     rc = db_jobs_each(reader, &query, add_job, &page, err);
+    if (!rc)
+        rc = db_jobs_count(reader, counts, err);
     readers_give(api->readers, reader);
     json_close(&reply->body, ']');
+    json_key(&reply->body, "counts");
+    job_counts_json(&reply->body, counts);
     put_next(request, reply, &page);
     json_close(&reply->body, '}');
     text_append(&reply->body, "\n");

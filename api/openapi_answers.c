@@ -27,9 +27,9 @@ static const struct {
      "device:?s precision:?s memory_bytes:?i device_memory_bytes:?i seconds_per_update:?n"},
     {"Facts", "parameters:i train_samples:i test_samples:i classes:i updates_per_epoch:i "
               "updates:i gradients_per_update:i device:s precision:s"},
-    {"Links", "self:s losses:s epochs:s telemetry:s events:s checkpoints:s probes:s"},
+    {"Links", "self:s losses:s epochs:s telemetry:s events:s messages:s checkpoints:s probes:s"},
     {"JobSweep", "id:i point:i"},
-    {"JobList", "jobs:[Job] next:?s"},
+    {"JobList", "jobs:[Job] counts:@JobCounts next:?s"},
     {"Control", "result:s job:@Job"},
     {"Loss", "update:i epoch:i loss:n perturbed_loss:?n lr:n sigma:n seconds:n"},
     {"Losses", "job:i losses:[Loss] thinned:b of:i next_after:?i"},
@@ -40,6 +40,8 @@ static const struct {
                   "gradient_norm:?n perturbed_gradient_norm:?n cosine:?n fisher_scale_min:?n "
                   "fisher_scale_median:?n fisher_scale_max:?n"},
     {"TelemetryList", "job:i telemetry:[Telemetry] thinned:b of:i next_after:?i"},
+    {"Message", "at:?t text:s"},
+    {"MessageList", "messages:[Message]"},
     {"Checkpoint", "update:i bytes:i final:b created_at:?t sha256:?s url:s"},
     {"CheckpointList", "checkpoints:[Checkpoint]"},
     {"Sweep",
@@ -111,6 +113,7 @@ static const struct {
      "of them."},
     {"thinned", "Rows that were read are left out for `points`."},
     {"next_after", "`after` for what `limit` has cut off; null: nothing."},
+    {"counts", "Of all jobs, whatever the query asks for."},
     {"next", "The next page's path; null: there is none."},
     {"progress", "0 to 1."},
     {"point",

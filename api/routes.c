@@ -89,6 +89,8 @@ static const struct answer events_answer[] = {
      "ProbeProgressEvent (of each probe the last one is kept), message MessageEvent, deleted "
      "DeletedEvent (there is nothing more of the job). A comment comes when nothing else does."},
     {204, NULL, "The job and its probes have ended and everything was sent: do not come back."}};
+static const struct answer messages_answer[] = {
+    {200, "MessageList", "The newest 50, newest first."}};
 static const struct answer checkpoints_answer[] = {{200, "CheckpointList", "Oldest first."}};
 static const struct answer checkpoint_answer[] = {{200, NULL, "The file."},
                                                   {206, NULL, "The range that was asked for."},
@@ -164,6 +166,8 @@ static const struct route table[] = {
     {"GET", "/v1/events", "followAll", "All jobs, live, without their losses and telemetry",
      "events", all_events, ROUTE_STREAM, QUERY(events_query), .type = "text/event-stream",
      ANSWERS(events_answer)},
+    {"GET", "/v1/jobs/{id}/messages", "listMessages", "What the runs of a job said in words",
+     "jobs", message_list, .type = JSON, ANSWERS(messages_answer)},
     {"GET", "/v1/jobs/{id}/checkpoints", "listCheckpoints", "Checkpoints of a job", "checkpoints",
      checkpoint_list, .type = JSON, ANSWERS(checkpoints_answer)},
     {"GET", "/v1/jobs/{id}/checkpoints/{update}", "getCheckpoint",

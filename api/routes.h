@@ -19,6 +19,7 @@ HANDLER(epochs_get);
 HANDLER(telemetry_get);
 HANDLER(job_events);
 HANDLER(all_events);
+HANDLER(message_list);
 HANDLER(checkpoint_list);
 HANDLER(checkpoint_get);
 HANDLER(probe_post);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "job_json.h"
 #include "jobs.h"
 #include "json_write.h"
 #include "negotiate.h"
@@ -36,10 +37,7 @@ static void put_members(struct text *out, const struct db_sweep *sweep)
     json_put_int(out, "max_running", sweep->max_running);
     json_put_int(out, "points", sweep->points);
     json_key(out, "jobs");
-    json_open(out, '{');
-    for (int state = 0; state < JOB_STATES; state++)
-        json_put_int(out, job_state_name((enum job_state)state), sweep->jobs[state]);
-    json_close(out, '}');
+    job_counts_json(out, sweep->jobs);
     json_put_real(out, "progress", sweep->updates > 0 ? sweep->updates_done / sweep->updates : 0);
     json_put_time(out, "created_at", sweep->created_ms);
     json_put_time(out, "finished_at", sweep->finished_ms);

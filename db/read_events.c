@@ -259,3 +259,27 @@ int db_events_each(struct db_reader *reader, int64_t job, int64_t sequence, int6
         sql_done(merge.losses);
     return db_read_end(&reader->rows, code);
 }
+
+int db_messages_each(struct db_reader *reader, int64_t job, int64_t limit,
+                     int (*each)(void *context, const struct db_event *event), void *context,
+                     struct err *err)
+{
+    static const char text[] = "SELECT " EVENT_COLUMNS " FROM event INDEXED BY event_of_job "
+                               "WHERE job = ? AND kind = ? ORDER BY sequence DESC LIMIT ?";
+    sqlite3_stmt *row;
+    int stop = 0, code = sql_query(&reader->rows, &row, err, text, "iii", job,
+                                   (int64_t)EVENT_MESSAGE, limit > 0 ? limit : 0);
+
+    if (code)
+        return code;
+    while (!stop && (code = sql_step(&reader->rows, row, err)) == 1) {
+        struct db_event event;
+
+        code = read_event(reader, row, &event, err);
+        if (code)
+            break;
+        stop = each(context, &event);
+    }
+    sql_done(row);
+    return code < 0 ? code : 0;
+}

@@ -137,7 +137,7 @@ int db_jobs_each(struct db_reader *reader, const struct db_job_query *query,
     return code < 0 ? code : 0;
 }
 
-static int count_jobs(struct db_reader *reader, struct db_totals *out, struct err *err)
+int db_jobs_count(struct db_reader *reader, int64_t out[JOB_STATES], struct err *err)
 {
     static const char text[] = "SELECT state, count(*) FROM job GROUP BY state";
     sqlite3_stmt *row;
@@ -145,11 +145,13 @@ static int count_jobs(struct db_reader *reader, struct db_totals *out, struct er
 
     if (code)
         return code;
+    for (int state = 0; state < JOB_STATES; state++)
+        out[state] = 0;
     while ((code = sql_step(&reader->rows, row, err)) == 1) {
         unsigned state = (unsigned)sqlite3_column_int(row, 0);
 
         if (state < JOB_STATES)
-            out->jobs[state] = sqlite3_column_int64(row, 1);
+            out[state] = sqlite3_column_int64(row, 1);
     }
     return code;
 }
@@ -174,7 +176,7 @@ int db_totals(struct db_reader *reader, struct db_totals *out, struct err *err)
     int code;
 
     *out = (struct db_totals){0};
-    code = count_jobs(reader, out, err);
+    code = db_jobs_count(reader, out->jobs, err);
     if (!code)
         code = count(&reader->rows, losses, &out->losses, err);
     if (!code)

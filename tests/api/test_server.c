@@ -48,6 +48,25 @@ static void test_submit(void **state)
     cJSON_Delete(ask_json("POST", "/v1/jobs", "Content-Length: 0\r\n", NULL, 415));
 }
 
+/* Of the list's counts by state. */
+static int count_all(const cJSON *list)
+{
+    const cJSON *of;
+    int n = 0;
+
+    cJSON_ArrayForEach(of, cJSON_GetObjectItem(list, "counts")) n += of->valueint;
+    return n;
+}
+
+static int count_listed(void)
+{
+    cJSON *list = ask_json("GET", "/v1/jobs?limit=200", "", NULL, 200);
+    int n = cJSON_GetArraySize(cJSON_GetObjectItem(list, "jobs"));
+
+    cJSON_Delete(list);
+    return n;
+}
+
 static void test_list(void **state)
 {
     cJSON *json = ask_json("GET", "/v1/jobs?limit=1", "", NULL, 200);
@@ -59,6 +78,7 @@ static void test_list(void **state)
     (void)state;
     assert_true(get_number(cJSON_GetArrayItem(cJSON_GetObjectItem(second, "jobs"), 0), "id") <
                 first);
+    assert_int_equal(count_all(json), count_listed());
     cJSON_Delete(second);
     cJSON_Delete(json);
     cJSON_Delete(ask_json("GET", "/v1/jobs?cursor=x", "", NULL, 422));

@@ -116,6 +116,9 @@ class Datasets(support.Case):
             daemon, f"/v1/jobs/{number}/events", last_id=0) if event["event"] == "message"]
         for name in broken:
             self.assertEqual(sum(name in text for text in texts), 1, texts)
+        listed = daemon.get(f"/v1/jobs/{number}/messages")["messages"]
+        self.assertEqual([str({"job": number, **message}) for message in listed], texts[::-1])
+        daemon.get(f"/v1/jobs/{number + 1}/messages", 404)
 
     def test_a_files_name_is_no_line_of_the_log(self):
         daemon = self.image_daemon()

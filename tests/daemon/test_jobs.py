@@ -164,6 +164,10 @@ class Jobs(support.Case):
         self.assertEqual([shown["id"] for shown in daemon.jobs("?state=succeeded&limit=2")],
                          numbers[::-1])
         self.assertEqual(daemon.jobs("?state=failed"), [])
+        # They are of all jobs, not of the page.
+        counts = {"queued": 0, "running": 0, "paused": 0, "succeeded": 7, "failed": 0, "cancelled": 0}
+        for query in ("?limit=1", "?state=failed", ""):
+            self.assertEqual(daemon.get("/v1/jobs" + query)["counts"], counts, query)
         daemon.get("/v1/jobs?cursor=nonsense", 422)
         daemon.get("/v1/jobs?state=asleep", 422)
 

@@ -1,7 +1,7 @@
 /* What questions and changes cost when there is much in the database, in SQLite's own counters
- * instead of seconds: no statement walks through a table or takes more steps for more rows. Three
- * do and are not here: db_totals counts jobs, db_job_insert the queue, if that has a limit, and
- * db_sweep_get reads the sweep's jobs, a thousand at most.
+ * instead of seconds: no statement walks through a table or takes more steps for more rows. Four
+ * do and are not here: db_jobs_count counts jobs, db_job_insert the queue, if that has a limit,
+ * db_sweep_get reads the sweep's jobs, a thousand at most, and db_messages_each a job's events.
  *
  * Each connection that the database opens is watched by a hook that SQLite calls for new ones. */
 #include <stdatomic.h>

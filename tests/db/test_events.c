@@ -95,6 +95,32 @@ static void a_life_is_told_in_order(void **state)
     checkpoint_drop(checkpoint);
 }
 
+static int take_text(void *context, const struct db_event *event)
+{
+    struct seen *seen = context;
+
+    assert_int_equal(event->kind, EVENT_MESSAGE);
+    strcpy(seen->text[seen->n_texts++], event->text);
+    return 0;
+}
+
+/* The messages of the job by themselves, of which `seen` has read two in their order. */
+static void check_newest_first(struct place *place, int64_t job, const struct seen *seen)
+{
+    struct seen *own = seen_new();
+
+    assert_ok(db_messages_each(place->reader, job, 8, take_text, own, err));
+    assert_int_equal(own->n_texts, 2);
+    assert_string_equal(own->text[0], seen->text[1]);
+    assert_string_equal(own->text[1], seen->text[0]);
+    assert_ok(db_messages_each(place->reader, job, 1, take_text, own, err));
+    assert_int_equal(own->n_texts, 3);
+    assert_string_equal(own->text[2], seen->text[1]);
+    assert_ok(db_messages_each(place->reader, job + 1, 8, take_text, own, err));
+    assert_int_equal(own->n_texts, 3);
+    free(own);
+}
+
 static void messages_are_cut_between_characters(void **state)
 {
     struct place *place = *state;
@@ -116,6 +142,7 @@ static void messages_are_cut_between_characters(void **state)
     assert_int_equal(seen->n_texts, 2);
     assert_int_equal(strlen(seen->text[0]), 998);
     assert_string_equal(seen->text[1], text);
+    check_newest_first(place, job, seen);
     free(seen);
 }
 

@@ -4,8 +4,11 @@ import { test } from "node:test";
 
 import { cost, machine } from "../../web/page/facts.js";
 import { History, POINTS } from "../../web/page/history.js";
+import { nameOf } from "../../web/page/list.js";
 import { read } from "../../web/page/stream.js";
-import { ago, bytes, compact, count, duration, number, percent, short } from "../../web/page/text.js";
+import { Measurements } from "../../web/page/telemetry.js";
+import { ago, bytes, compact, count, counted, duration, number, percent, short }
+  from "../../web/page/text.js";
 
 const filled = (n, loss, perturbed = () => null) => {
   const history = new History();
@@ -148,4 +151,34 @@ test("what a job costs, as far as it is known", () => {
   assert.equal(cost({ ...gpu, device_memory_bytes: null, seconds_per_update: 0.25 }),
     `${bytes(3 * 2 ** 30)} · 250 ms an update`);
   assert.equal(cost({ memory_bytes: null, device_memory_bytes: null, seconds_per_update: null }), "");
+});
+
+test("measurements: what a method does not have, what has no logarithm, each spike", () => {
+  const rows = new Measurements(), n = 20 * POINTS, spike = 4321;
+  const row = (update, changes = {}) => ({ update, perturbation_norm: 1, gradient_norm: 2,
+    perturbed_gradient_norm: 3, cosine: -0.5, ...changes });
+  rows.add(row(2, { perturbation_norm: 0, cosine: null }));
+  rows.add(row(4, { gradient_norm: "NaN", perturbed_gradient_norm: null }));
+  rows.add(row(4));
+  assert.deepEqual(rows.norms(), [[2, 4], [null, 1], [2, null], [3, undefined]]);
+  assert.deepEqual(rows.cosine(), [[2, 4], [undefined, -0.5]]);
+  rows.clear();
+  for (let u = 1; u <= n; u++) rows.add(row(u, { cosine: u === spike ? 0.9 : (u % 9) / 20 }));
+  assert.ok(rows.updates.length <= 3 * POINTS);
+  assert.equal(rows.updates.at(-1), n);
+  assert.equal(rows.cosine()[1][rows.updates.indexOf(spike)], 0.9);
+});
+
+test("a sweep's job is called by what is its own", () => {
+  assert.deepEqual(nameOf({ id: 1, name: "a: b", sweep: null }), ["a: b", ""]);
+  assert.deepEqual(nameOf({ id: 1, name: "", sweep: null }), ["job 1", ""]);
+  assert.deepEqual(nameOf({ id: 1, name: "noise: sigma 0.1, seed 2", sweep: { id: 1, point: 1 } }),
+    ["sigma 0.1, seed 2", "noise"]);
+  assert.deepEqual(nameOf({ id: 1, name: "sigma 0.1", sweep: { id: 1, point: 1 } }),
+    ["sigma 0.1", ""]);
+});
+
+test("one of something is not several", () => {
+  assert.deepEqual([0, 1, 2, 12345].map((n) => counted(n, "update")),
+    ["0 updates", "1 update", "2 updates", "12\u202f345 updates"]);
 });

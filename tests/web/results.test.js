@@ -25,6 +25,7 @@ const toPlane = (n) => (at) => (2 * at) / (n - 1) - 1;
 test("a log scale has few lines, at round numbers", () => {
   assert.deepEqual(logSplits(0.3, 4, 7), [0.5, 1, 2]);
   assert.deepEqual(logSplits(0.1, 30, 7), [0.1, 1, 10]);
+  assert.deepEqual(logSplits(0.7, 8, 5.5), [1, 2, 5]);
   assert.deepEqual(logSplits(1, 1e33, 6), [1, 1e6, 1e12, 1e18, 1e24, 1e30]);
   for (let high = 2; high < 1e40; high *= 3) {
     const splits = logSplits(1, high, 6);

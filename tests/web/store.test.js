@@ -12,18 +12,29 @@ globalThis.CustomEvent ??= class extends Event {
 };
 
 // Answers as the daemon does; jobs have the ids 1 to `n`, and a `version` that counts their changes.
-function daemon(n) {
+function daemon(n, stateOf = () => "running") {
   const versions = new Array(n + 1).fill(0);
-  const job = (id) => ({ id, state: "running", version: versions[id] });
+  const job = (id) => ({ id, state: stateOf(id), version: versions[id] });
   const requests = [];
+
+  // A cursor is the id that the page before ended with.
+  function page({ limit, state, cursor }) {
+    const all = Array.from({ length: n }, (_, i) => job(n - i)), counts = {};
+    for (const each of all) counts[each.state] = (counts[each.state] ?? 0) + 1;
+    const left = all.filter((each) => (!state || each.state === state)
+      && (!cursor || each.id < Number(cursor)));
+    const jobs = left.slice(0, Number(limit)), of = state ? `&state=${state}` : "";
+    const next = left.length > jobs.length
+      ? `/v1/jobs?limit=${limit}&cursor=${jobs.at(-1).id}${of}` : null;
+    return { jobs, counts, next };
+  }
+
   globalThis.fetch = async (path) => {
     requests.push(path);
-    const limit = /^\/v1\/jobs\?limit=(\d+)$/.exec(path);
-    const one = /^\/v1\/jobs\/(\d+)$/.exec(path);
-    assert.ok(limit || one, path);
-    const answer = limit
-      ? { jobs: Array.from({ length: Math.min(n, limit[1]) }, (_, i) => job(n - i)) }
-      : job(Number(one[1]));
+    const [place, query] = path.split("?");
+    const one = /^\/v1\/jobs\/(\d+)$/.exec(place);
+    assert.ok(query ? place === "/v1/jobs" : one, path);
+    const answer = query ? page(Object.fromEntries(new URLSearchParams(query))) : job(Number(one[1]));
     return new Response(JSON.stringify(answer));
   };
   return { versions, requests };
@@ -69,4 +80,70 @@ test("jobs that change all the time do not keep others waiting", async () => {
     await ring();
   }
   for (let id = 1; id <= 10; id++) assert.equal(store.jobs.get(id)?.version, 1, `job ${id}`);
+});
+
+const ids = (jobs) => jobs.map(({ id }) => id);
+const down = (from, to) => Array.from({ length: from - to + 1 }, (_, i) => from - i);
+
+test("what is listed of a state comes in pages of its own, and leaves no gaps among all", async () => {
+  // 1 to 100 have succeeded, 101 runs, the rest is queued.
+  daemon(300, (id) => (id <= 100 ? "succeeded" : id === 101 ? "running" : "queued"));
+  const store = new Store();
+  await store.reload();
+  assert.deepEqual(store.counts, { succeeded: 100, running: 1, queued: 199 });
+  assert.deepEqual(ids(store.listed(null)), [...down(300, 251), 101]);
+  await store.choose("succeeded");
+  assert.deepEqual(ids(store.listed(null)), down(100, 51));
+  await store.older();
+  assert.deepEqual(ids(store.listed(null)), down(100, 1));
+  assert.equal(store.next, null);
+  await store.choose(null);
+  assert.deepEqual(ids(store.listed(60)), [...down(300, 251), 101, 60]);
+  await store.older();
+  assert.deepEqual(ids(store.listed(null)), [...down(300, 201), 101]);
+});
+
+test("a connection that comes back late leaves no gap in the list", async () => {
+  daemon(60);
+  const store = new Store();
+  await store.reload();
+  await store.older();
+  assert.deepEqual(ids(store.listed(null)), down(60, 1));
+  daemon(70, () => "queued");
+  await store.reload();
+  assert.deepEqual(ids(store.listed(null)), down(70, 1));
+  daemon(300, () => "queued");
+  await store.reload();
+  assert.deepEqual(ids(store.listed(null)), [...down(300, 251), ...ids(store.list()
+    .filter(({ id, state }) => id < 251 && state === "running"))]);
+  await store.older();
+  assert.deepEqual(ids(store.listed(null)).slice(0, 100), down(300, 201));
+});
+
+test("counts are asked for when a state has changed, and an answer that is late changes nothing", async () => {
+  const states = ["", "queued", "queued"];
+  const { requests } = daemon(2, (id) => states[id]);
+  const store = new Store();
+  due = null;
+  await store.reload();
+  assert.deepEqual(store.counts, { queued: 2 });
+  const { fetch } = globalThis;
+  let answer;
+  const late = new Promise((resolve) => {
+    answer = resolve;
+  });
+  globalThis.fetch = async () => late;
+  const overtaken = store.page("/v1/jobs?limit=1");
+  globalThis.fetch = fetch;
+  states[1] = "running";
+  store.recount();
+  while (due) await ring();
+  assert.deepEqual(store.counts, { queued: 1, running: 1 });
+  answer(new Response(JSON.stringify({ jobs: [], counts: { queued: 2 }, next: null })));
+  await overtaken;
+  assert.deepEqual(store.counts, { queued: 1, running: 1 });
+  const before = requests.length;
+  store.touch(1);
+  while (due) await ring();
+  assert.deepEqual(requests.slice(before), ["/v1/jobs/1"]);
 });

@@ -11,10 +11,13 @@ import os
 import subprocess
 import time
 
-from page_case import (DOWN, ENTER, ESCAPE, INK, OVERFLOW, SERVED, TAB, PageCase, run, support)
+from page_case import (DOWN, ENTER, ESCAPE, INK, OVERFLOW, SERVED, TAB, POINTS, PageCase, run, support)
 
 LAST = "return Number(document.querySelector(`[data-chart=${arguments[0]}]`)?.dataset.last ?? 0)"
 SCALE = "return document.querySelector('[data-chart=loss] .chart-tools button').getAttribute('aria-pressed')"
+STATES = "return [...document.querySelectorAll('a.row[data-job]')].map((row) => row.dataset.state)"
+HIGHER = """
+return document.documentElement.scrollHeight - document.documentElement.clientHeight"""
 FETCHED = """
 return performance.getEntriesByType("resource").filter((e) => e.name.includes(arguments[0])).length"""
 
@@ -23,6 +26,16 @@ def slow_job(**changes):
     """Goes on until somebody ends it, with an epoch every few moments."""
     return support.job("m-arwp", **{"name": "slow", "epochs": 100000,
                                     "evaluate": {"every_epochs": 20}, **changes})
+
+
+def many_jobs(daemon, n):
+    """`n` jobs of a sweep that stay queued behind a running one."""
+    running = daemon.submit(slow_job(name="under way"))
+    daemon.wait(running, "running")
+    base = support.job("sgd")
+    del base["seed"], base["name"]
+    daemon.post("/v1/sweeps", {"name": "many", "job": base, "grid": {"/seed": list(range(n))}}, 201)
+    return running
 
 
 class Page(PageCase):
@@ -53,7 +66,8 @@ class Page(PageCase):
                                   ".map((row) => [Number(row.dataset.job), row.dataset.state])")
         self.assertEqual(states, [[waiting, "queued"], [running, "running"], [done, "succeeded"]])
         self.wait_text(f"a.row[data-job='{waiting}'] .name", "<b>waiting & seeing</b>")
-        self.wait_text("#counts", "1 running · 1 queued")
+        for counted in ("1 running", "1 queued", "1 succeeded"):
+            self.wait_text("#counts", counted)
         progress = "return document.querySelector(`a.row[data-job='${arguments[0]}'] progress`).value"
         before = self.browser.run(progress, running)
         self.wait("progress to move", progress.replace("return ", "return (") + ") > arguments[1]",
@@ -66,6 +80,75 @@ class Page(PageCase):
         daemon.wait(waiting)
         self.wait("the last one's end", "return document.querySelector("
                   "`a.row[data-job='${arguments[0]}']`).dataset.state === 'succeeded'", waiting)
+
+    def test_counts_are_of_all_jobs_and_filter_the_list(self):
+        daemon = self.start()
+        first = daemon.submit(support.job("sgd", name="done before"))
+        daemon.wait(first)
+        running = many_jobs(daemon, 120)
+        self.open(daemon)
+        # What runs is older than the newest page of the list.
+        self.wait_text("#job h1", "under way")
+        for counted in ("1 running", "120 queued", "1 succeeded"):
+            self.wait_text("#counts", counted)
+        self.assertEqual(self.browser.run(STATES), ["queued"] * 50 + ["running"])
+        self.browser.click("#counts [data-count=succeeded]")
+        self.wait("the one that succeeded alone", STATES + ".join() === 'succeeded'")
+        self.browser.click("#counts [data-count=queued]")
+        self.wait("those queued alone", STATES + ".join() === Array(50).fill('queued').join()")
+        pressed = ("return [...document.querySelectorAll('#counts [aria-pressed=true]')]"
+                   ".map((button) => button.dataset.count).join()")
+        self.assertEqual(self.browser.run(pressed), "queued")
+        for n in (100, 120):
+            self.browser.click("#older")
+            self.wait(f"{n} of them", STATES + ".join() === Array(arguments[0]).fill('queued').join()", n)
+        self.assertTrue(self.browser.run("return document.querySelector('#older').hidden"))
+        # By the keyboard, and as things happen.
+        newest = daemon.get("/v1/jobs?limit=1")["jobs"][0]["id"]
+        daemon.post(f"/v1/jobs/{newest}/cancel")
+        self.wait_text("#counts", "1 cancelled")
+        self.wait_text("#counts", "119 queued")
+        self.wait("119 rows", STATES + ".length === 119")
+        self.browser.run("document.querySelector('#counts [data-count=queued]').focus()")
+        self.browser.keys(ENTER)
+        self.wait("the newest of all", STATES + "[0] === 'cancelled'")
+        self.assertEqual(self.browser.run(pressed), "")
+        daemon.post("/v1/sweeps/1/cancel")
+        daemon.post(f"/v1/jobs/{running}/cancel")
+        self.wait_text("#counts", "121 cancelled")
+        self.wait_text("#counts", "1 succeeded")
+        self.browser.run("document.activeElement.blur()")
+        self.wait("no count of none", "return document.querySelector('[data-count=queued]').hidden")
+
+    def test_telemetry_is_drawn_where_there_is_some(self):
+        daemon = self.start()
+        number = daemon.submit(support.job("m-arwp", telemetry={"every_updates": 2}))
+        without = daemon.submit(support.job("m-arwp"))
+        daemon.wait(without)
+        self.open(daemon, f"/#/jobs/{number}")
+        rows = daemon.get(f"/v1/jobs/{number}/telemetry")["telemetry"]
+        for chart in ("norms", "cosine"):
+            self.wait_points(chart, len(rows))
+            self.wait(f"ink in {chart}", INK.replace("return ink;", "return ink > 100;"), chart)
+        legend = self.browser.run("return document.querySelector('[data-chart=norms] .legend').innerText")
+        for name in ("perturbation_norm", "gradient_norm", "perturbed_gradient_norm"):
+            self.assertIn(f"{rows[-1][name]:#.4g}", legend)
+        self.wait_text("[data-chart=cosine] .legend", f"{rows[-1]['cosine']:#.3g}".replace("-", "−"))
+        csv = f"return document.querySelector('.files a[href*=\"/telemetry?\"]')?.getAttribute('href')"
+        self.assertGreater(len(daemon.expect(200, "GET", self.browser.run(csv)).body), 100)
+        self.open(daemon, f"/#/jobs/{without}")
+        self.wait_points("loss", 15)
+        self.assertIsNone(self.browser.run(csv))
+        self.assertEqual(self.browser.run("return document.querySelectorAll('.chart').length"), 2)
+
+    def test_telemetry_grows_by_the_stream(self):
+        daemon = self.start()
+        number = daemon.submit(slow_job(telemetry={"every_updates": 5}))
+        self.open(daemon, f"/#/jobs/{number}")
+        self.wait_points("norms", 5)
+        asked = self.browser.run(FETCHED, "/telemetry")
+        self.wait_points("norms", 5 + self.browser.run(POINTS, "norms"))
+        self.assertEqual(self.browser.run(FETCHED, "/telemetry"), asked)
 
     def test_curves_are_drawn_and_grow_by_the_stream(self):
         daemon = self.start()
@@ -98,6 +181,10 @@ class Page(PageCase):
         self.wait_text(".badge", "succeeded")
         # Which the list of jobs does not have.
         self.wait_text(".settings", f"{job['facts']['device']} · {job['facts']['precision']}")
+        listed = daemon.get(f"/v1/jobs/{number}/messages")["messages"]
+        self.assertGreaterEqual(len(listed), 1)
+        for message in listed:
+            self.wait_text(".facts details:nth-of-type(3)", message["text"])
         for what, cost in (("Forecast", job["estimate"]), ("Measured", job["measured"])):
             self.wait_text(".settings", what)
             self.wait_text(".settings", f"{cost['memory_bytes'] / 1024:.0f} KiB · ")
@@ -122,6 +209,9 @@ class Page(PageCase):
         self.wait_text(".badge", "failed")
         self.wait_text(".reason", daemon.job(number)["reason"])
         self.wait_text(".chart .legend", "NaN")
+        # There is no checkpoint that a probe could measure.
+        self.wait_text(".probes", "ended without a checkpoint")
+        self.assertTrue(self.browser.run("return document.querySelector('.section-head button').hidden"))
         # Before that it rose by powers of ten, which only a log scale shows.
         self.wait("the log scale", SCALE + " === 'true'")
         self.browser.click("[data-chart=loss] .chart-tools button")
@@ -272,6 +362,18 @@ class Page(PageCase):
         self.browser.devtools("Network.clearBrowserCookies")
 
     # ---- how it looks ----
+
+    def test_panes_scroll_and_the_document_does_not(self):
+        daemon = self.start()
+        running = many_jobs(daemon, 60)
+        rows = "return document.querySelectorAll('a.row[data-job]').length"
+        for path in ("/#/", f"/#/jobs/{running}", "/#/sweeps/1"):
+            self.browser.size(1280, 900)
+            self.open(daemon, path)
+            self.wait("a page of rows", rows + " >= 50")
+            self.wait("what is chosen", "return document.querySelector('#job h1')")
+            self.assertEqual(self.browser.run(HIGHER), 0, path)
+            self.assertLessEqual(self.browser.run(OVERFLOW), 0, path)
 
     def test_phone_width_and_colours(self):
         daemon = self.start()

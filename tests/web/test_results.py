@@ -267,6 +267,12 @@ class Results(PageCase):
                       ".ariaSort === arguments[1]", column, direction)
             self.assertEqual([number(row[0]) for row in self.browser.run(CELLS, ".sweep")],
                              [sigma for _, sigma in wanted])
+        # The first words of a job's row are what tells it from the others.
+        names = self.browser.run("return [...document.querySelectorAll('a.row[data-job] .name')]"
+                                 ".map((name) => name.innerText)")
+        self.assertEqual(len(set(names)), 4)
+        for name, job in zip(names, daemon.jobs()):
+            self.assertEqual(job["name"], f"noise: {name}")
         self.browser.click(".sweep tbody a")
         self.wait("a job's address", "return location.hash.startsWith('#/jobs/')")
         self.browser.click(".sweep-link")

@@ -1,7 +1,7 @@
 // One chart: uPlot in the page's colours, with a legend of buttons that show the values under the
 // pointer, or the last ones, and switch lines on and off.
 import { logSplits } from "./scale.js";
-import { compact, make, say } from "./text.js";
+import { compact, make, onResize, say } from "./text.js";
 
 const HEIGHT = 250, HEIGHT_SMALL = 200, SMALL = 600;
 const FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
@@ -94,8 +94,7 @@ export class Chart {
       make("figcaption", {}, make("h3", {}, options.title), this.tools),
       this.legend, make("div.plot-frame", {}, this.area, this.empty));
     host.append(this.figure);
-    this.watchSize = new ResizeObserver(() => this.resize());
-    this.watchSize.observe(this.area);
+    this.watchSize = onResize(this.area, () => this.resize());
     this.build();
   }
 

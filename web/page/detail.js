@@ -3,13 +3,15 @@ import { Actions } from "./actions.js";
 import { Chart } from "./charts.js";
 import { events, get, post, remove } from "./daemon.js";
 import { History, POINTS } from "./history.js";
-import { facts, checkpointRows, epochRows } from "./facts.js";
+import { facts, fileRows, epochRows } from "./facts.js";
 import { makeBar, progressOf, stateText } from "./list.js";
 import { Probes } from "./probes.js";
 import { ENDED } from "./store.js";
+import { Telemetry } from "./telemetry.js";
 import { tiles } from "./tiles.js";
 import { compact, count, duration, make, number, percent, say, short } from "./text.js";
 
+const MESSAGES = 50; // as many as the daemon lists
 const DRAW_MS = 150; // updates come by the thousand; eyes do not
 const WILD = 100;    // losses that rise so many times over the first one are shown on a log scale
 
@@ -51,6 +53,7 @@ export class Detail {
     this.scaled = false; // somebody has chosen the scale
     this.timer = 0;
     this.loading = null; // events that came while history is being loaded
+    this.messages = [];  // newest first
     this.live = {};      // newer than what the store has: update, loss, …
     this.build();
     this.load();
@@ -79,6 +82,7 @@ export class Detail {
     this.probes = new Probes(probes, this.id, { announce: this.announce });
     this.loss = new Chart(this.charts, { ...LOSS });
     this.accuracy = new Chart(this.charts, { ...ACCURACY });
+    this.telemetry = new Telemetry(this.charts);
     this.scale = make("button.plain", { type: "button", "aria-pressed": "false" }, "log scale");
     this.scale.addEventListener("click", () => {
       this.scaled = true;
@@ -146,14 +150,15 @@ export class Detail {
     if (this.loading) return;
     this.loading = [];
     try {
-      const [losses, epochs] = await Promise.all([
-        get(`/v1/jobs/${this.id}/losses?points=${POINTS}`),
-        get(`/v1/jobs/${this.id}/epochs?points=${POINTS}`)]);
+      const [{ losses }, { epochs }, { telemetry }] = await Promise.all(["losses", "epochs",
+        "telemetry"].map((series) => get(`/v1/jobs/${this.id}/${series}?points=${POINTS}`)));
       if (this.closed) return;
       this.history.clear();
-      losses.losses.forEach((row) => this.history.addLoss(row));
-      epochs.epochs.forEach((row) => this.history.addEpoch(row));
-      await Promise.all([this.loadCheckpoints(), this.probes.load()]);
+      this.telemetry.rows.clear();
+      losses.forEach((row) => this.history.addLoss(row));
+      epochs.forEach((row) => this.history.addEpoch(row));
+      telemetry.forEach((row) => this.telemetry.rows.add(row));
+      await Promise.all([this.loadCheckpoints(), this.loadMessages(), this.probes.load()]);
     } catch (error) {
       this.announce(error.message);
     }
@@ -162,6 +167,10 @@ export class Detail {
     if (this.closed) return;
     waiting.forEach((event) => this.onEvent(event));
     this.draw();
+  }
+
+  async loadMessages() {
+    this.messages = (await get(`/v1/jobs/${this.id}/messages`)).messages;
   }
 
   async loadCheckpoints() {
@@ -185,6 +194,12 @@ export class Detail {
     } else if (type === "epoch") {
       this.history.addEpoch(data.epoch);
       this.store.touch(this.id);
+    } else if (type === "telemetry") {
+      this.telemetry.rows.add(data.telemetry);
+    } else if (type === "message") {
+      // One that came while they were being loaded may be among those.
+      const same = ({ at, text }) => at === data.at && text === data.text;
+      if (!this.messages.some(same)) this.messages = [data, ...this.messages].slice(0, MESSAGES);
     } else if (type === "checkpoint") {
       this.loadCheckpoints().then(() => this.drawSoon(), () => {});
     } else if (type === "state") {
@@ -211,6 +226,7 @@ export class Detail {
     if (!this.scaled && wild !== this.logarithmic) this.setScale(wild);
     this.loss.set(history.lossColumns(this.logarithmic), lastUpdate, job.updates);
     this.accuracy.set(history.accuracyColumns(), lastUpdate, job.updates);
+    this.telemetry.draw(lastUpdate, job.updates);
     this.show();
   }
 
@@ -239,6 +255,7 @@ export class Detail {
     this.body.dataset.state = job.state;
     this.actions.show(job, this.busy || this.store.offline);
     this.probes.setOffline(this.store.offline);
+    this.probes.setJob(job);
     this.showReason(job);
     this.bar.value = progressOf(job);
     this.bar.hidden = job.state === "succeeded";
@@ -246,7 +263,8 @@ export class Detail {
     this.sweep.hidden = !job.sweep;
     if (job.sweep) this.sweep.href = `#/sweeps/${job.sweep.id}`;
     this.showTiles(job);
-    facts(this.facts, job, checkpointRows(job, this.checkpoints ?? []), epochRows(this.history));
+    facts(this.facts, job, fileRows(job, this.checkpoints ?? [], this.telemetry.any),
+      epochRows(this.history), this.messages);
   }
 
   showReason(job) {
@@ -309,6 +327,7 @@ export class Detail {
   recolour() {
     this.loss.rebuild();
     this.accuracy.rebuild();
+    this.telemetry.recolour();
     this.probes.recolour();
   }
 
@@ -319,6 +338,7 @@ export class Detail {
     if (this.stop) this.stop();
     this.loss.close();
     this.accuracy.close();
+    this.telemetry.close();
     this.probes.close();
   }
 }

@@ -1,5 +1,5 @@
 // What stands below the curves: settings, times, checkpoints, the epochs as a table.
-import { bytes, clock, count, duration, make, number, percent, short } from "./text.js";
+import { bytes, clock, count, counted, duration, make, number, percent, short } from "./text.js";
 
 const EPOCHS = 100; // rows of the table
 
@@ -52,7 +52,7 @@ function settingRows(job) {
     ["Data", settings(spec.dataset)],
     ["Optimizer", settings(spec.optimizer)],
     ["Schedule", settings(spec.schedule)],
-    ["Length", `${spec.updates ? `${count(spec.updates)} updates` : `${count(spec.epochs)} epochs`}`
+    ["Length", (spec.updates ? counted(spec.updates, "update") : counted(spec.epochs, "epoch"))
       + ` · batches of ${spec.batch_size}`],
     ...(spec.label_smoothing ? [["Label smoothing", String(spec.label_smoothing)]] : []),
     ...(spec.init_from?.job || spec.init_from?.upload
@@ -71,13 +71,20 @@ function settingRows(job) {
   ];
 }
 
-export function checkpointRows(job, checkpoints) {
-  return [...checkpoints].reverse().map((checkpoint) => [
+// Each file's text, address and name; the series that every job has, and telemetry if it made any.
+export function fileRows(job, checkpoints, telemetry) {
+  const weights = [...checkpoints].reverse().map((checkpoint) => [
     `checkpoint of update ${count(checkpoint.update)}${checkpoint.final ? ", the last" : ""}`
       + ` · ${bytes(checkpoint.bytes)}`,
     `/v1/jobs/${job.id}/checkpoints/${checkpoint.update}`,
     `job-${job.id}-update-${checkpoint.update}.safetensors`,
   ]);
+  const series = ["losses", "epochs", ...(telemetry ? ["telemetry"] : [])].map((name) => [
+    `${name} as CSV`,
+    `/v1/jobs/${job.id}/${name}?format=csv`,
+    `job-${job.id}-${name}.csv`,
+  ]);
+  return [...weights, ...series];
 }
 
 // The newest ones; all are in the CSV file.
@@ -90,12 +97,7 @@ export function epochRows(history) {
 const COLUMNS = ["Epoch", "Update", "Training loss", "Training acc.", "Test loss", "Test acc.",
   "Trained for"];
 
-function files(job, rows) {
-  const csv = ["losses", "epochs"].map((series) => [`${series} as CSV`,
-    `/v1/jobs/${job.id}/${series}?format=csv`, `job-${job.id}-${series}.csv`]);
-  return [...rows, ...csv].map(([text, href, download]) =>
-    make("li", {}, make("a", { href, download }, text)));
-}
+const link = ([text, href, download]) => make("li", {}, make("a", { href, download }, text));
 
 function section(title, content, open) {
   return make("details", { open }, make("summary", {}, title), content);
@@ -105,12 +107,14 @@ function build(host) {
   const parts = {
     settings: make("dl.settings"),
     files: make("ul.files"),
+    messages: make("dl.settings.said"),
     epochs: make("tbody"),
   };
   const titles = COLUMNS.map((name) => make("th", { scope: "col" }, name));
   const head = make("thead", {}, make("tr", {}, ...titles));
+  parts.said = section("Messages", make("div.scroll", {}, parts.messages), true);
   host.append(section("Settings", parts.settings, true), section("Files", parts.files, true),
-    section("Epochs", make("div.scroll", {}, make("table.epochs", {}, head, parts.epochs)), false));
+    parts.said, section("Epochs", make("div.scroll", {}, make("table.epochs", {}, head, parts.epochs)), false));
   return parts;
 }
 
@@ -123,12 +127,15 @@ function renew(part, key, make_children) {
   part.replaceChildren(...make_children());
 }
 
-export function facts(host, job, checkpoints, epochs) {
+export function facts(host, job, files, epochs, messages) {
   if (!built.has(host)) built.set(host, build(host));
   const parts = built.get(host), rows = settingRows(job);
   renew(parts.settings, JSON.stringify(rows), () => rows.flatMap(([name, value]) =>
     [make("dt", {}, name), make("dd", {}, value)]));
-  renew(parts.files, JSON.stringify(checkpoints), () => files(job, checkpoints));
+  renew(parts.files, JSON.stringify(files), () => files.map(link));
+  parts.said.hidden = messages.length === 0;
+  renew(parts.messages, JSON.stringify(messages), () => messages.flatMap(({ at, text }) =>
+    [make("dt", {}, clock(at)), make("dd", {}, text)]));
   renew(parts.epochs, JSON.stringify([epochs.length, epochs[0]]), () => epochs.map((cells) =>
     make("tr", {}, ...cells.map((cell) => make("td", {}, cell)))));
 }

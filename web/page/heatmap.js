@@ -3,7 +3,7 @@
 import { contour } from "./contours.js";
 import { css, ramp } from "./ramp.js";
 import { extent, linearSplits, Scale } from "./scale.js";
-import { compact, make, say } from "./text.js";
+import { compact, make, onResize, say } from "./text.js";
 
 const LEFT = 46, RIGHT = 66, TOP = 8, BOTTOM = 36; // around the map: axes, and the bar of colours
 const BAR = 12, BAR_GAP = 14, TICK = 4;
@@ -28,10 +28,9 @@ export class HeatMap {
       this.canvas);
     host.append(this.figure);
     this.listen();
-    this.watchSize = new ResizeObserver(() => {
+    this.watchSize = onResize(this.figure, () => {
       if (this.reading.clientWidth !== this.drawn) this.draw();
     });
-    this.watchSize.observe(this.figure);
   }
 
   listen() {

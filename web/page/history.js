@@ -7,7 +7,7 @@ export const POINTS = 2000;
 
 // The places of the lowest and highest value of each column in each of `buckets` equal stretches of
 // `x`, so that what was thinned before is not thinned more than the rest.
-function extremes(x, columns, buckets) {
+export function extremes(x, columns, buckets) {
   const n = x.length, width = (x[n - 1] - x[0] + 1) / buckets, keep = new Set([0, n - 1]);
   for (let from = 0, to; from < n; from = to) {
     const bucket = Math.floor((x[from] - x[0]) / width);

@@ -1,4 +1,5 @@
 // The list of jobs: a row a job, changed in place, so that nothing flickers and the focus stays.
+import { Counts } from "./counts.js";
 import { ENDED } from "./store.js";
 import { ago, clock, duration, make, number, percent, say } from "./text.js";
 
@@ -38,6 +39,14 @@ function tail(job) {
   return eta === null ? "starting" : `${duration(eta)} left`;
 }
 
+// What stands in the first line, and what it is a part of. The jobs of a sweep are called after it,
+// "noise: sigma 0.1", and by that alone they would all look alike.
+export function nameOf({ id, name, sweep }) {
+  const colon = sweep ? name.indexOf(": ") : -1;
+  if (colon > 0) return [name.slice(colon + 2), name.slice(0, colon)];
+  return [name || `job ${id}`, ""];
+}
+
 class Row {
   constructor(id) {
     this.mark = make("span.mark", { "aria-hidden": "true" });
@@ -59,10 +68,14 @@ class Row {
     say(this.mark, stateMark(job.state));
     this.mark.title = state;
     say(this.state, `, ${state},`);
-    say(this.name, job.name || `job ${job.id}`);
+    const [name, of] = nameOf(job);
+    say(this.name, name);
+    this.name.classList.toggle("whole", of !== "");
+    this.link.title = of ? job.name : name;
     say(this.best, headline(job));
     const { method, model, seed } = job.spec;
-    say(this.about, `#${job.id} · ${method.kind} · ${model.kind} · seed ${seed}`);
+    say(this.about, [`#${job.id}`, ...(of ? [of] : [method.kind, model.kind, `seed ${seed}`])]
+      .join(" · "));
     say(this.tail, tail(job));
     this.tail.title = job.finished_at ? clock(job.finished_at) : "";
     this.bar.value = progressOf(job);
@@ -74,7 +87,8 @@ class Row {
 
 export class List {
   constructor(store, host, counts, older) {
-    Object.assign(this, { store, host, counts, older });
+    Object.assign(this, { store, host, older });
+    this.counts = new Counts(store, counts);
     this.rows = new Map();
     this.selected = null;
     host.addEventListener("keydown", (event) => this.onKey(event));
@@ -92,12 +106,8 @@ export class List {
   }
 
   show() {
-    const jobs = this.store.list();
-    for (const [id, row] of this.rows) {
-      if (this.store.jobs.has(id)) continue;
-      row.item.remove();
-      this.rows.delete(id);
-    }
+    const jobs = this.store.listed(this.selected);
+    this.leaveOut(new Set(jobs.map(({ id }) => id)));
     let before = this.host.firstElementChild;
     for (const job of jobs) {
       let row = this.rows.get(job.id);
@@ -107,13 +117,17 @@ export class List {
       else this.host.insertBefore(row.item, before);
     }
     this.older.hidden = !this.store.next;
-    say(this.counts, this.summary(jobs));
+    this.counts.show();
   }
 
-  summary(jobs) {
-    const of = (state) => jobs.filter((job) => job.state === state).length;
-    const parts = [["running", of("running")], ["queued", of("queued")], ["paused", of("paused")]];
-    const text = parts.filter(([, n]) => n).map(([state, n]) => `${n} ${state}`).join(" · ");
-    return text || (jobs.length ? "nothing to do" : "");
+  // The focus goes to a neighbour.
+  leaveOut(listed) {
+    for (const [id, { item, link }] of this.rows) {
+      if (listed.has(id)) continue;
+      const near = item.nextElementSibling ?? item.previousElementSibling;
+      if (link === document.activeElement) near?.firstElementChild.focus();
+      item.remove();
+      this.rows.delete(id);
+    }
   }
 }

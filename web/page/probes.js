@@ -7,6 +7,9 @@ import { Result } from "./result.js";
 import { ENDED } from "./store.js";
 import { count, make, number, say, short } from "./text.js";
 
+const NONE = "None yet. A probe measures the loss surface at a checkpoint: its curvature, its shape,"
+  + " how far the weights may be moved.";
+const NOTHING = "None: the job has ended without a checkpoint, so there is nothing to measure.";
 const MOST = 200; // the daemon's limit of a page
 
 // What matters most about its result, once that is known.
@@ -69,8 +72,7 @@ export class Probes {
     this.form = new ProbeForm(job, (probe) => this.asked(probe));
     this.ask = make("button", { type: "button", "aria-expanded": "false" }, "New probe");
     this.ask.addEventListener("click", () => this.toggle());
-    this.none = make("p.small", {}, "None yet. A probe measures the loss surface at a checkpoint: its"
-      + " curvature, its shape, how far the weights may be moved.");
+    this.none = make("p.small", {}, NONE);
     this.body = make("tbody");
     const heads = ["Probe", "Checkpoint", "State", "Result"].map((title, i) =>
       make(i === 1 ? "th.number" : "th.words", { scope: "col" }, title));
@@ -154,6 +156,14 @@ export class Probes {
     this.offline = offline;
     this.form.setOffline(offline);
     for (const { button } of this.rows.values()) button.disabled = offline;
+  }
+
+  // A job that has ended without a checkpoint has nothing to measure, unless it is resumed.
+  setJob({ state, checkpoint_update: update }) {
+    const nothing = ENDED.has(state) && update === null;
+    this.ask.hidden = nothing;
+    if (nothing && !this.form.form.hidden) this.toggle();
+    say(this.none, nothing ? NOTHING : NONE);
   }
 
   setCheckpoints(checkpoints) {

@@ -4,7 +4,7 @@
 // one, every third, …: uPlot's own become a carpet.
 export function logSplits(low, high, most) {
   const from = Math.floor(Math.log10(low)), to = Math.ceil(Math.log10(high));
-  const digits = 3 * (to - from) <= most ? [1, 2, 5] : [1];
+  const digits = 3 * Math.log10(high / low) <= most ? [1, 2, 5] : [1];
   const step = Math.max(1, Math.ceil((to - from) / most)), splits = [];
   for (let power = Math.ceil(from / step) * step; power <= to; power += step) {
     for (const digit of digits) splits.push(Number(`${digit}e${power}`));

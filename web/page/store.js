@@ -1,6 +1,6 @@
-// The jobs as the page knows them: the newest page of the list, older ones on request, kept up to
-// date by the event stream of all jobs. Events say which job changed; what it now is comes from the
-// daemon, asked for in groups, so that a hundred busy jobs cost no more than one.
+// The jobs as the page knows them: the newest page of the list and what runs, older ones on request,
+// kept up to date by the event stream of all jobs. Events say which job changed; what it now is comes
+// from the daemon, asked for in groups, so that a hundred busy jobs cost no more than one.
 import { events, get } from "./daemon.js";
 
 const PAGE = 50, MOST = 200;    // jobs a request; the daemon's limit
@@ -10,13 +10,20 @@ const FEW = 4;                  // up to so many changed jobs are asked for one 
 
 export const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 
+// The newest jobs, of all states or of one.
+const newest = (state) => `/v1/jobs?limit=${PAGE}${state ? `&state=${state}` : ""}`;
+
 export class Store extends EventTarget {
   constructor() {
     super();
     this.jobs = new Map();
     this.loaded = false;
     this.offline = false; // for so long that what is here may be old
-    this.next = null; // where older jobs are
+    this.filter = null;     // the state whose jobs alone are listed
+    this.views = new Map(); // by filter: `next`, where older jobs are; `floor`, the oldest so far
+    this.counts = {};       // of all jobs, by state
+    this.stale = false;     // something has changed them
+    this.asked = this.counted = 0; // pages that were asked for; the one that they are of
     this.dirty = new Set();
     this.gone = new Set(); // deleted; an answer that was under way may still have them
     this.timer = 0;
@@ -25,6 +32,7 @@ export class Store extends EventTarget {
   start() {
     this.stop = events("/v1/events", {
       event: ({ type, data }) => {
+        if (type === "state" || type === "deleted") this.recount();
         if (type === "probe") this.dispatchEvent(new CustomEvent("probe", { detail: data }));
         else if (type === "deleted") this.forget(data.job);
         else this.touch(data.job);
@@ -50,27 +58,80 @@ export class Store extends EventTarget {
   }
 
   async reload() {
-    try {
-      const page = await get(`/v1/jobs?limit=${PAGE}`);
-      const first = !this.loaded;
+    const { filter } = this, states = [...new Set([null, "running", filter])];
+    const top = Math.max(0, ...this.jobs.keys()); // before anything new is heard of
+    await this.trying(async () => {
+      const pages = await Promise.all(states.map((state) => this.page(newest(state))));
       this.loaded = true;
-      if (first) this.next = page.next ?? null;
-      this.merge(page.jobs);
-      // Jobs beyond that page may have changed as well while nobody listened.
-      const seen = new Set(page.jobs.map((job) => job.id));
+      for (const state of this.views.keys()) if (!states.includes(state)) this.views.delete(state);
+      // What runs is known before somebody is shown the newest for want of it.
+      states.reverse().forEach((state, i) => this.renew(state, pages.at(-1 - i), top));
+      // Jobs beyond those pages may have changed as well while nobody listened.
+      const seen = new Set(pages.flatMap(({ jobs }) => jobs.map((job) => job.id)));
       for (const job of this.jobs.values()) {
         if (!seen.has(job.id) && !ENDED.has(job.state)) this.touch(job.id);
       }
+    });
+  }
+
+  async trying(what) {
+    try {
+      await what();
     } catch (error) {
       this.dispatchEvent(new CustomEvent("trouble", { detail: error }));
     }
   }
 
+  // A page of the list. It has the counts, too; an answer that was overtaken does not change them.
+  async page(path) {
+    const asked = ++this.asked;
+    this.stale = false;
+    try {
+      const page = await get(path);
+      if (asked > this.counted) [this.counts, this.counted] = [page.counts, asked];
+      return page;
+    } catch (error) {
+      this.stale = true;
+      throw error;
+    }
+  }
+
+  // The newest page again. Older ones that were asked for stay, unless there is a gap between this
+  // one and `top`, the newest that was known.
+  renew(filter, page, top) {
+    if (this.views.has(filter) && !(page.next && page.jobs.at(-1).id > top)) this.merge(page.jobs);
+    else this.extend(filter, page);
+  }
+
+  // A filter's list goes down to the end of this page.
+  extend(filter, { jobs, next }) {
+    this.views.set(filter, { next, floor: next ? jobs.at(-1).id : 0 });
+    this.merge(jobs);
+  }
+
+  // Only jobs of this state are listed; null: all.
+  async choose(filter) {
+    this.filter = filter;
+    this.changed([]);
+    if (this.views.has(filter)) return;
+    await this.trying(async () => this.extend(filter, await this.page(newest(filter))));
+  }
+
+  get next() {
+    return this.views.get(this.filter)?.next ?? null;
+  }
+
   async older() {
-    if (!this.next) return;
-    const page = await get(this.next);
-    this.next = page.next ?? null;
-    this.merge(page.jobs);
+    const { filter, next } = this;
+    if (next) await this.trying(async () => this.extend(filter, await this.page(next)));
+  }
+
+  // What the list shows, newest first. An older job is known when it has changed or was chosen, and
+  // has its place when all between are known; but what runs is always shown, and what is chosen.
+  listed(chosen) {
+    const { filter } = this, floor = this.views.get(filter)?.floor ?? 0;
+    return this.list().filter(({ id, state }) => (filter ? state === filter && id >= floor
+      : id >= floor || id === chosen || state === "running"));
   }
 
   merge(items) {
@@ -94,7 +155,17 @@ export class Store extends EventTarget {
   touch(id) {
     if (!Number.isInteger(id)) return;
     this.dirty.add(id);
-    if (!this.timer) this.timer = setTimeout(() => this.flush(), GATHER_MS);
+    this.soon();
+  }
+
+  // Asks for the counts again, soon.
+  recount() {
+    this.stale = true;
+    this.soon();
+  }
+
+  soon() {
+    this.timer ||= setTimeout(() => this.flush(), GATHER_MS);
   }
 
   look() {
@@ -108,16 +179,17 @@ export class Store extends EventTarget {
     try {
       if (ids.length <= FEW) await Promise.all(ids.map((id) => this.ask(id)));
       else await this.fetchMany(ids);
+      if (this.stale) this.merge((await this.page("/v1/jobs?limit=1")).jobs);
     } catch {
       ids.forEach((id) => this.dirty.add(id)); // the stream's state tells the user
     } finally {
-      this.timer = this.dirty.size ? setTimeout(() => this.flush(), LOOK_MS) : 0;
+      this.timer = this.dirty.size || this.stale ? setTimeout(() => this.flush(), LOOK_MS) : 0;
     }
   }
 
   // The newest at once, and a few of the others; the rest comes first the next time.
   async fetchMany(ids) {
-    const page = await get(`/v1/jobs?limit=${MOST}`);
+    const page = await this.page(`/v1/jobs?limit=${MOST}`);
     this.merge(page.jobs);
     const got = new Set(page.jobs.map((job) => job.id));
     const others = ids.filter((id) => !got.has(id));

@@ -5,7 +5,7 @@ import { settings } from "./facts.js";
 import { makeBar } from "./list.js";
 import { countsText } from "./sweeps.js";
 import { table } from "./table.js";
-import { clock, count, duration, make, number, percent, say, short } from "./text.js";
+import { clock, count, counted, duration, make, number, percent, say, short } from "./text.js";
 
 const AGAIN_MS = 1000;
 
@@ -159,8 +159,8 @@ export class SweepDetail {
       `${duration(sweep.seconds)} of training`].join(" · "));
     const { model, dataset, epochs, updates } = sweep.spec.job;
     say(this.about, [`sweep ${sweep.id}`, ...[model, dataset].filter(Boolean).map(settings),
-      ...(epochs ? [`${count(epochs)} epochs`] : []),
-      ...(updates ? [`${count(updates)} updates`] : []),
+      ...(epochs ? [counted(epochs, "epoch")] : []),
+      ...(updates ? [counted(updates, "update")] : []),
       ...(sweep.max_running ? [`at most ${count(sweep.max_running)} at a time`] : []),
       `submitted ${clock(sweep.created_at)}`].join(" · "));
     this.showTable(sweep.rows);

@@ -29,6 +29,9 @@ export function count(value) {
   return x === null ? "–" : String(Math.round(x)).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 }
 
+// "1 epoch", "2 epochs"
+export const counted = (n, noun) => `${count(n)} ${noun}${number(n) === 1 ? "" : "s"}`;
+
 // For axes: 250000 → 250k, 6.9e12 stays one.
 export function compact(value) {
   const size = Math.abs(value);
@@ -83,6 +86,23 @@ export function make(what, members = {}, ...children) {
   }
   element.append(...children);
   return element;
+}
+
+// Calls back with the frame that follows a change of an element's size: what it does to the layout
+// then is no business of the observer's, which would complain. Until disconnect() is called.
+export function onResize(element, callback) {
+  let frame = 0;
+  const observer = new ResizeObserver(() => {
+    cancelAnimationFrame(frame);
+    frame = requestAnimationFrame(callback);
+  });
+  observer.observe(element);
+  return {
+    disconnect() {
+      observer.disconnect();
+      cancelAnimationFrame(frame);
+    },
+  };
 }
 
 // Changes the document only where it differs, so that nothing flickers and selections stay.

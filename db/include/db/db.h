@@ -312,6 +312,9 @@ int db_jobs_each(struct db_reader *reader, const struct db_job_query *query,
                  int (*each)(void *context, const struct db_job *job), void *context,
                  struct err *err);
 
+/* Of all jobs, by state. */
+int db_jobs_count(struct db_reader *reader, int64_t out[JOB_STATES], struct err *err);
+
 /* Jobs by state, and the sum of recorded updates: for /metrics. */
 struct db_totals {
     int64_t jobs[JOB_STATES];
@@ -388,6 +391,12 @@ struct db_event {
 int db_events_each(struct db_reader *reader, int64_t job, int64_t sequence, int64_t limit,
                    int (*each)(void *context, const struct db_event *event), void *context,
                    struct err *err);
+
+/* The messages of a job, newest first, at most `limit`. Reads through the job's events, but for its
+ * losses. */
+int db_messages_each(struct db_reader *reader, int64_t job, int64_t limit,
+                     int (*each)(void *context, const struct db_event *event), void *context,
+                     struct err *err);
 /* The highest sequence number so far. */
 int db_events_last(struct db_reader *reader, int64_t *sequence, struct err *err);
 
