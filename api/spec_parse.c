@@ -314,8 +314,17 @@ static bool is_blamed(const struct parse *parse, const struct place *place)
     return false;
 }
 
-/* A member that another one is given in place of is 0. Where that other one is wrong, this
- * keeps its default, so that nobody complains of what follows from that. */
+static bool given_above_zero(const struct spec_object *object, const char *name, const cJSON *json,
+                             const char *out)
+{
+    int index = spec_field_find(object, name);
+
+    return index >= 0 && cJSON_GetObjectItemCaseSensitive(json, name) &&
+           *(const int64_t *)(const void *)(out + object->fields[index].offset) > 0;
+}
+
+/* A member that another one is given in place of is 0. Where that other one is 0, it says nothing;
+ * where it is wrong, this keeps its default, so that nobody complains of what follows from that. */
 static void clear_replaced(struct parse *parse, const struct place *place,
                            const struct spec_object *object, const cJSON *json, char *out)
 {
@@ -325,7 +334,7 @@ static void clear_replaced(struct parse *parse, const struct place *place,
         struct place other = {.up = place, .name = field->instead};
         bool good = cJSON_GetObjectItemCaseSensitive(json, field->name) && !is_blamed(parse, &here);
 
-        if (field->instead && !good && cJSON_GetObjectItemCaseSensitive(json, field->instead) &&
+        if (field->instead && !good && given_above_zero(object, field->instead, json, out) &&
             !is_blamed(parse, &other))
             *(int64_t *)(void *)(out + field->offset) = 0;
     }

@@ -356,7 +356,8 @@ static const struct spec_field job_fields[] = {
      .min = 0,
      .max = 1e9,
      .doc =
-         "The run's length in updates, in place of epochs; its last epoch may be a part of one."},
+         "The run's length in updates, in place of epochs; its last epoch may be a part of one. 0: "
+         "epochs say it."},
     {.name = "batch_size",
      .type = SPEC_INT,
      .offset = offsetof(struct engine_job, batch_size),

@@ -97,6 +97,8 @@ class Jobs(support.Case):
         for wrong, pointer in (({"updates": 1e12}, "/updates"), ({"epochs": "two"}, "/epochs")):
             told = daemon.post("/v1/jobs", {**made, **wrong}, 422)
             self.assertEqual([error["pointer"] for error in told["errors"]], [pointer])
+        plain = daemon.post("/v1/jobs", {**made, "updates": 0}, 201)
+        self.assertEqual((plain["spec"]["epochs"], plain["spec"]["updates"]), (30, 0))
         made = daemon.post("/v1/jobs", made, 201)
         self.assertEqual((made["updates"], made["spec"]["epochs"], made["spec"]["updates"]),
                          (12, 0, 12))
