@@ -6,6 +6,7 @@
 #include "backend/cuda/module.h"
 #include "base/err.h"
 #include "job/resolve.h"
+#include "job/silent.h"
 #include "method/recipe.h"
 
 /* A loss is recorded for each update. */
@@ -373,6 +374,7 @@ int engine_job_check(const struct engine_job *job,
                "%s", err.message);
     if (!check.n)
         return job_check_with(job, &info, problem, context) +
+               job_check_silent(job, problem, context) +
                job_check_probes(job, job_train_samples(job, &info), problem, context);
     check_plain(&check);
     return check.n;

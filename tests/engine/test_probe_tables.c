@@ -157,6 +157,13 @@ static void combinations_are_checked(void **state)
     BLAME(PROBE_LANDSCAPE, probe.x.to = -1, "/x/to");
     BLAME(PROBE_LANDSCAPE, (probe.y.direction = DIRECTION_RANDOM, probe.y.from = 2), "/y/to");
     BLAME(PROBE_LANDSCAPE, probe.y.direction = DIRECTION_LINE, "/y/direction");
+    BLAME(PROBE_LANDSCAPE, probe.y.points = 5, "/y/points");
+    BLAME(PROBE_LANDSCAPE, probe.y.from = -2, "/y/from");
+    BLAME(PROBE_LANDSCAPE, probe.y.to = 2, "/y/to");
+    BLAME(PROBE_LANDSCAPE, probe.y.normalise = NORMALISE_UNIT, "/y/normalise");
+    BLAME(PROBE_LANDSCAPE, engine_probe_resolve(&probe), NULL); /* as it is shown */
+    BLAME(PROBE_LANDSCAPE, (probe.preset = PRESET_NAMED, engine_probe_resolve(&probe)), NULL);
+    BLAME(PROBE_LANDSCAPE, (probe.y.direction = DIRECTION_RANDOM, probe.y.points = 5), NULL);
     BLAME(PROBE_LANDSCAPE,
           (probe.y.direction = DIRECTION_RANDOM, probe.x.points = probe.y.points = 1000),
           "/y/points");
