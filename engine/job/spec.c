@@ -398,7 +398,8 @@ static const struct spec_field job_fields[] = {
      .offset = offsetof(struct engine_job, threads),
      .min = 0,
      .max = 256,
-     .doc = "CPU threads; 0: the job's share of the cores."},
+     .doc = "CPU threads, as many as all workers have together (--threads) at most; 0: the job's "
+            "share of them. The bits of a result depend on their number."},
     {.name = "world_size",
      .type = SPEC_INT,
      .offset = offsetof(struct engine_job, world_size),

@@ -192,13 +192,19 @@ class Jobs(support.Case):
         self.assertEqual(daemon.job(numbers[1])["state"], "running")
 
     def test_a_jobs_own_threads_go_before_its_share(self):
-        daemon = self.start("--threads", "1")
+        daemon = self.start("--threads", "2", "--workers", "2")
         number = daemon.submit(job(threads=2))
         self.assertEqual(daemon.wait(number)["threads"], 2)
         self.assertIn("with 2 threads", daemon.log())
+        for path, body, place in (
+                ("/v1/jobs", job(threads=3), "/threads"),
+                ("/v1/sweeps", {"job": job(), "grid": {"/threads": [2, 3]}}, "/grid/~1threads/1")):
+            told = daemon.post(path, body, 422)["errors"]
+            self.assertEqual([error["pointer"] for error in told], [place])
+            self.assertIn("2 threads in all", told[0]["detail"])
 
     def test_ranks_do_what_one_does(self):
-        daemon = self.start()
+        daemon = self.start("--threads", "3")
         told = []
         for ranks in (1, 2):
             number = daemon.submit(job("m-arwp", device="reference", world_size=ranks))
@@ -211,7 +217,7 @@ class Jobs(support.Case):
         number = daemon.submit(job(device=device, world_size=3, threads=3))
         shown = daemon.wait(number)
         self.assertEqual((shown["spec"]["world_size"], shown["updates_done"]), (3, 15))
-        self.assertEqual(daemon.job(daemon.submit(job()))["spec"]["world_size"], 1)
+        self.assertEqual(daemon.job(daemon.submit(job(device=device)))["spec"]["world_size"], 1)
         for ranks in (0, 9, 1.5, "two", None):
             problem = daemon.post("/v1/jobs", job(world_size=ranks), 422)
             self.assertEqual([error["pointer"] for error in problem["errors"]], ["/world_size"])
