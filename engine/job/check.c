@@ -224,7 +224,10 @@ static bool check_parts(struct check *check, int64_t samples)
 
     smallest_piece(job, (int)job->world_size, job->batch_size, &idle);
     if (tail < job->method.samples)
-        report(check, "/method/samples", "the last batch of a pass has fewer samples than parts");
+        report(
+            check, "/method/samples",
+            "the last batch of a pass has %lld sample%s for %lld parts: a part needs one at least",
+            (long long)tail, tail == 1 ? "" : "s", (long long)job->method.samples);
     else if (idle)
         report(check, "/world_size", "a batch has not enough samples for all ranks");
     else

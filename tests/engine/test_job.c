@@ -170,7 +170,7 @@ static void parts_need_samples(void **state)
     (void)state;
     job.method.samples = 8;
     job.dataset.train_limit = 256 + 7;
-    assert_problem(&job, "/method/samples", "fewer samples than parts");
+    assert_problem(&job, "/method/samples", "has 7 samples for 8 parts");
     job.dataset.train_limit = 256 + 15;
     assert_problem(&job, "/batch_size", "one sample a part");
     job.dataset.train_limit = 256 + 16;
