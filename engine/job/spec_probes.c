@@ -299,7 +299,7 @@ static const struct spec_object other_object = {.doc = "Weights at the other end
             .name = "y",                                                                           \
             .type = SPEC_OBJECT,                                                                   \
             .offset = AT(y),                                                                       \
-            .object = &job_probe_y,                                                                   \
+            .object = &job_probe_y,                                                                \
             .doc = "The second axis; direction none: there is none, and the grid is a line.",      \
         },                                                                                         \
         {                                                                                          \
