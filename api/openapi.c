@@ -9,7 +9,8 @@
 
 static const char introduction[] =
     "JSON in and out. Errors are application/problem+json. Losses that are no number are the "
-    "strings NaN, Infinity and -Infinity. Dates are UTC.\n\n"
+    "strings NaN, Infinity and -Infinity; in summaries and tables of probes NaN is also what was "
+    "not measured. Dates are UTC.\n\n"
     "With a token every path but /livez and /login needs Authorization: Bearer TOKEN, or the "
     "cookie that /login gives a browser.\n\n"
     "A path that is not listed is answered 404, a listed one with another method 405 with "

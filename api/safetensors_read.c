@@ -150,6 +150,61 @@ static int check_apart(const struct checkpoint *in, struct err *err)
     return rc;
 }
 
+/* The format has no byte that is no tensor's. Overlaps have been looked for. */
+static int check_whole(const struct source *source, const cJSON *header)
+{
+    int64_t begin, end, left = (int64_t)source->bytes;
+    const cJSON *item;
+
+    cJSON_ArrayForEach(item, header)
+    {
+        const cJSON *place = cJSON_GetObjectItemCaseSensitive(item, "data_offsets");
+
+        if (strcmp(item->string, "__metadata__") != 0 && cJSON_GetArraySize(place) == 2 &&
+            read_integer(cJSON_GetArrayItem(place, 0), &begin) &&
+            read_integer(cJSON_GetArrayItem(place, 1), &end) && begin <= end &&
+            end <= (int64_t)source->bytes)
+            left -= end - begin;
+    }
+    if (left < 0)
+        return err_set(source->err, ERR_INVALID, "the data of two tensors overlap");
+    if (left > 0)
+        return err_set(source->err, ERR_INVALID, "%lld bytes of the file belong to no tensor",
+                       (long long)left);
+    return 0;
+}
+
+static double number_at(const struct tensor *tensor, size_t i)
+{
+    const char *at = (const char *)tensor->data + i * tensor_type_bytes(tensor->type);
+    double real;
+    float single;
+
+    if (tensor->type == TENSOR_F64) {
+        memcpy(&real, at, sizeof real);
+        return real;
+    }
+    memcpy(&single, at, sizeof single);
+    return (double)single;
+}
+
+/* Nothing that is computed with such a number is one. */
+static int check_numbers(const struct tensor *tensor, struct err *err)
+{
+    size_t n = tensor->type == TENSOR_I64 ? 0 : tensor_elements(tensor);
+
+    for (size_t i = 0; i < n; i++) {
+        double value = number_at(tensor, i);
+
+        if (!isfinite(value))
+            return err_set(err, ERR_INVALID, "%s[%zu] is %s", tensor->name, i,
+                           isnan(value) ? "NaN"
+                           : value > 0  ? "Infinity"
+                                        : "-Infinity");
+    }
+    return 0;
+}
+
 static int read_tensors(const struct source *source, const cJSON *header, struct checkpoint *out)
 {
     const cJSON *item;
@@ -172,7 +227,12 @@ static int read_tensors(const struct source *source, const cJSON *header, struct
     }
     if (out->n_tensors == 0)
         return err_set(source->err, ERR_INVALID, "there are no tensors in the file");
-    return check_apart(out, source->err);
+    rc = check_apart(out, source->err);
+    if (!rc)
+        rc = check_whole(source, header);
+    for (int i = 0; i < out->n_tensors && !rc; i++)
+        rc = check_numbers(&out->tensors[i], source->err);
+    return rc;
 }
 
 static int find_header(const unsigned char *file, size_t n, uint64_t *length, struct err *err)

@@ -7,8 +7,8 @@
 
 /* The tensors of a file in memory, without those that only this daemon's own checkpoints have
  * ("momentum.", …). Their data points into `bytes`, at any alignment; the caller frees
- * out->tensors. ERR_INVALID says what is wrong; ERR_UNSUPPORTED names a type that is none of F32,
- * F64 and I64. */
+ * out->tensors. Each byte of the file is a tensor's, and all numbers are finite. ERR_INVALID says
+ * what is wrong; ERR_UNSUPPORTED names a type that is none of F32, F64 and I64. */
 int safetensors_read(const void *bytes, size_t n, struct checkpoint *out, struct err *err);
 
 #endif

@@ -205,7 +205,8 @@ int api_open(struct api **out, const struct api_options *options, const struct a
     if (rc == 0)
         rc = hub_open(&api->hub, db, api->options.event_streams, err);
     if (rc == 0)
-        rc = watch_open(&api->watch, api->options.request_seconds, api->options.idle_seconds, err);
+        rc = watch_open(&api->watch, api->options.connections, api->options.request_seconds,
+                        api->options.idle_seconds, err);
     if (rc == 0)
         rc = start(api, err);
     if (rc) {

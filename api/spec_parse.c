@@ -8,6 +8,7 @@
 
 #include "api/spec_json.h"
 #include "json_scan.h"
+#include "spec_hint.h"
 #include "spec_tree.h"
 #include "spec_value.h"
 #include "utf8.h"
@@ -18,6 +19,7 @@
 struct place {
     const struct place *up;
     const char *name;
+    const struct spec_object *object; /* that the name is of; NULL: of a list */
 };
 
 struct parse {
@@ -278,6 +280,36 @@ static void parse_field(struct parse *parse, const struct place *place,
     }
 }
 
+/* The nearest place that has such a member: beside it, or further out. */
+static bool find_elsewhere(const struct place *place, char out[160])
+{
+    char beyond[80];
+
+    for (const struct place *at = place; at; at = at->up)
+        if (at->object && spec_hint_place(at->object, place->name, beyond, sizeof beyond)) {
+            size_t used = put_pointer(at->up, out, 80);
+
+            snprintf(out + used, 160 - used, "/%s", beyond);
+            return true;
+        }
+    return false;
+}
+
+static void report_unknown(struct parse *parse, const struct place *place, bool variant)
+{
+    const char *kind = variant ? place->object->name : NULL;
+    char hint[160];
+    bool elsewhere = find_elsewhere(place, hint);
+    bool known = !elsewhere && spec_hint_names(place->object, hint, sizeof hint);
+
+    report(parse, place, "%s%s%s%s", kind ? kind : "",
+           kind ? " has no such member" : "unknown member",
+           elsewhere ? "; there is "
+           : known   ? "; known are "
+                     : "",
+           elsewhere || known ? hint : "");
+}
+
 /* Members that the object does not have, and those that come twice. */
 static void check_names(struct parse *parse, const struct place *place,
                         const struct spec_object *object, const cJSON *json, bool variant)
@@ -287,15 +319,13 @@ static void check_names(struct parse *parse, const struct place *place,
 
     cJSON_ArrayForEach(item, json)
     {
-        struct place here = {.up = place, .name = item->string};
+        struct place here = {.up = place, .name = item->string, .object = object};
         int index = spec_field_find(object, item->string);
 
         if (variant && strcmp(item->string, "kind") == 0)
             index = 63;
         if (index < 0)
-            report(parse, &here,
-                   object->name && variant ? "%s has no such member" : "%sunknown member",
-                   object->name && variant ? object->name : "");
+            report_unknown(parse, &here, variant);
         else if (seen >> index & 1)
             report(parse, &here, "is given twice");
         else
@@ -314,8 +344,17 @@ static bool is_blamed(const struct parse *parse, const struct place *place)
     return false;
 }
 
-/* A member that another one is given in place of is 0. Where that other one is wrong, this
- * keeps its default, so that nobody complains of what follows from that. */
+static bool given_above_zero(const struct spec_object *object, const char *name, const cJSON *json,
+                             const char *out)
+{
+    int index = spec_field_find(object, name);
+
+    return index >= 0 && cJSON_GetObjectItemCaseSensitive(json, name) &&
+           *(const int64_t *)(const void *)(out + object->fields[index].offset) > 0;
+}
+
+/* A member that another one is given in place of is 0. Where that other one is 0, it says nothing;
+ * where it is wrong, this keeps its default, so that nobody complains of what follows from that. */
 static void clear_replaced(struct parse *parse, const struct place *place,
                            const struct spec_object *object, const cJSON *json, char *out)
 {
@@ -325,7 +364,7 @@ static void clear_replaced(struct parse *parse, const struct place *place,
         struct place other = {.up = place, .name = field->instead};
         bool good = cJSON_GetObjectItemCaseSensitive(json, field->name) && !is_blamed(parse, &here);
 
-        if (field->instead && !good && cJSON_GetObjectItemCaseSensitive(json, field->instead) &&
+        if (field->instead && !good && given_above_zero(object, field->instead, json, out) &&
             !is_blamed(parse, &other))
             *(int64_t *)(void *)(out + field->offset) = 0;
     }
@@ -339,7 +378,7 @@ static void parse_object(struct parse *parse, const struct place *place,
         check_names(parse, place, object, json, variant);
     for (int i = 0; i < object->n_fields; i++) {
         const struct spec_field *field = &object->fields[i];
-        struct place here = {.up = place, .name = field->name};
+        struct place here = {.up = place, .name = field->name, .object = object};
         const cJSON *item = json ? cJSON_GetObjectItemCaseSensitive(json, field->name) : NULL;
 
         spec_set_default(field, out + field->offset);

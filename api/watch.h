@@ -1,6 +1,6 @@
-/* Connections whose request is still to come: they are ended when it takes too long as a whole, or
- * when it cannot come any more. libmicrohttpd has a timeout for idleness only, and does not always
- * notice a client that leaves between two requests. */
+/* Connections whose request is still to come: they are ended when it takes too long as a whole,
+ * when it cannot come any more, or when others wait for their places. libmicrohttpd has a timeout
+ * for idleness only, and does not always notice a client that leaves between two requests. */
 #ifndef API_WATCH_H
 #define API_WATCH_H
 
@@ -16,9 +16,11 @@
 struct watch;
 struct watched;
 
-/* `request_seconds`: from a request's first line to its last byte, and from the beginning of a
- * connection to its first request's last byte. `idle_seconds`: what may lie between requests. */
-int watch_open(struct watch **out, int request_seconds, int idle_seconds, struct err *err);
+/* `places`: how many connections there can be. `request_seconds`: from a request's first line to
+ * its last byte, and from the beginning of a connection to its first request's last byte.
+ * `idle_seconds`: what may lie between requests. */
+int watch_open(struct watch **out, int places, int request_seconds, int idle_seconds,
+               struct err *err);
 /* After the last connection has ended. */
 void watch_close(struct watch *watch);
 

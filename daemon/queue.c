@@ -3,6 +3,7 @@
 #include "probe.h"
 #include "queue_inside.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -195,12 +196,28 @@ static int threads_of(const struct queue *queue, const struct engine_job *job)
     return job->threads ? (int)job->threads : queue_thread_share(queue);
 }
 
+/* More of them would only wait for each other; fewer than were asked for would give other bits. */
+static void check_threads(const struct queue *queue, const struct engine_job *job,
+                          void (*problem)(void *to, const char *pointer, const char *message),
+                          void *to)
+{
+    char message[128];
+
+    if (job->threads <= queue->options.threads)
+        return;
+    snprintf(message, sizeof message,
+             "the daemon has %d thread%s in all (--threads, by default the cores)",
+             queue->options.threads, queue->options.threads == 1 ? "" : "s");
+    problem(to, "/threads", message);
+}
+
 int queue_prepare(struct queue *queue, struct engine_job *job,
                   void (*problem)(void *to, const char *pointer, const char *message), void *to,
                   struct err *err)
 {
     int rc = init_from_prepare(queue->db, job, problem, to, err);
 
+    check_threads(queue, job, problem, to);
     if (!rc)
         engine_estimate_check(job, threads_of(queue, job), problem, to);
     return rc ? rc : probe_prepare_list(queue->db, job, problem, to, err);

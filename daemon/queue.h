@@ -49,7 +49,8 @@ void queue_close(struct queue *queue);
 enum queue_action { QUEUE_CANCEL, QUEUE_PAUSE, QUEUE_RESUME };
 
 /* Fills in which checkpoint is the newest where a job begins with another one's weights; tells what
- * is wrong with what it begins with, and whether its GPU is too small for it. */
+ * is wrong with what it begins with, whether it wants more threads than all workers have together,
+ * and whether its GPU is too small for it. */
 int queue_prepare(struct queue *queue, struct engine_job *job,
                   void (*problem)(void *to, const char *pointer, const char *message), void *to,
                   struct err *err);

@@ -6,6 +6,7 @@
 #include "backend/cuda/module.h"
 #include "base/err.h"
 #include "job/resolve.h"
+#include "job/silent.h"
 #include "method/recipe.h"
 
 /* A loss is recorded for each update. */
@@ -223,7 +224,10 @@ static bool check_parts(struct check *check, int64_t samples)
 
     smallest_piece(job, (int)job->world_size, job->batch_size, &idle);
     if (tail < job->method.samples)
-        report(check, "/method/samples", "the last batch of a pass has fewer samples than parts");
+        report(
+            check, "/method/samples",
+            "the last batch of a pass has %lld sample%s for %lld parts: a part needs one at least",
+            (long long)tail, tail == 1 ? "" : "s", (long long)job->method.samples);
     else if (idle)
         report(check, "/world_size", "a batch has not enough samples for all ranks");
     else
@@ -373,6 +377,7 @@ int engine_job_check(const struct engine_job *job,
                "%s", err.message);
     if (!check.n)
         return job_check_with(job, &info, problem, context) +
+               job_check_silent(job, problem, context) +
                job_check_probes(job, job_train_samples(job, &info), problem, context);
     check_plain(&check);
     return check.n;

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "engine/job.h"
 #include "job/resolve.h"
+#include "job/silent.h"
 #include "method/recipe.h"
 
 #define POINTS_MAX 100000 /* of a grid */
@@ -302,7 +303,7 @@ static void check_radius(struct check *check)
     check_rows(check, "/draws", (double)noises * (double)probe->points * (double)probe->draws);
 }
 
-int engine_probe_check(const struct engine_job *job, const struct engine_probe *probe,
+int probe_check_stored(const struct engine_job *job, const struct engine_probe *probe,
                        void (*problem)(void *context, const char *pointer, const char *message),
                        void *context)
 {
@@ -327,4 +328,15 @@ int engine_probe_check(const struct engine_job *job, const struct engine_probe *
     }
     check_batch(&check);
     return check.n;
+}
+
+int engine_probe_check(const struct engine_job *job, const struct engine_probe *probe,
+                       void (*problem)(void *context, const char *pointer, const char *message),
+                       void *context)
+{
+    struct engine_probe resolved = *probe;
+
+    engine_probe_resolve(&resolved);
+    return probe_check_stored(job, probe, problem, context) +
+           probe_check_silent(&resolved, problem, context);
 }

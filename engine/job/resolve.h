@@ -55,10 +55,16 @@ int job_check_probes(const struct engine_job *job, int64_t samples,
                      void (*problem)(void *context, const char *pointer, const char *message),
                      void *context);
 
-/* `engine_job_check` for those who have described the dataset already; says nothing of it. */
+/* `engine_job_check` of a job that was taken before, for those who have described the dataset
+ * already; says nothing of it, and nothing of members that say nothing. */
 int job_check_with(const struct engine_job *job, const struct dataset_info *info,
                    void (*problem)(void *context, const char *pointer, const char *message),
                    void *context);
+
+/* `engine_probe_check` of one that was taken before: it may have members that say nothing. */
+int probe_check_stored(const struct engine_job *job, const struct engine_probe *probe,
+                       void (*problem)(void *context, const char *pointer, const char *message),
+                       void *context);
 
 /* A `problem` for those who can tell of one only: the first one becomes *err. */
 struct first_problem {

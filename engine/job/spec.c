@@ -356,7 +356,8 @@ static const struct spec_field job_fields[] = {
      .min = 0,
      .max = 1e9,
      .doc =
-         "The run's length in updates, in place of epochs; its last epoch may be a part of one."},
+         "The run's length in updates, in place of epochs; its last epoch may be a part of one. 0: "
+         "epochs say it."},
     {.name = "batch_size",
      .type = SPEC_INT,
      .offset = offsetof(struct engine_job, batch_size),
@@ -397,7 +398,8 @@ static const struct spec_field job_fields[] = {
      .offset = offsetof(struct engine_job, threads),
      .min = 0,
      .max = 256,
-     .doc = "CPU threads; 0: the job's share of the cores."},
+     .doc = "CPU threads, as many as all workers have together (--threads) at most; 0: the job's "
+            "share of them. The bits of a result depend on their number."},
     {.name = "world_size",
      .type = SPEC_INT,
      .offset = offsetof(struct engine_job, world_size),

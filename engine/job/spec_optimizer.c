@@ -82,15 +82,14 @@ const struct spec_object job_optimizers[OPTIMIZER_KINDS] = {
 static const char *const schedule_steps[] = {
     [SCHEDULE_PER_UPDATE] = "update", [SCHEDULE_PER_EPOCH] = "epoch", NULL};
 
-#define WARMUP                                                                                     \
+#define WARMUP(then)                                                                               \
     {                                                                                              \
         .name = "warmup_updates",                                                                  \
         .type = SPEC_INT,                                                                          \
         .offset = offsetof(struct job_schedule, warmup_updates),                                   \
         .min = 0,                                                                                  \
         .max = 1e9,                                                                                \
-        .doc = "W: update u of the first W has the share (u + 1)/W of lr; the cosine then takes "  \
-               "the updates that are left.",                                                       \
+        .doc = "W: update u of the first W has the share (u + 1)/W of lr; " then,                  \
     },                                                                                             \
     {                                                                                              \
         .name = "warmup_epochs", .type = SPEC_INT,                                                 \
@@ -98,7 +97,7 @@ static const char *const schedule_steps[] = {
         .doc = "The same in epochs; at most one of the two is above 0.",                           \
     }
 
-static const struct spec_field constant_fields[] = {WARMUP};
+static const struct spec_field constant_fields[] = {WARMUP("the others have lr.")};
 
 static const struct spec_field cosine_fields[] = {
     {.name = "step",
@@ -108,7 +107,7 @@ static const struct spec_field cosine_fields[] = {
      .number = SCHEDULE_PER_UPDATE,
      .doc = "When the rate changes: each update, or once a pass over the data (of which the "
             "mixed methods make two an epoch)."},
-    WARMUP,
+    WARMUP("the cosine then takes the updates that are left."),
 };
 
 static const struct spec_field step_fields[] = {
@@ -127,7 +126,7 @@ static const struct spec_field step_fields[] = {
      .above_min = true,
      .number = 0.1,
      .doc = "Factor of a drop."},
-    WARMUP,
+    WARMUP("drops are counted from the run's beginning all the same."),
 };
 
 const struct spec_object job_schedules[SCHEDULE_KINDS] = {

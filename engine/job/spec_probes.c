@@ -253,7 +253,7 @@ static const char *const vectors_1d[] = {
 static const struct spec_field x_fields[] = {AXIS(DIRECTION_RANDOM)};
 static const struct spec_field y_fields[] = {AXIS(DIRECTION_NONE)};
 static const struct spec_object x_object = {.doc = "The first axis.", FIELDS(x_fields)};
-static const struct spec_object y_object = {.doc = "The second axis.", FIELDS(y_fields)};
+const struct spec_object job_probe_y = {.doc = "The second axis.", FIELDS(y_fields)};
 
 static const struct spec_field other_fields[] = {
     {.name = "job",
@@ -299,7 +299,7 @@ static const struct spec_object other_object = {.doc = "Weights at the other end
             .name = "y",                                                                           \
             .type = SPEC_OBJECT,                                                                   \
             .offset = AT(y),                                                                       \
-            .object = &y_object,                                                                   \
+            .object = &job_probe_y,                                                                \
             .doc = "The second axis; direction none: there is none, and the grid is a line.",      \
         },                                                                                         \
         {                                                                                          \

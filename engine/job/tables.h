@@ -14,5 +14,6 @@ extern const struct spec_object job_methods[METHOD_KINDS];
 extern const struct spec_object job_optimizers[OPTIMIZER_KINDS];
 extern const struct spec_object job_schedules[SCHEDULE_KINDS];
 extern const struct spec_object job_probe_kinds[PROBE_KINDS];
+extern const struct spec_object job_probe_y; /* a landscape's second axis */
 
 #endif

@@ -135,7 +135,7 @@ int engine_probe_open(struct engine_probe_run **out, const struct engine_job *jo
     struct job_place place;
     int rc;
 
-    if (engine_probe_check(job, probe, job_first_problem, &first))
+    if (probe_check_stored(job, probe, job_first_problem, &first))
         return ERR_INVALID;
     if (!job_place(&place, job))
         return err_set(err, ERR_DEVICE, "the job's device is gone");

@@ -26,6 +26,15 @@
 
 /* spectrum */
 
+#define PARAMETER(more)                                                                            \
+    {                                                                                              \
+        "parameter",                                                                               \
+            "Number of the parameter, from 0, in the order of the checkpoint's file (and of "      \
+            "vectors) without batch norm's statistics: running_mean, running_var and "             \
+            "num_batches_tracked do not count" more,                                               \
+            true                                                                                   \
+    }
+
 static const struct probe_column spectrum_summary[] = {
     LOSS,
     TOP1,
@@ -74,26 +83,26 @@ static const struct probe_column draws[] = {
      "0: qᵀHq of a vector of hutch++'s subspace, which adds up; 1: a random vector's "
      "estimate, which is averaged.",
      true},
-    {"parameter",
-     "Number of the parameter, from 0, in the checkpoint's order, that it is the "
-     "block of; −1: the whole Hessian.",
-     true},
+    PARAMETER("; the one that it is the block of; −1: the whole Hessian."),
     {"value", "Estimate of the trace (of its part).", false},
 };
 
 static const struct probe_column layers[] = {
-    {"parameter", "Number of the parameter, from 0, in the checkpoint's order.", true},
+    PARAMETER("."),
     {"size", "Numbers that it has.", true},
-    {"trace", "Estimate of the trace of its block of the Hessian.", false},
+    {"trace", "Estimate of the trace of its block of the Hessian; NaN with trace_draws 0.", false},
     {"trace_standard_error", "Its standard error.", false},
-    {"lambda_max", "Largest eigenvalue of its block.", false},
+    {"lambda_max",
+     "Largest eigenvalue of its block; it and what follows are NaN, as not measured, unless layers "
+     "is spectrum.",
+     false},
     {"lambda_max_residual", "Its residual.", false},
     {"lambda_min", "Smallest eigenvalue of its block.", false},
     {"lambda_min_residual", "Its residual.", false},
 };
 
 static const struct probe_column layer_nodes[] = {
-    {"parameter", "Number of the parameter, from 0.", true},
+    PARAMETER("."),
     {"run", "Lanczos run, from 0.", true},
     {"value", "Node of the quadrature.", false},
     {"weight", "Its weight; those of a run sum to 1.", false},

@@ -14,7 +14,9 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "http.h"
 #include "http_client.h"
+#include "metrics.h"
 #include "server_fixture.h"
 
 #define NEVER 600 /* seconds */
@@ -270,20 +272,63 @@ static void test_connections_in_all(void **state)
     int fd[8], late;
 
     (void)state;
+    pthread_mutex_lock(&fixture_control_lock);
     for (int i = 0; i < 8; i++) {
         fd[i] = http_open(api_port(api), 2 + i);
-        assert_true(http_put(fd[i], whole));
-        assert_true(http_await(fd[i], &got, "\"ok\"", PATIENCE));
-        text_free(&got);
+        assert_true(http_put(fd[i], "POST /v1/jobs/1/pause HTTP/1.1\r\nHost: localhost\r\n"
+                                    "Content-Length: 0\r\n\r\n"));
+    }
+    for (double until = clock_seconds() + PATIENCE; metrics_active(api->metrics) < 8;) {
+        assert_true(clock_seconds() < until);
+        usleep(20000);
     }
     late = http_open(api_port(api), 1);
     assert_true(http_put(late, whole));
-    assert_false(http_await(late, &got, "\"ok\"", 0.3));
+    assert_false(http_await(late, &got, "\"ok\"", 2)); /* what is worked on keeps its place */
+    pthread_mutex_unlock(&fixture_control_lock);
     for (int i = 0; i < 8; i++)
         close(fd[i]);
     assert_true(http_await(late, &got, "\"ok\"", PATIENCE)); /* it has waited its turn */
     text_free(&got);
     close(late);
+    api_close(api);
+}
+
+/* Who takes long over a request, or has none, loses the place to others when all are taken. */
+static void test_slow_senders_make_room(void **state)
+{
+    enum { SLOW = 12, KINDS = 6 };
+    static const char follow[] = "GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    static const char *const sent[KINDS] = {
+        head, head, "", "GET /liv", "GET / HTTP/1.1\r\nHost: loc", whole};
+    struct api *api = fixture_serve(
+        (struct api_options){.connections = 8, .idle_seconds = NEVER, .request_seconds = NEVER});
+    int stream = http_open(api_port(api), 1), fd[SLOW], told = 0;
+    struct text got = {0};
+
+    (void)state;
+    assert_true(http_put(stream, follow));
+    assert_true(http_await(stream, &got, "event: start", PATIENCE));
+    text_free(&got);
+    for (int i = 0; i < SLOW; i++) {
+        fd[i] = http_open(api_port(api), 1);
+        assert_true(fd[i] >= 0);
+        http_put(fd[i], sent[i % KINDS]);
+    }
+    await_live(api);
+    for (int i = 0; i < SLOW; i++) {
+        if (sent[i % KINDS] != head)
+            continue;
+        http_await(fd[i], &got, "others wait", 0.1);
+        told += got.length > 0 && strncmp(got.data, "HTTP/1.1 408 ", 13) == 0;
+        text_free(&got);
+    }
+    assert_true(told > 0);
+    assert_false(http_await(stream, &got, NULL, 0.1));
+    text_free(&got);
+    for (int i = 0; i < SLOW; i++)
+        close(fd[i]);
+    close(stream);
     api_close(api);
 }
 
@@ -440,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_slow_answers),
         cmocka_unit_test(test_connections_of_an_address),
         cmocka_unit_test(test_connections_in_all),
+        cmocka_unit_test(test_slow_senders_make_room),
         cmocka_unit_test(test_streams),
         cmocka_unit_test(test_streams_leave_room),
         cmocka_unit_test(test_waiting_requests),

@@ -91,6 +91,45 @@ static void test_lists_of_variants(void **state)
     assert_int_equal(job.probes.n, 1);
 }
 
+/* A member that another one is given in place of is 0, but not where that other one says nothing.
+ */
+static void test_one_in_place_of_the_other(void **state)
+{
+    struct length {
+        int64_t epochs, updates;
+    };
+    static const struct spec_field fields[] = {{.name = "epochs",
+                                                .type = SPEC_INT,
+                                                .offset = offsetof(struct length, epochs),
+                                                .max = 99,
+                                                .number = 30,
+                                                .instead = "updates"},
+                                               {.name = "updates",
+                                                .type = SPEC_INT,
+                                                .offset = offsetof(struct length, updates),
+                                                .max = 99}};
+    static const struct spec_object spec = {.fields = fields, .n_fields = 2};
+    static const struct {
+        const char *text;
+        int64_t epochs, updates;
+    } cases[] = {{"{}", 30, 0},
+                 {"{\"updates\":7}", 0, 7},
+                 {"{\"updates\":0}", 30, 0},
+                 {"{\"epochs\":5,\"updates\":0}", 5, 0},
+                 {"{\"epochs\":0,\"updates\":0}", 0, 0}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct length length = {0};
+
+        assert_int_equal(
+            spec_json_parse(&spec, cases[i].text, strlen(cases[i].text), &length, &problems, &err),
+            0);
+        assert_int_equal(length.epochs, cases[i].epochs);
+        assert_int_equal(length.updates, cases[i].updates);
+    }
+}
+
 static int parse_probe(const char *json, struct sample_probe *probe)
 {
     memset(probe, 0, sizeof *probe);
@@ -134,6 +173,14 @@ static void test_single_mistakes(void **state)
         {"\"probes\":[{\"kind\":\"ball\"},{\"kind\":\"ball\"},{\"kind\":\"ball\"}]", "/probes",
          "more than 2"},
         {"\"epoch\":1", "/epoch", "unknown"},
+        {"\"keep\":1", "/keep", "unknown member; there is /checkpoint/keep"},
+        {"\"sigma\":1", "/sigma", "unknown member; there is /method/sigma"},
+        {"\"checkpoint\":{\"epochs\":1}", "/checkpoint/epochs", "unknown member; there is /epochs"},
+        {"\"checkpoint\":{\"sigma\":1}", "/checkpoint/sigma", "there is /method/sigma"},
+        {"\"checkpoint\":{\"kept\":1}", "/checkpoint/kept",
+         "unknown member; known are every, keep"},
+        {"\"method\":{\"kind\":\"m-rwp\",\"sigm\":1}", "/method/sigm",
+         "m-rwp has no such member; known are sigma, lambda"},
         {"\"a/b~c\":1", "/a~1b~0c", "unknown"},
         {"\"epochs\":1,\"epochs\":2", "/epochs", "twice"},
         {"\"epochs\":\"1\"", "/epochs", "integer"},
@@ -296,7 +343,7 @@ int main(void)
         cmocka_unit_test(test_lists_of_variants), cmocka_unit_test(test_a_variant_by_itself),
         cmocka_unit_test(test_single_mistakes),   cmocka_unit_test(test_all_at_once),
         cmocka_unit_test(test_many_problems),     cmocka_unit_test(test_no_json),
-        cmocka_unit_test(test_deep_and_wide),
+        cmocka_unit_test(test_deep_and_wide),     cmocka_unit_test(test_one_in_place_of_the_other),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

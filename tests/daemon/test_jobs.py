@@ -97,6 +97,8 @@ class Jobs(support.Case):
         for wrong, pointer in (({"updates": 1e12}, "/updates"), ({"epochs": "two"}, "/epochs")):
             told = daemon.post("/v1/jobs", {**made, **wrong}, 422)
             self.assertEqual([error["pointer"] for error in told["errors"]], [pointer])
+        plain = daemon.post("/v1/jobs", {**made, "updates": 0}, 201)
+        self.assertEqual((plain["spec"]["epochs"], plain["spec"]["updates"]), (30, 0))
         made = daemon.post("/v1/jobs", made, 201)
         self.assertEqual((made["updates"], made["spec"]["epochs"], made["spec"]["updates"]),
                          (12, 0, 12))
@@ -194,16 +196,22 @@ class Jobs(support.Case):
         self.assertEqual(daemon.job(numbers[1])["state"], "running")
 
     def test_a_jobs_own_threads_go_before_its_share(self):
-        daemon = self.start("--threads", "1")
+        daemon = self.start("--threads", "2", "--workers", "2")
         number = daemon.submit(job(threads=2))
         self.assertEqual(daemon.wait(number)["threads"], 2)
         self.assertIn("with 2 threads", daemon.log())
+        for path, body, place in (
+                ("/v1/jobs", job(threads=3), "/threads"),
+                ("/v1/sweeps", {"job": job(), "grid": {"/threads": [2, 3]}}, "/grid/~1threads/1")):
+            told = daemon.post(path, body, 422)["errors"]
+            self.assertEqual([error["pointer"] for error in told], [place])
+            self.assertIn("2 threads in all", told[0]["detail"])
 
     def test_ranks_do_what_one_does(self):
-        daemon = self.start()
+        daemon = self.start("--threads", "3")
         told = []
         for ranks in (1, 2):
-            number = daemon.submit(job("m-arwp", device="reference", world_size=ranks))
+            number = daemon.submit(job("m-arwp", device="reference", world_size=ranks, threads=ranks))
             daemon.wait(number)
             told.append([(loss["loss"], loss["perturbed_loss"]) for loss in daemon.losses(number)])
         self.assertEqual(told[0], told[1])  # a gradient each: not a bit is another
@@ -213,7 +221,7 @@ class Jobs(support.Case):
         number = daemon.submit(job(device=device, world_size=3, threads=3))
         shown = daemon.wait(number)
         self.assertEqual((shown["spec"]["world_size"], shown["updates_done"]), (3, 15))
-        self.assertEqual(daemon.job(daemon.submit(job()))["spec"]["world_size"], 1)
+        self.assertEqual(daemon.job(daemon.submit(job(threads=1)))["spec"]["world_size"], 1)
         for ranks in (0, 9, 1.5, "two", None):
             problem = daemon.post("/v1/jobs", job(world_size=ranks), 422)
             self.assertEqual([error["pointer"] for error in problem["errors"]], ["/world_size"])

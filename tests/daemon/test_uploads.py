@@ -103,11 +103,21 @@ class Uploads(support.Case):
                       b'"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', bytes(8)),
                # A few bytes that are many tensors' would be stored many times.
                header({"a": one, "b": one}, bytes(8)),
-               header({"a": {**one, "data_offsets": [4, 12]}, "b": one}, bytes(12))]
+               header({"a": {**one, "data_offsets": [4, 12]}, "b": one}, bytes(12)),
+               # Bytes that are nobody's: behind the last tensor, between two, before the first.
+               good + b"xx",
+               header({"a": one, "b": {**one, "data_offsets": [12, 20]}}, bytes(20)),
+               header({"a": {**one, "data_offsets": [4, 12]}}, bytes(12)),
+               header({"a": one, "momentum.a": {**one, "data_offsets": [8, 12]}}, bytes(20))]
         for body in bad:
             answer = daemon.request("POST", "/v1/uploads", body, headers=BINARY)
             self.assertEqual(answer.status, 422, body[:80])
             self.assertEqual(answer.json()["code"], "safetensors")
+        for kind, code in (("F32", "f"), ("F64", "d")):
+            for value in ("nan", "inf", "-inf"):
+                data = struct.pack("<3" + code, 1, float(value), 2)
+                told = self.upload(daemon, pack({"a": (kind, (3,), data)}), 422).json()["detail"]
+                self.assertIn("a[1] is " + value.replace("inf", "Infinity").replace("nan", "NaN"), told)
         self.upload(daemon, good, 422, "?sha256=" + "0" * 64)
         self.upload(daemon, good, 422, "?name=" + "n" * 201)
         self.assertEqual(daemon.request("POST", "/v1/uploads", good, headers={

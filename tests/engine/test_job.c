@@ -14,6 +14,7 @@
 #include "data_folder.h"
 #include "engine/job.h"
 #include "idx_folder.h"
+#include "job/silent.h"
 
 /* --- the check -------------------------------------------------------------------------------- */
 
@@ -169,7 +170,7 @@ static void parts_need_samples(void **state)
     (void)state;
     job.method.samples = 8;
     job.dataset.train_limit = 256 + 7;
-    assert_problem(&job, "/method/samples", "fewer samples than parts");
+    assert_problem(&job, "/method/samples", "has 7 samples for 8 parts");
     job.dataset.train_limit = 256 + 15;
     assert_problem(&job, "/batch_size", "one sample a part");
     job.dataset.train_limit = 256 + 16;
@@ -296,7 +297,8 @@ static void augmentation_must_fit_the_images(void **state)
     (void)state;
     engine_job_defaults(&job, MODEL_RESNET18, DATASET_CIFAR100, METHOD_SGD);
     cifar_folder_make(&job.dataset, 100, 200);
-    job.dataset.augment = (struct job_augment){.crop_padding = 31};
+    job.dataset.augment.cutout = 0;
+    job.dataset.augment.crop_padding = 31;
     assert_sound(&job);
     job.dataset.augment.crop_padding = 32;
     assert_problem(&job, "/dataset/augment/crop_padding", "side of 32");
@@ -322,6 +324,46 @@ static void folders_of_images_are_checked(void **state)
         assert_problem(&job, "/dataset/resize", "at least size, 16");
     }
     data_folder_remove(job.dataset.path);
+}
+
+/* Refused of new jobs: those that are stored have run with it. */
+static void augmentation_that_says_nothing_is_refused(void **state)
+{
+    struct engine_job job;
+    struct job_augment *augment = &job.dataset.augment;
+
+    (void)state;
+    engine_job_defaults(&job, MODEL_RESNET18, DATASET_IMAGE_FOLDER, METHOD_SGD);
+    assert_int_equal(job_check_silent(&job, collect, NULL), 0);
+    augment->crop = CROP_CENTER; /* the rest as it is shown of any such job */
+    assert_int_equal(job_check_silent(&job, collect, NULL), 0);
+    engine_job_defaults(&job, MODEL_RESNET18, DATASET_CIFAR100, METHOD_SGD);
+    cifar_folder_make(&job.dataset, 100, 200);
+    augment->cutout = 16;
+    augment->cutout_probability = 1;
+    assert_sound(&job);
+    augment->cutout = 0;
+    assert_problem(&job, "/dataset/augment/cutout_probability", "cutout");
+    augment->cutout_probability = 0.5;
+    augment->randaugment_magnitude = 5;
+    assert_problem(&job, "/dataset/augment/randaugment_magnitude", "randaugment");
+    augment->randaugment = 1;
+    assert_sound(&job);
+    data_folder_remove(job.dataset.path);
+}
+
+static void a_crop_takes_its_own_settings_only(void **state)
+{
+    struct engine_job job;
+    struct problems problems = {0};
+
+    (void)state;
+    engine_job_defaults(&job, MODEL_RESNET18, DATASET_IMAGE_FOLDER, METHOD_SGD);
+    job.dataset.augment.crop_area_min = 0.5;
+    assert_int_equal(job_check_silent(&job, collect, &problems), 0);
+    job.dataset.augment.crop = CROP_RANDOM;
+    assert_int_equal(job_check_silent(&job, collect, &problems), 1);
+    assert_string_equal(problems.pointer[0], "/dataset/augment/crop_area_min");
 }
 
 /* What the methods' reference code does to CIFAR, and torchvision's scripts to ImageNet. */
@@ -432,7 +474,8 @@ static void a_line_ends_at_a_checkpoint_that_comes(void **state)
     job.probes.n = 1;
     *line = (struct engine_probe){.kind = PROBE_LANDSCAPE,
                                   .every_epochs = 4,
-                                  .x = {.direction = DIRECTION_LINE, .to = 1, .points = 3}};
+                                  .x = {.direction = DIRECTION_LINE, .to = 1, .points = 3},
+                                  .y = {.from = -1, .to = 1}};
     line->other.update = 3 * epoch;
     assert_sound(&job);
     line->other.update = 4 * epoch; /* its own first one */
@@ -516,6 +559,8 @@ int main(void)
         cmocka_unit_test(a_dataset_has_to_fit_into_memory),
         cmocka_unit_test(augmentation_must_fit_the_images),
         cmocka_unit_test(folders_of_images_are_checked),
+        cmocka_unit_test(augmentation_that_says_nothing_is_refused),
+        cmocka_unit_test(a_crop_takes_its_own_settings_only),
         cmocka_unit_test(augmentation_by_default),
         cmocka_unit_test(all_problems_are_told_at_once),
         cmocka_unit_test(facts_of_the_demonstration),

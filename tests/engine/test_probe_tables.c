@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "idx_folder.h"
+#include "job/resolve.h"
 #include "probe/tables.h"
 #include "probe_record.h"
 #include "record.h"
@@ -157,6 +158,13 @@ static void combinations_are_checked(void **state)
     BLAME(PROBE_LANDSCAPE, probe.x.to = -1, "/x/to");
     BLAME(PROBE_LANDSCAPE, (probe.y.direction = DIRECTION_RANDOM, probe.y.from = 2), "/y/to");
     BLAME(PROBE_LANDSCAPE, probe.y.direction = DIRECTION_LINE, "/y/direction");
+    BLAME(PROBE_LANDSCAPE, probe.y.points = 5, "/y/points");
+    BLAME(PROBE_LANDSCAPE, probe.y.from = -2, "/y/from");
+    BLAME(PROBE_LANDSCAPE, probe.y.to = 2, "/y/to");
+    BLAME(PROBE_LANDSCAPE, probe.y.normalise = NORMALISE_UNIT, "/y/normalise");
+    BLAME(PROBE_LANDSCAPE, engine_probe_resolve(&probe), NULL); /* as it is shown */
+    BLAME(PROBE_LANDSCAPE, (probe.preset = PRESET_NAMED, engine_probe_resolve(&probe)), NULL);
+    BLAME(PROBE_LANDSCAPE, (probe.y.direction = DIRECTION_RANDOM, probe.y.points = 5), NULL);
     BLAME(PROBE_LANDSCAPE,
           (probe.y.direction = DIRECTION_RANDOM, probe.x.points = probe.y.points = 1000),
           "/y/points");
@@ -180,6 +188,20 @@ static void combinations_are_checked(void **state)
           "/steps");
     BLAME(PROBE_LANDSCAPE, (probe.steps = 2000, probe.x.direction = DIRECTION_EIGENVECTOR),
           "/steps");
+}
+
+/* One that was stored before such members were refused goes on. */
+static void a_stored_probe_keeps_what_says_nothing(void **state)
+{
+    struct engine_job job = tiny_job(METHOD_SGD, DEVICE_REFERENCE);
+    struct engine_probe probe = probe_defaults(PROBE_LANDSCAPE);
+    struct found found = {0};
+
+    (void)state;
+    probe.y.points = 5;
+    assert_int_equal(probe_check_stored(&job, &probe, find, &found), 0);
+    probe.x.direction = DIRECTION_NONE;
+    assert_int_equal(probe_check_stored(&job, &probe, find, &found), 1);
 }
 
 /* Many large images, of which only the headers are written. */
@@ -242,6 +264,7 @@ int main(void)
         cmocka_unit_test(kinds_have_the_same_fields_in_jobs_and_by_themselves),
         cmocka_unit_test(results_are_described),
         cmocka_unit_test(combinations_are_checked),
+        cmocka_unit_test(a_stored_probe_keeps_what_says_nothing),
         cmocka_unit_test(batches_fit_into_memory),
         cmocka_unit_test(rows_have_a_bound),
     };

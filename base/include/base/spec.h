@@ -36,7 +36,7 @@ struct spec_field {
     size_t offset;
 
     bool required;       /* no default */
-    const char *instead; /* INT: a member beside it; where that is given, the default is 0 */
+    const char *instead; /* INT: another INT beside it; where that is above 0, the default is 0 */
     double min, max;     /* INT, REAL, and each item of an INT_LIST; inclusive */
     bool above_min;      /* min itself is excluded */
     bool below_max;      /* max itself is excluded */
