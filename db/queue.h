@@ -121,6 +121,9 @@ bool db_queue_take(struct db_queue *queue, struct db_batch *batch);
 /* The rows are on disk: answers and frees them. */
 void db_queue_committed(struct db_queue *queue, struct db_list *rows);
 
+/* A full disk, a lock or an i/o error may pass. */
+bool db_worth_a_retry(int code);
+
 /* They are not. `culprit` (may be NULL) is the op at which it failed. Puts back what can be tried
  * again, answers the rest. */
 void db_queue_failed(struct db_queue *queue, struct db_list *rows, struct db_op *culprit,

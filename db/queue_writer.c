@@ -18,7 +18,7 @@
 #define GROUP_SECONDS 0.2
 #define RETRY_SECONDS 1.0
 
-static bool worth_a_retry(int code)
+bool db_worth_a_retry(int code)
 {
     return code == ERR_FULL || code == ERR_BUSY || code == ERR_IO || code == ERR_NO_MEMORY;
 }
@@ -67,7 +67,7 @@ static void set_trouble(struct db_trouble *trouble, const struct err *why)
 {
     if (!trouble->code) {
         trouble->since_ms = clock_wall_ms();
-        if (worth_a_retry(why->code))
+        if (db_worth_a_retry(why->code))
             log_warning("%s; trying again each second", why->message);
         else
             log_error("%s; nothing can be recorded", why->message);
@@ -255,7 +255,7 @@ void db_queue_failed(struct db_queue *queue, struct db_list *rows, struct db_op 
                      const struct err *why)
 {
     pthread_mutex_lock(&queue->lock);
-    if (why->code != ERR_CORRUPT && !worth_a_retry(why->code) && culprit) {
+    if (why->code != ERR_CORRUPT && !db_worth_a_retry(why->code) && culprit) {
         answer_culprit(queue, rows, culprit, why);
     } else {
         set_trouble(&queue->rows_trouble, why);
@@ -290,7 +290,7 @@ void db_queue_checkpoint_failed(struct db_queue *queue, struct db_op *checkpoint
 
     list_push(&one, checkpoint);
     pthread_mutex_lock(&queue->lock);
-    if (worth_a_retry(why->code)) {
+    if (db_worth_a_retry(why->code)) {
         set_trouble(&queue->checkpoints_trouble, why);
         list_prepend(&queue->checkpoints, &one);
         if (queue->gave_up)

@@ -265,6 +265,58 @@ static void the_next_start_goes_on(void **state)
     assert_other(place, other);
 }
 
+/* As many as a job may have, each looked for by itself. */
+static void many_probes_are_no_hindrance(void **state)
+{
+    struct place *place = *state;
+    struct counts before;
+    int64_t other;
+
+    place_open(place, NULL);
+    other = other_job(place);
+    before = count_all(place);
+    assert_int_equal(full_job(place->db, 10, "key"), 2);
+    place_close(place);
+    place_sql(
+        place, "rwpd.db",
+        "WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) "
+        "INSERT INTO probe (job, number, updates, kind, request, state, priority, created_ms) "
+        "SELECT 2, i, 10, 'spectrum', '{}', (SELECT state FROM probe WHERE job = 2), 0, 0 "
+        "FROM n");
+    place_sql(place, "checkpoints.db",
+              "INSERT INTO checkpoint SELECT id + 1, 0, 2000, 0, 0, 0 FROM checkpoint "
+              "WHERE job = 0");
+    place_open(place, NULL);
+    assert_ok(db_job_delete(place->db, 2, err));
+    settle(place);
+    assert_counts(place, &before, 1);
+    assert_other(place, other);
+}
+
+/* Who deletes because the disk is full deletes while writing fails; a lock is the same trouble. */
+static void trouble_that_passes_delays_it(void **state)
+{
+    struct place *place = *state;
+    struct counts before;
+    sqlite3 *holder;
+    int64_t other;
+
+    place_open(place, NULL);
+    other = other_job(place);
+    before = count_all(place);
+    assert_int_equal(full_job(place->db, 10, "key"), 2);
+    settle(place);
+    assert_int_equal(sqlite3_open(place_file(place, "checkpoints.db"), &holder), SQLITE_OK);
+    sqlite3_busy_timeout(holder, 60000);
+    assert_int_equal(sqlite3_exec(holder, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    assert_ok(db_job_delete(place->db, 2, err));
+    sleep(1); /* several times as long as a lock is waited for */
+    assert_int_equal(sqlite3_close(holder), SQLITE_OK);
+    settle(place);
+    assert_counts(place, &before, 1);
+    assert_other(place, other);
+}
+
 /* ---- Events ---- */
 
 struct told {
@@ -548,6 +600,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(all_of_it_goes_and_nothing_else, place_setup,
                                         place_teardown),
         cmocka_unit_test_setup_teardown(the_next_start_goes_on, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(many_probes_are_no_hindrance, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(trouble_that_passes_delays_it, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(events_tell_of_it, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(what_has_not_ended_stays, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(what_a_job_begins_with_stays, place_setup, place_teardown),
