@@ -21,6 +21,7 @@ struct seen {
     bool exists, filled, logged; /* the file; it and its log have something in them */
     bool tables;
     char mark[DB_MARK_BYTES]; /* "": none */
+    int64_t jobs, probes;     /* the highest number that was given, or is referred to */
 };
 
 /* How SQLite counts: a file of one byte is empty to it. */
@@ -94,22 +95,32 @@ static int look_into(struct seen *seen, const struct db_schema *schema, struct e
     seen->tables = !identity.fresh;
     if (!code && seen->tables)
         code = db_schema_mark(&sql, schema, seen->mark, err);
+    if (!code && seen->tables)
+        code = db_schema_numbers(&sql, schema, &seen->jobs, &seen->probes, err);
     sql_close(&sql);
     return code;
 }
 
+/* Each job and probe is in rwpd.db, durably, before anything of it is in checkpoints.db. */
+static bool lacks_a_log(const struct seen *rows, const struct seen *checkpoints)
+{
+    return checkpoints->filled &&
+           (!rows->tables || (checkpoints->mark[0] && !rows->mark[0]) ||
+            checkpoints->jobs > rows->jobs || checkpoints->probes > rows->probes);
+}
+
 static int compare(const struct seen *rows, const struct seen *checkpoints, struct err *err)
 {
-    if (checkpoints->filled && (!rows->tables || (checkpoints->mark[0] && !rows->mark[0])))
-        return err_set(err, ERR_CORRUPT,
-                       "%.200s lacks what its rwpd.db-wal, which is %s, should hold: put the right "
-                       "one back, or move both and checkpoints.db away",
-                       rows->path, rows->logged ? "damaged" : "missing");
-    if (checkpoints->mark[0] && strcmp(rows->mark, checkpoints->mark) != 0)
+    if (checkpoints->mark[0] && rows->mark[0] && strcmp(rows->mark, checkpoints->mark) != 0)
         return err_set(err, ERR_CORRUPT,
                        "%.250s does not belong to the rwpd.db beside it; put the right one back or "
                        "move both away",
                        checkpoints->path);
+    if (lacks_a_log(rows, checkpoints))
+        return err_set(err, ERR_CORRUPT,
+                       "%.200s lacks what its rwpd.db-wal, which is %s, should hold: put the right "
+                       "one back, or move both and checkpoints.db away",
+                       rows->path, rows->logged ? "damaged" : "missing");
     return 0;
 }
 

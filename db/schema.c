@@ -34,6 +34,8 @@ const struct db_schema db_schema_rwpd = {
     .n_steps = ARRAY_LENGTH(rwpd_steps),
     .steps = rwpd_steps,
     .first = "SELECT pair, sequence, (SELECT max(id) FROM job) FROM store",
+    .numbers = "SELECT (SELECT seq FROM sqlite_sequence WHERE name = 'job'),"
+               "(SELECT seq FROM sqlite_sequence WHERE name = 'probe')",
 };
 
 /* Large pages, because a tensor's data is megabytes in one row. */
@@ -44,6 +46,9 @@ const struct db_schema db_schema_checkpoints = {
     .n_steps = ARRAY_LENGTH(checkpoints_steps),
     .steps = checkpoints_steps,
     .first = "SELECT pair FROM store",
+    /* The vectors of a probe are a checkpoint of no job. */
+    .numbers = "SELECT (SELECT max(job) FROM checkpoint),"
+               "(SELECT max(updates) FROM checkpoint WHERE job = 0)",
 };
 
 static int read_number(struct sql *sql, const char *pragma, int64_t *out, struct err *err)
@@ -198,6 +203,21 @@ int db_schema_mark(struct sql *sql, const struct db_schema *schema, char out[DB_
     if (code <= 0)
         return code;
     snprintf(out, DB_MARK_BYTES, "%s", (const char *)sqlite3_column_text(statement, 0));
+    sql_done(statement);
+    return 0;
+}
+
+int db_schema_numbers(struct sql *sql, const struct db_schema *schema, int64_t *job, int64_t *probe,
+                      struct err *err)
+{
+    sqlite3_stmt *statement;
+    int code = sql_first(sql, &statement, err, schema->numbers, "");
+
+    *job = *probe = 0;
+    if (code <= 0)
+        return code;
+    *job = sqlite3_column_int64(statement, 0);
+    *probe = sqlite3_column_int64(statement, 1);
     sql_done(statement);
     return 0;
 }

@@ -14,6 +14,7 @@ struct db_schema {
     int n_steps;
     const char *const *steps; /* step i makes a file of version i one of version i + 1 */
     const char *first;        /* the mark, and what else opening reads, in one row at most */
+    const char *numbers;      /* the highest of a job and of a probe that it knows of, in one row */
 };
 
 /* A file's mark, which both of a pair have: 32 digits and a NUL. */
@@ -35,6 +36,10 @@ int db_schema_identify(struct sql *sql, const struct db_schema *schema, struct d
 /* "" if a file with tables has no mark yet. */
 int db_schema_mark(struct sql *sql, const struct db_schema *schema, char out[DB_MARK_BYTES],
                    struct err *err);
+
+/* For a file with tables; 0 where it knows of none. */
+int db_schema_numbers(struct sql *sql, const struct db_schema *schema, int64_t *job, int64_t *probe,
+                      struct err *err);
 
 /* Opens the file for writing, creates it (mode 0600) or migrates it. *created: it was new or empty.
  * To be called after db_look has agreed. Closing leaves the write-ahead log as it is until

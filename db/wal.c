@@ -2,8 +2,9 @@
  * then frames of a page each; salts tie a frame to its log, a running checksum to all before it.
  *
  * Each commit is synchronised before the next one begins, so that only the last can be torn, by a
- * machine that loses its power. Two commits behind a frame that does not fit mean that the first of
- * them was confirmed. Frames that a log's earlier round left have other salts. */
+ * machine that loses its power. Two commits in a row behind a frame that does not fit mean that the
+ * first of them was confirmed. Frames that a log's earlier round left have other salts; those that
+ * several torn commits left behind a shorter one do not go on from each other's checksums. */
 #include "wal.h"
 
 #include <errno.h>
@@ -90,6 +91,13 @@ static bool fits(struct wal *wal)
     return sum_is(wal->sum, wal->frame + 16);
 }
 
+/* The next frame fits if it goes on from what this one says, be that right or not. */
+static void go_on_from(struct wal *wal)
+{
+    wal->sum[0] = big(wal->frame + 16);
+    wal->sum[1] = big(wal->frame + 20);
+}
+
 static int damaged(const char *database, int64_t at, struct err *err)
 {
     return err_set(
@@ -109,9 +117,13 @@ static int check_frames(struct wal *wal, const char *database, struct err *err)
         at += FRAME_HEADER_BYTES + wal->page_bytes;
         more = next_frame(wal);
     }
-    /* A frame that ends a commit has the size of the database after it. */
-    for (; more; more = next_frame(wal))
+    for (; more && commits < 2; more = next_frame(wal)) {
+        if (!fits(wal))
+            commits = 0;
+        go_on_from(wal);
+        /* A frame that ends a commit has the size of the database after it. */
         commits += of_this_round(wal) && big(wal->frame + 4) != 0;
+    }
     return commits > 1 ? damaged(database, at, err) : 0;
 }
 

@@ -200,6 +200,16 @@ static void a_missing_log_is_missed(void **state)
     refused_after_a_kill(*state, take_rows_log, ERR_CORRUPT, "rwpd.db-wal");
 }
 
+/* rwpd.db is whole without it, as it was before the jobs came of which there are checkpoints. */
+static void a_log_of_later_jobs_is_missed(void **state)
+{
+    struct place *place = *state;
+
+    place_open(place, NULL);
+    place_close(place);
+    refused_after_a_kill(place, take_rows_log, ERR_CORRUPT, "rwpd.db-wal, which is missing");
+}
+
 static void missing_checkpoints_keep_their_log(void **state)
 {
     struct place *place = *state;
@@ -400,6 +410,33 @@ static void a_torn_last_commit_is_passed_over(void **state)
     place_check(place);
 }
 
+/* Two commits were torn, one after the other, the second one shorter: of the first one there is its
+ * end. */
+static void what_torn_commits_left_is_passed_over(void **state)
+{
+    struct place *place = *state;
+    struct kept kept;
+
+    leave_killed(place);
+    kept_read(place, &kept);
+    const struct kept_file *log = kept_find(&kept, "rwpd.db-wal");
+    const size_t frame = 24 + 4096;
+    char *bytes = calloc(1, log->n + 4 * frame);
+    assert_non_null(bytes);
+    memcpy(bytes, log->bytes, log->n);
+    for (size_t i = 0; i < 4; i++) { /* salts, pages, which end a commit, another's checksums */
+        char *at = bytes + log->n + i * frame;
+
+        memcpy(at, log->bytes + log->n - frame, frame);
+        at[7] = (char)(i % 2 ? 9 : 0);
+        at[16] = (char)(at[16] + (char)i + 1);
+    }
+    place_write(place, "rwpd.db-wal", bytes, log->n + 4 * frame);
+    free(bytes);
+    kept_drop(&kept);
+    assert_all_there(place);
+}
+
 /* Somebody reads with a tool of SQLite's while it starts. */
 static void another_reader_is_no_hindrance(void **state)
 {
@@ -497,6 +534,7 @@ int main(int argc, char **argv)
         TEST(without_logs_it_is_the_same),
         TEST(an_emptied_file_without_a_log),
         TEST(a_missing_log_is_missed),
+        TEST(a_log_of_later_jobs_is_missed),
         TEST(missing_checkpoints_keep_their_log),
         TEST(a_damaged_log_is_named_and_kept),
         TEST(a_log_whose_first_commit_is_damaged),
@@ -512,6 +550,7 @@ int main(int argc, char **argv)
         TEST(nothing_is_migrated_beside_a_newer_file),
         TEST(swapped_files_are_left_alone),
         TEST(a_torn_last_commit_is_passed_over),
+        TEST(what_torn_commits_left_is_passed_over),
         TEST(another_reader_is_no_hindrance),
         TEST(names_with_signs_of_uris),
         TEST(a_first_start_can_be_interrupted),
