@@ -1,4 +1,5 @@
 /* rwpd: options, signals, exit codes. */
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,13 +18,27 @@
  * work training is ten times as slow then. */
 #define SPIN_COUNT "1000"
 
-/* libgomp reads its environment when it is loaded, so the program begins once more. */
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/* libgomp reads its environment when it is loaded, so the program begins once more, by its own
+ * path, from which it has the name that ps shows. What another program (ld.so, say) runs stays as
+ * it is, with libgomp's own count, and so does what cannot begin again. */
 static void spin_briefly(char **argv)
 {
-    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
+    char path[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+
+    if (n <= 0 || !argv[0] || getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
         return;
-    if (!setenv("GOMP_SPINCOUNT", SPIN_COUNT, 1))
-        execv("/proc/self/exe", argv); /* without it: as libgomp has it */
+    path[n] = '\0';
+    if (strcmp(last_part(path), last_part(argv[0])) == 0 &&
+        !setenv("GOMP_SPINCOUNT", SPIN_COUNT, 1))
+        execv(path, argv);
 }
 
 static void leave_at_once(int number)

@@ -222,9 +222,12 @@ static int record_end(struct slot *slot, const struct work_result *result, const
     if (!result->aside || state != PROBE_QUEUED)
         return db_probe_set_state(queue->db, slot->probe, state, worker_reason(result), err);
     rc = db_probe_wait(queue->db, slot->probe, result->err.message, err);
-    if (!rc)
-        atomic_store(&queue->probes_wait, true);
-    return rc;
+    if (rc)
+        return rc;
+    atomic_store(&queue->probes_wait, true);
+    if (atomic_load(&queue->gpu_runs) != slot->gpu_runs) /* it would have been woken meanwhile */
+        queue_probes_go_on(queue);
+    return 0;
 }
 
 void probe_work(struct slot *slot, struct db_probe_claim *claim)
@@ -235,6 +238,7 @@ void probe_work(struct slot *slot, struct db_probe_claim *claim)
 
     snprintf(name, sizeof name, "probe %lld of job %lld", (long long)claim->number,
              (long long)claim->job);
+    slot->gpu_runs = atomic_load(&slot->queue->gpu_runs);
     result.rc = measure(slot, claim, &recorder, &result.outcome, &result.aside, &result.err);
     result.database_failed = recorder.failed;
     if (result.rc == ERR_DEVICE_LOST) {

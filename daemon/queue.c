@@ -51,6 +51,7 @@ int queue_open(struct queue **out, const struct queue_options *options, struct d
     atomic_init(&queue->giving_up, false);
     atomic_init(&queue->lost, false);
     atomic_init(&queue->probes_wait, false);
+    atomic_init(&queue->gpu_runs, 0);
     init_locks(queue);
     rc = db_reader_open(&queue->reader, db, err);
     if (!rc)
@@ -114,6 +115,7 @@ void queue_probes_go_on(struct queue *queue)
 {
     int n;
 
+    atomic_fetch_add(&queue->gpu_runs, 1);
     if (!atomic_exchange(&queue->probes_wait, false))
         return;
     if (db_probes_go_on(queue->db, &n, NULL))

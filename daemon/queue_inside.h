@@ -21,8 +21,9 @@ struct slot {
     struct db_reader *reader; /* this worker's own */
     pthread_t thread;
     bool started;
-    int64_t job;   /* 0: none */
-    int64_t probe; /* 0: none */
+    int64_t job;       /* 0: none */
+    int64_t probe;     /* 0: none */
+    unsigned gpu_runs; /* the queue's, when the probe was taken */
     enum job_wish wish;
     atomic_int request; /* enum engine_request, read by the engine */
     struct rate rate;   /* has a lock of its own */
@@ -37,6 +38,7 @@ struct queue {
     pthread_mutex_t lock;
     atomic_bool stopping, giving_up, lost;
     atomic_bool probes_wait; /* for a GPU that is set aside */
+    atomic_uint gpu_runs;    /* how often something ran on a GPU */
 
     /* Idle workers sleep here until something is posted. */
     pthread_mutex_t wake_lock;

@@ -80,6 +80,8 @@ class Service(support.Case):
             with open(f"/proc/{daemon.process.pid}/environ", "rb") as file:
                 spins = [line for line in file.read().split(b"\0") if line.startswith(b"GOMP_")]
             self.assertEqual(spins, [found] if found else [])
+            with open(f"/proc/{daemon.process.pid}/comm") as file:
+                self.assertEqual(file.read(), "rwpd\n")
             daemon.stop()
 
     def test_hangup_and_broken_pipes_are_harmless(self):
