@@ -56,15 +56,15 @@ static int check_job(struct request *request, struct err *err)
 static void check_rest(struct request *request, struct reply *reply, void *probe)
 {
     const struct api_service *service = request->api->service;
-    struct submit_problems problems = {reply->problems, reply->problems->n};
+    struct submit_problems combination = {reply->problems, reply->problems->n};
+    struct problems found = {.tell = submit_add_problem, .to = &combination};
     struct err ignored;
 
     for (int i = 0; i < reply->problems->n; i++)
         if (!reply->problems->item[i].pointer[0] ||
             strcmp(reply->problems->item[i].pointer, "/kind") == 0)
             return; /* nothing is known to be looked at */
-    (void)service->prepare_probe(service->context, request->id, probe, submit_add_problem,
-                                 &problems, &ignored);
+    (void)service->prepare_probe(service->context, request->id, probe, &found, &ignored);
 }
 
 /* False: the reply says what is wrong. */
@@ -95,9 +95,9 @@ static int prepare(struct request *request, struct reply *reply, void *probe, ch
                    struct err *err)
 {
     const struct api_service *service = request->api->service;
-    struct submit_problems problems = {reply->problems, 0};
-    int rc = service->prepare_probe(service->context, request->id, probe, submit_add_problem,
-                                    &problems, err);
+    struct submit_problems combination = {reply->problems, 0};
+    struct problems found = {.tell = submit_add_problem, .to = &combination};
+    int rc = service->prepare_probe(service->context, request->id, probe, &found, err);
 
     if (rc)
         return rc;

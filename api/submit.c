@@ -109,9 +109,10 @@ static bool kinds_are_known(const struct spec_object *spec, const struct spec_pr
 void submit_check_job(const struct api *api, const void *job, struct spec_problems *problems)
 {
     struct submit_problems combination = {problems, problems->n};
+    struct problems found = {.tell = submit_add_problem, .to = &combination};
 
     if (kinds_are_known(api->service->job_spec, problems))
-        api->service->check(api->service->context, job, submit_add_problem, &combination);
+        api->service->check(api->service->context, job, &found);
 }
 
 /* False: the reply says what is wrong. */
@@ -164,10 +165,11 @@ int submit_prepare_job(const struct api *api, void *job, struct spec_problems *p
 {
     const struct api_service *service = api->service;
     struct submit_problems combination = {problems, problems->n};
+    struct problems found = {.tell = submit_add_problem, .to = &combination};
 
     if (!service->prepare)
         return 0;
-    return service->prepare(service->context, job, submit_add_problem, &combination, err);
+    return service->prepare(service->context, job, &found, err);
 }
 
 /* The job with all that the service fills in, and its JSON anew. What is wrong is told in the

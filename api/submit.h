@@ -14,7 +14,7 @@ struct submit_problems {
     int n_values; /* of them, those of single values */
 };
 
-/* Adds to a struct submit_problems. A value that is wrong by itself stands at its default, so
+/* Tells a struct submit_problems. A value that is wrong by itself stands at its default, so
  * nothing more is said of it. */
 void submit_add_problem(void *to, const char *pointer, const char *message);
 

@@ -11,12 +11,6 @@
 
 /* ---- Reading ---- */
 
-struct read {
-    void (*problem)(void *to, const char *pointer, const char *message);
-    void *to;
-    bool good;
-};
-
 void sweep_grid_escape(const char *name, char *out, size_t size)
 {
     size_t used = 0;
@@ -31,14 +25,13 @@ void sweep_grid_escape(const char *name, char *out, size_t size)
     out[used] = '\0';
 }
 
-static void tell(struct read *read, const char *axis, const char *message)
+static void blame_axis(struct problems *problems, const char *axis, const char *message)
 {
     char pointer[2 * SWEEP_POINTER_MAX + 8], name[2 * SWEEP_POINTER_MAX + 2];
 
-    read->good = false;
-    sweep_grid_escape(axis ? axis : "", name, sizeof name);
-    snprintf(pointer, sizeof pointer, "%s%s", axis ? "/" : "", name);
-    read->problem(read->to, pointer, message);
+    sweep_grid_escape(axis, name, sizeof name);
+    snprintf(pointer, sizeof pointer, "/%s", name);
+    problems_add(problems, pointer, "%s", message);
 }
 
 /* The number of names in an RFC 6901 pointer; 0 for what is none, or points at the whole job. */
@@ -56,7 +49,7 @@ static int depth_of(const char *pointer)
     return depth;
 }
 
-static void read_axis(struct read *read, struct sweep_grid *grid, const cJSON *item)
+static void read_axis(struct problems *problems, struct sweep_grid *grid, const cJSON *item)
 {
     struct sweep_axis *axis = &grid->axis[grid->n_axes];
 
@@ -64,14 +57,14 @@ static void read_axis(struct read *read, struct sweep_grid *grid, const cJSON *i
     axis->depth = depth_of(item->string);
     for (int i = 0; i < grid->n_axes; i++)
         if (strcmp(grid->axis[i].pointer, item->string) == 0) {
-            tell(read, item->string, "is given twice");
+            blame_axis(problems, item->string, "is given twice");
             return;
         }
     if (strlen(item->string) > SWEEP_POINTER_MAX || axis->depth == 0) {
-        tell(read, item->string,
-             "must be a JSON pointer to a member of the job, such as \"/method/sigma\"");
+        blame_axis(problems, item->string,
+                   "must be a JSON pointer to a member of the job, such as \"/method/sigma\"");
     } else if (!cJSON_IsArray(item) || !item->child) {
-        tell(read, item->string, "must be a list of at least one value");
+        blame_axis(problems, item->string, "must be a list of at least one value");
     } else {
         axis->n = cJSON_GetArraySize(item);
         if (strcmp(item->string, "/seed") == 0)
@@ -108,50 +101,45 @@ static bool rows_are_short(const struct sweep_grid *grid)
     return bytes <= SWEEP_VALUES_BYTES;
 }
 
-static void count_points(struct read *read, struct sweep_grid *grid)
+static void count_points(struct problems *problems, struct sweep_grid *grid)
 {
-    char message[128];
     double points = 1;
 
     for (int i = 0; i < grid->n_axes; i++)
         points *= grid->axis[i].n;
     if (points > DB_SWEEP_JOBS_MAX) {
-        snprintf(message, sizeof message, "has %.0f points; a sweep has at most %d", points,
-                 DB_SWEEP_JOBS_MAX);
-        tell(read, NULL, message);
+        problems_add(problems, "", "has %.0f points; a sweep has at most %d", points,
+                     DB_SWEEP_JOBS_MAX);
         return;
     }
     grid->n_points = (int)points;
     grid->n_rows = grid->n_points / sweep_grid_seeds(grid);
     if (!rows_are_short(grid))
-        tell(read, NULL, "its values are too long for so many points");
+        problems_add(problems, "", "its values are too long for so many points");
 }
 
-bool sweep_grid_read(const cJSON *json, struct sweep_grid *out,
-                     void (*problem)(void *to, const char *pointer, const char *message), void *to)
+bool sweep_grid_read(const cJSON *json, struct sweep_grid *out, struct problems *problems)
 {
-    struct read read = {problem, to, true};
-    char message[64];
+    int before = problems->n;
     const cJSON *item;
 
     *out = (struct sweep_grid){.seed = -1};
     if (!cJSON_IsObject(json) || !json->child) {
-        tell(&read, NULL, "must be an object of lists by JSON pointer, and not empty");
+        problems_add(problems, "", "must be an object of lists by JSON pointer, and not empty");
         return false;
     }
     if (cJSON_GetArraySize(json) > SWEEP_AXES_MAX) {
-        snprintf(message, sizeof message, "has more than %d axes", SWEEP_AXES_MAX);
-        tell(&read, NULL, message);
+        problems_add(problems, "", "has more than %d axes", SWEEP_AXES_MAX);
         return false;
     }
     cJSON_ArrayForEach(item, json)
     {
-        read_axis(&read, out, item);
+        read_axis(problems, out, item);
     }
-    if (read.good)
-        count_points(&read, out);
+    if (problems->n == before)
+        count_points(problems, out);
     sort_axes(out);
-    return read.good;
+    return problems->n == before;
 }
 
 /* ---- Points and rows ---- */

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/problems.h"
 #include "base/spec.h"
 
 #define SWEEP_AXES_MAX     8
@@ -28,10 +29,9 @@ struct sweep_grid {
     int seed;                  /* the axis "/seed", -1: there is none */
 };
 
-/* What is wrong is told with a pointer into the grid ("" is the grid itself). False: something was.
- * A grid that was taken once is so again. */
-bool sweep_grid_read(const cJSON *grid, struct sweep_grid *out,
-                     void (*problem)(void *to, const char *pointer, const char *message), void *to);
+/* What is wrong is added with a pointer into the grid ("" is the grid itself). False: something
+ * was. A grid that was taken once is so again. */
+bool sweep_grid_read(const cJSON *grid, struct sweep_grid *out, struct problems *problems);
 
 /* Which value of each axis the point has, from 0. */
 void sweep_grid_point(const struct sweep_grid *grid, int point, int index[SWEEP_AXES_MAX]);

@@ -77,6 +77,7 @@ static bool is_good(const struct post *post)
 static void read_said(struct post *post)
 {
     struct spec_problems *problems = post->reply->problems;
+    struct problems of_grid = {.tell = add_grid_problem, .to = problems};
 
     if (cJSON_IsObject(post->body)) {
         post->job = cJSON_DetachItemFromObjectCaseSensitive(post->body, "job");
@@ -90,7 +91,7 @@ static void read_said(struct post *post)
     if (!post->grid_json)
         add_problem(problems, "/grid", "is missing");
     else
-        sweep_grid_read(post->grid_json, &post->grid, add_grid_problem, problems);
+        sweep_grid_read(post->grid_json, &post->grid, &of_grid);
 }
 
 /* Before points are set in the base job. */

@@ -55,19 +55,15 @@ static void put_members(struct text *out, const struct db_sweep *sweep)
 /* ---- One ---- */
 
 /* The grid that was stored; it was good then. */
-static void ignore_problem(void *to, const char *pointer, const char *message)
-{
-    (void)to, (void)pointer, (void)message;
-}
-
 static int read_grid(const struct db_sweep *sweep, cJSON **tree, struct sweep_grid *grid,
                      struct err *err)
 {
+    struct problems ignored = {0};
+
     *tree = cJSON_Parse(sweep->spec);
     if (!*tree)
         return err_no_memory(err);
-    if (sweep_grid_read(cJSON_GetObjectItemCaseSensitive(*tree, "grid"), grid, ignore_problem,
-                        NULL) &&
+    if (sweep_grid_read(cJSON_GetObjectItemCaseSensitive(*tree, "grid"), grid, &ignored) &&
         grid->n_points == sweep->points)
         return 0;
     return err_set(err, ERR_CORRUPT, "the grid of sweep %lld is not what it was made from",

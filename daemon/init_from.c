@@ -1,7 +1,5 @@
 #include "init_from.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -9,22 +7,9 @@
 struct search {
     struct db_reader *reader;
     struct engine_job *job;
-    void (*problem)(void *to, const char *pointer, const char *message);
-    void *to;
+    struct problems *problems;
     struct err *err;
 };
-
-__attribute__((format(printf, 3, 4))) static void tell(const struct search *s, const char *pointer,
-                                                       const char *format, ...)
-{
-    char message[256];
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
-    va_end(arguments);
-    s->problem(s->to, pointer, message);
-}
 
 static int keep_last(void *context, const struct db_checkpoint *checkpoint)
 {
@@ -40,7 +25,7 @@ static int find_checkpoint(const struct search *s, struct db_checkpoint *found)
     int rc = db_job_get(s->reader, from->job, &source, s->err);
 
     if (rc == ERR_NOT_FOUND) {
-        tell(s, "/init_from/job", "there is no job %lld", (long long)from->job);
+        problems_add(s->problems, "/init_from/job", "there is no job %lld", (long long)from->job);
         return 0;
     }
     if (rc)
@@ -50,14 +35,15 @@ static int find_checkpoint(const struct search *s, struct db_checkpoint *found)
         rc = db_checkpoints_each(s->reader, from->job, keep_last, found, s->err);
         from->update = (int64_t)found->update;
         if (!rc && !found->id)
-            tell(s, "/init_from/job", "job %lld has no checkpoint yet", (long long)from->job);
+            problems_add(s->problems, "/init_from/job", "job %lld has no checkpoint yet",
+                         (long long)from->job);
         return rc;
     }
     rc = db_checkpoint_get(s->reader, from->job, (uint64_t)from->update, found, s->err);
     if (rc != ERR_NOT_FOUND)
         return rc;
-    tell(s, "/init_from/update", "job %lld has no checkpoint of update %lld", (long long)from->job,
-         (long long)from->update);
+    problems_add(s->problems, "/init_from/update", "job %lld has no checkpoint of update %lld",
+                 (long long)from->job, (long long)from->update);
     return 0;
 }
 
@@ -68,7 +54,7 @@ static int find_upload(const struct search *s, struct db_checkpoint *found)
 
     if (rc != ERR_NOT_FOUND)
         return rc;
-    tell(s, "/init_from/upload", "there is no upload %lld", (long long)id);
+    problems_add(s->problems, "/init_from/upload", "there is no upload %lld", (long long)id);
     return 0;
 }
 
@@ -77,8 +63,8 @@ static int compare(const struct search *s, int64_t checkpoint)
     struct tensor *tensors = NULL;
     int n, rc = db_checkpoint_tensors(s->reader, checkpoint, &tensors, &n, s->err);
 
-    if (!rc && engine_job_check_weights(s->job, tensors, n, s->problem, s->to, s->err) < 0)
-        rc = s->err->code;
+    if (!rc)
+        rc = engine_job_check_weights(s->job, tensors, n, s->problems, s->err);
     free(tensors);
     /* It was removed since it was found: the next try finds another one, or none. */
     if (rc == ERR_NOT_FOUND)
@@ -86,11 +72,10 @@ static int compare(const struct search *s, int64_t checkpoint)
     return rc;
 }
 
-int init_from_prepare(struct db *db, struct engine_job *job,
-                      void (*problem)(void *to, const char *pointer, const char *message), void *to,
+int init_from_prepare(struct db *db, struct engine_job *job, struct problems *problems,
                       struct err *err)
 {
-    struct search search = {.job = job, .problem = problem, .to = to, .err = err};
+    struct search search = {.job = job, .problems = problems, .err = err};
     struct db_checkpoint found = {0};
     int rc;
 

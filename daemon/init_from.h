@@ -5,9 +5,8 @@
 #include "db/db.h"
 #include "engine/run.h"
 
-/* Fills in which checkpoint is the newest, and tells what is wrong with what is asked for. */
-int init_from_prepare(struct db *db, struct engine_job *job,
-                      void (*problem)(void *to, const char *pointer, const char *message), void *to,
+/* Fills in which checkpoint is the newest, and adds what is wrong with what is asked for. */
+int init_from_prepare(struct db *db, struct engine_job *job, struct problems *problems,
                       struct err *err);
 
 /* Gives a new run its weights; nothing to do where the job asks for none. */

@@ -14,17 +14,15 @@ struct slot;
 /* A VARIANT: a probe that is asked for by itself. Each stored request is of this form. Static. */
 const struct spec_field *probe_field(void);
 
-/* Makes the probe of a job whole: which checkpoint is meant, what a preset says; and tells what
+/* Makes the probe of a job whole: which checkpoint is meant, what a preset says; and adds what
  * makes no sense or is not there. ERR_NOT_FOUND: no such job; ERR_CONFLICT: it has no checkpoint.
  */
-int probe_prepare(struct db *db, int64_t job, struct engine_probe *probe,
-                  void (*problem)(void *to, const char *pointer, const char *message), void *to,
+int probe_prepare(struct db *db, int64_t job, struct engine_probe *probe, struct problems *problems,
                   struct err *err);
 
 /* The same for the list of a job that is being submitted. */
-int probe_prepare_list(struct db *db, struct engine_job *job,
-                       void (*problem)(void *to, const char *pointer, const char *message),
-                       void *to, struct err *err);
+int probe_prepare_list(struct db *db, struct engine_job *job, struct problems *problems,
+                       struct err *err);
 
 /* Durable. `request` is *probe, which was prepared, as normalised JSON. */
 int probe_submit(struct db *db, const struct db_new_probe *limits, const struct engine_probe *probe,

@@ -1,7 +1,6 @@
 /* What a probe needs: found, checked and named when it is asked for. */
 #include "probe.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,34 +13,14 @@ struct search {
     int64_t id; /* of the job, 0: it is being submitted */
     const struct engine_job *job;
     struct engine_probe *probe;
-    char place[24]; /* in front of each pointer */
-    void (*problem)(void *to, const char *pointer, const char *message);
-    void *to;
+    struct problems *problems; /* of the probe */
     struct err *err;
 };
 
-__attribute__((format(printf, 3, 4))) static void tell(const struct search *s, const char *pointer,
-                                                       const char *format, ...)
-{
-    char message[256], whole[96];
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
-    va_end(arguments);
-    snprintf(whole, sizeof whole, "%s%s", s->place, pointer);
-    s->problem(s->to, whole, message);
-}
-
-static void tell_of_weights(void *context, const char *pointer, const char *message)
+static void tell_of_weights(void *to, const char *pointer, const char *message)
 {
     (void)pointer;
-    tell(context, "/other", "%s", message);
-}
-
-static void tell_of_probe(void *context, const char *pointer, const char *message)
-{
-    tell(context, pointer, "%s", message);
+    problems_add(to, "/other", "%s", message);
 }
 
 static int keep_last(void *context, const struct db_checkpoint *checkpoint)
@@ -71,8 +50,8 @@ static int find_update(const struct search *s)
     rc = db_checkpoint_get(s->reader, s->id, (uint64_t)s->probe->update, &found, s->err);
     if (rc != ERR_NOT_FOUND)
         return rc;
-    tell(s, "/update", "job %lld has no checkpoint of update %lld", (long long)s->id,
-         (long long)s->probe->update);
+    problems_add(s->problems, "/update", "job %lld has no checkpoint of update %lld",
+                 (long long)s->id, (long long)s->probe->update);
     return 0;
 }
 
@@ -85,7 +64,7 @@ static int find_upload(const struct search *s, int64_t upload, const char *point
     *out = rc ? 0 : found.id;
     if (rc != ERR_NOT_FOUND)
         return rc;
-    tell(s, pointer, "there is no upload %lld", (long long)upload);
+    problems_add(s->problems, pointer, "there is no upload %lld", (long long)upload);
     return 0;
 }
 
@@ -103,14 +82,15 @@ static int find_other_checkpoint(const struct search *s, int64_t *out)
     if (other->update == 0) {
         rc = find_newest(s, other->job, &found);
         if (!rc && !found.id)
-            tell(s, "/other/job", "there is no job %lld, or it has no checkpoint yet",
-                 (long long)other->job);
+            problems_add(s->problems, "/other/job",
+                         "there is no job %lld, or it has no checkpoint yet",
+                         (long long)other->job);
         other->update = (int64_t)found.update;
     } else {
         rc = db_checkpoint_get(s->reader, other->job, (uint64_t)other->update, &found, s->err);
         if (rc == ERR_NOT_FOUND) {
-            tell(s, "/other/update", "job %lld has no checkpoint of update %lld",
-                 (long long)other->job, (long long)other->update);
+            problems_add(s->problems, "/other/update", "job %lld has no checkpoint of update %lld",
+                         (long long)other->job, (long long)other->update);
             return 0;
         }
     }
@@ -121,12 +101,12 @@ static int find_other_checkpoint(const struct search *s, int64_t *out)
 /* Whether the weights at the other end are the model's. */
 static int compare(const struct search *s, int64_t checkpoint)
 {
+    struct problems problems = {.tell = tell_of_weights, .to = s->problems};
     struct tensor *tensors = NULL;
     int n, rc = db_checkpoint_tensors(s->reader, checkpoint, &tensors, &n, s->err);
 
-    if (!rc && engine_job_check_weights(s->job, tensors, n, tell_of_weights, (void *)(uintptr_t)s,
-                                        s->err) < 0)
-        rc = s->err->code;
+    if (!rc)
+        rc = engine_job_check_weights(s->job, tensors, n, &problems, s->err);
     free(tensors);
     if (rc == ERR_NOT_FOUND)
         rc = err_set(s->err, ERR_CONFLICT, "a checkpoint has just been replaced");
@@ -139,9 +119,8 @@ static int compare_vectors(const struct search *s, int64_t upload)
     struct tensor *tensors = NULL;
     int n, rc = db_checkpoint_tensors(s->reader, upload, &tensors, &n, s->err);
 
-    if (!rc && engine_probe_check_vectors(s->job, s->probe, tensors, n, tell_of_probe,
-                                          (void *)(uintptr_t)s, s->err) < 0)
-        rc = s->err->code;
+    if (!rc)
+        rc = engine_probe_check_vectors(s->job, s->probe, tensors, n, s->problems, s->err);
     free(tensors);
     return rc;
 }
@@ -163,13 +142,12 @@ static int find_others(const struct search *s)
     return rc || !vectors ? rc : compare_vectors(s, vectors);
 }
 
-int probe_prepare(struct db *db, int64_t job, struct engine_probe *probe,
-                  void (*problem)(void *to, const char *pointer, const char *message), void *to,
+int probe_prepare(struct db *db, int64_t job, struct engine_probe *probe, struct problems *problems,
                   struct err *err)
 {
     struct engine_job spec = {0};
     struct search search = {
-        .id = job, .job = &spec, .probe = probe, .problem = problem, .to = to, .err = err};
+        .id = job, .job = &spec, .probe = probe, .problems = problems, .err = err};
     struct db_job row;
     int rc = db_reader_open(&search.reader, db, err);
 
@@ -184,18 +162,34 @@ int probe_prepare(struct db *db, int64_t job, struct engine_probe *probe,
         rc = find_update(&search);
     if (!rc) {
         engine_probe_resolve(probe);
-        engine_probe_check(&spec, probe, tell_of_probe, &search);
+        engine_probe_check(&spec, probe, problems);
         rc = find_others(&search);
     }
     db_reader_close(search.reader);
     return rc;
 }
 
-int probe_prepare_list(struct db *db, struct engine_job *job,
-                       void (*problem)(void *to, const char *pointer, const char *message),
-                       void *to, struct err *err)
+/* What is wrong with one of a list is told with its place in front. */
+struct within {
+    int i;
+    struct problems *problems;
+};
+
+static void tell_of_one(void *to, const char *pointer, const char *message)
 {
-    struct search search = {.job = job, .problem = problem, .to = to, .err = err};
+    const struct within *within = to;
+    char whole[96];
+
+    snprintf(whole, sizeof whole, "/probes/%d%s", within->i, pointer);
+    problems_add(within->problems, whole, "%s", message);
+}
+
+int probe_prepare_list(struct db *db, struct engine_job *job, struct problems *problems,
+                       struct err *err)
+{
+    struct within within = {.problems = problems};
+    struct problems own = {.tell = tell_of_one, .to = &within};
+    struct search search = {.job = job, .problems = &own, .err = err};
     int rc;
 
     if (job->probes.n == 0)
@@ -203,7 +197,7 @@ int probe_prepare_list(struct db *db, struct engine_job *job,
     rc = db_reader_open(&search.reader, db, err);
     for (int i = 0; !rc && i < job->probes.n; i++) {
         search.probe = &job->probes.item[i];
-        snprintf(search.place, sizeof search.place, "/probes/%d", i);
+        within.i = i;
         engine_probe_resolve(search.probe);
         rc = find_others(&search);
     }

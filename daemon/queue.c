@@ -3,7 +3,6 @@
 #include "probe.h"
 #include "queue_inside.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -200,29 +199,23 @@ static int threads_of(const struct queue *queue, const struct engine_job *job)
 
 /* More of them would only wait for each other; fewer than were asked for would give other bits. */
 static void check_threads(const struct queue *queue, const struct engine_job *job,
-                          void (*problem)(void *to, const char *pointer, const char *message),
-                          void *to)
+                          struct problems *problems)
 {
-    char message[128];
-
-    if (job->threads <= queue->options.threads)
-        return;
-    snprintf(message, sizeof message,
-             "the daemon has %d thread%s in all (--threads, by default the cores)",
-             queue->options.threads, queue->options.threads == 1 ? "" : "s");
-    problem(to, "/threads", message);
+    if (job->threads > queue->options.threads)
+        problems_add(problems, "/threads",
+                     "the daemon has %d thread%s in all (--threads, by default the cores)",
+                     queue->options.threads, queue->options.threads == 1 ? "" : "s");
 }
 
-int queue_prepare(struct queue *queue, struct engine_job *job,
-                  void (*problem)(void *to, const char *pointer, const char *message), void *to,
+int queue_prepare(struct queue *queue, struct engine_job *job, struct problems *problems,
                   struct err *err)
 {
-    int rc = init_from_prepare(queue->db, job, problem, to, err);
+    int rc = init_from_prepare(queue->db, job, problems, err);
 
-    check_threads(queue, job, problem, to);
+    check_threads(queue, job, problems);
     if (!rc)
-        engine_estimate_check(job, threads_of(queue, job), problem, to);
-    return rc ? rc : probe_prepare_list(queue->db, job, problem, to, err);
+        engine_estimate_check(job, threads_of(queue, job), problems);
+    return rc ? rc : probe_prepare_list(queue->db, job, problems, err);
 }
 
 int queue_row(const struct engine_job *job, const char *spec, struct engine_job_facts *facts,
@@ -271,10 +264,9 @@ int queue_submit(struct queue *queue, const struct engine_job *job, const char *
 }
 
 int queue_prepare_probe(struct queue *queue, int64_t job, struct engine_probe *probe,
-                        void (*problem)(void *to, const char *pointer, const char *message),
-                        void *to, struct err *err)
+                        struct problems *problems, struct err *err)
 {
-    return probe_prepare(queue->db, job, probe, problem, to, err);
+    return probe_prepare(queue->db, job, probe, problems, err);
 }
 
 int queue_submit_probe(struct queue *queue, int64_t job, const struct engine_probe *probe,

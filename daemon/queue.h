@@ -51,8 +51,7 @@ enum queue_action { QUEUE_CANCEL, QUEUE_PAUSE, QUEUE_RESUME };
 /* Fills in which checkpoint is the newest where a job begins with another one's weights; tells what
  * is wrong with what it begins with, whether it wants more threads than all workers have together,
  * and whether its GPU is too small for it. */
-int queue_prepare(struct queue *queue, struct engine_job *job,
-                  void (*problem)(void *to, const char *pointer, const char *message), void *to,
+int queue_prepare(struct queue *queue, struct engine_job *job, struct problems *problems,
                   struct err *err);
 
 /* Durable. `spec` is *job as normalised JSON. */
@@ -71,8 +70,7 @@ int queue_delete(struct queue *queue, int64_t id, struct err *err);
 
 /* A probe of a job: see probe_prepare and probe_submit. Durable. */
 int queue_prepare_probe(struct queue *queue, int64_t job, struct engine_probe *probe,
-                        void (*problem)(void *to, const char *pointer, const char *message),
-                        void *to, struct err *err);
+                        struct problems *problems, struct err *err);
 int queue_submit_probe(struct queue *queue, int64_t job, const struct engine_probe *probe,
                        const char *request, const char *idempotency_key, const char *fingerprint,
                        int64_t *number, bool *existing, struct err *err);

@@ -30,18 +30,15 @@ static void describe_devices(void)
     }
 }
 
-static int check(void *context, const void *job,
-                 void (*problem)(void *to, const char *pointer, const char *message), void *to)
+static void check(void *context, const void *job, struct problems *problems)
 {
     (void)context;
-    return engine_job_check(job, problem, to);
+    engine_job_check(job, problems);
 }
 
-static int prepare(void *context, void *job,
-                   void (*problem)(void *to, const char *pointer, const char *message), void *to,
-                   struct err *err)
+static int prepare(void *context, void *job, struct problems *problems, struct err *err)
 {
-    return queue_prepare(context, job, problem, to, err);
+    return queue_prepare(context, job, problems, err);
 }
 
 static int facts(void *context, const void *job, struct api_facts *out, struct err *err)
@@ -136,11 +133,10 @@ static bool live(void *context, int64_t id, struct api_live *out)
     return queue_live(context, id, &out->updates_per_second, &out->eta_seconds);
 }
 
-static int prepare_probe(void *context, int64_t job, void *probe,
-                         void (*problem)(void *to, const char *pointer, const char *message),
-                         void *to, struct err *err)
+static int prepare_probe(void *context, int64_t job, void *probe, struct problems *problems,
+                         struct err *err)
 {
-    return queue_prepare_probe(context, job, probe, problem, to, err);
+    return queue_prepare_probe(context, job, probe, problems, err);
 }
 
 static int submit_probe(void *context, const struct api_probe_submission *submission,

@@ -1,7 +1,5 @@
 /* Combinations of values that make no sense. Each value alone is within its range already: that
  * is the tables' business. */
-#include <stdarg.h>
-#include <stdio.h>
 
 #include "backend/cuda/module.h"
 #include "base/err.h"
@@ -14,24 +12,9 @@
 
 struct check {
     const struct engine_job *job;
-    void (*problem)(void *context, const char *pointer, const char *message);
-    void *context;
-    int n;
+    struct problems *problems;
     bool unlimited; /* how long the run is, is not known */
 };
-
-__attribute__((format(printf, 3, 4))) static void report(struct check *check, const char *pointer,
-                                                         const char *format, ...)
-{
-    char message[512];
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
-    va_end(arguments);
-    check->problem(check->context, pointer, message);
-    check->n++;
-}
 
 /* A GPU that is asked for and is not there; nothing else is wrong with the job then. */
 static void check_gpu(struct check *check)
@@ -41,11 +24,13 @@ static void check_gpu(struct check *check)
     int n = cuda_devices(&devices, &err), wanted = job_gpu(check->job);
 
     if (n == 0)
-        report(check, "/device", "there is no GPU here: %s", err.message);
+        problems_add(check->problems, "/device", "there is no GPU here: %s", err.message);
     else if (wanted >= n)
-        report(check, "/device", "there is no GPU %d here, but %d, counted from 0", wanted, n);
+        problems_add(check->problems, "/device", "there is no GPU %d here, but %d, counted from 0",
+                     wanted, n);
     else
-        report(check, "/precision", "GPUs compute in tf32, bf16 and fp32; fp64 is the reference's");
+        problems_add(check->problems, "/precision",
+                     "GPUs compute in tf32, bf16 and fp32; fp64 is the reference's");
 }
 
 static void check_device(struct check *check)
@@ -62,9 +47,9 @@ static void check_device(struct check *check)
     if (check->job->device >= DEVICE_CUDA)
         check_gpu(check);
     else if (check->job->device == DEVICE_CPU && !backend_of_cpu())
-        report(check, "/device", "this build has no CPU backend");
+        problems_add(check->problems, "/device", "this build has no CPU backend");
     else
-        report(check, "/precision", "%s", lacks[check->job->device]);
+        problems_add(check->problems, "/precision", "%s", lacks[check->job->device]);
 }
 
 static void check_optimizer(struct check *check)
@@ -72,7 +57,8 @@ static void check_optimizer(struct check *check)
     const struct job_optimizer *optimizer = &check->job->optimizer;
 
     if (optimizer->nesterov && optimizer->momentum == 0)
-        report(check, "/optimizer/nesterov", "Nesterov's momentum needs a momentum above 0");
+        problems_add(check->problems, "/optimizer/nesterov",
+                     "Nesterov's momentum needs a momentum above 0");
 }
 
 static void check_either(struct check *check)
@@ -81,12 +67,13 @@ static void check_either(struct check *check)
 
     check->unlimited = (job->epochs > 0) == (job->updates > 0);
     if (check->unlimited && job->epochs > 0)
-        report(check, "/updates",
-               "the run's length is given in epochs already: give one of the two");
+        problems_add(check->problems, "/updates",
+                     "the run's length is given in epochs already: give one of the two");
     else if (check->unlimited)
-        report(check, "/epochs", "give epochs or updates");
+        problems_add(check->problems, "/epochs", "give epochs or updates");
     if (job->schedule.warmup_updates > 0 && job->schedule.warmup_epochs > 0)
-        report(check, "/schedule/warmup_epochs", "give warmup_updates or warmup_epochs, not both");
+        problems_add(check->problems, "/schedule/warmup_epochs",
+                     "give warmup_updates or warmup_epochs, not both");
 }
 
 static void check_init_from(struct check *check)
@@ -94,9 +81,10 @@ static void check_init_from(struct check *check)
     const struct job_init_from *from = &check->job->init_from;
 
     if (from->job > 0 && from->upload > 0)
-        report(check, "/init_from/upload", "the weights are those of a checkpoint already");
+        problems_add(check->problems, "/init_from/upload",
+                     "the weights are those of a checkpoint already");
     if (from->job == 0 && from->update > 0)
-        report(check, "/init_from/update", "says nothing without a job");
+        problems_add(check->problems, "/init_from/update", "says nothing without a job");
 }
 
 /* Whether the place of the job has as many ranks; that there is one was said elsewhere. */
@@ -112,13 +100,13 @@ static void check_ranks(struct check *check)
         return;
     n = cuda_devices(&devices, NULL);
     if (place.device + ranks > n)
-        report(check, "/world_size", "there %s %d GPU%s here from %s on",
-               n - place.device == 1 ? "is" : "are", n - place.device,
-               n - place.device == 1 ? "" : "s", place.name);
+        problems_add(check->problems, "/world_size", "there %s %d GPU%s here from %s on",
+                     n - place.device == 1 ? "is" : "are", n - place.device,
+                     n - place.device == 1 ? "" : "s", place.name);
     else if (!place.class->communicator)
-        report(check, "/world_size", "the device %s computes alone", place.name);
+        problems_add(check->problems, "/world_size", "the device %s computes alone", place.name);
     else if (place.class->communicator->find && place.class->communicator->find(&err))
-        report(check, "/world_size", "%s", err.message);
+        problems_add(check->problems, "/world_size", "%s", err.message);
 }
 
 /* What does not depend on the dataset. */
@@ -138,8 +126,8 @@ static void check_room(struct check *check, const struct dataset_info *info)
     double present = (double)job_host_memory();
 
     if (needed > present)
-        report(check, "/dataset/path", "takes %.1f GiB of memory; there are %.1f", needed / 0x1p30,
-               present / 0x1p30);
+        problems_add(check->problems, "/dataset/path", "takes %.1f GiB of memory; there are %.1f",
+                     needed / 0x1p30, present / 0x1p30);
 }
 
 static void check_dataset(struct check *check, const struct dataset_info *info)
@@ -148,13 +136,14 @@ static void check_dataset(struct check *check, const struct dataset_info *info)
     int side = info->height < info->width ? info->height : info->width;
 
     if (dataset->train_limit > info->n[SPLIT_TRAIN])
-        report(check, "/dataset/train_limit", "there are only %lld training samples",
-               (long long)info->n[SPLIT_TRAIN]);
+        problems_add(check->problems, "/dataset/train_limit",
+                     "there are only %lld training samples", (long long)info->n[SPLIT_TRAIN]);
     if (dataset->augment.crop_padding >= side)
-        report(check, "/dataset/augment/crop_padding",
-               "must be below the images' side of %d: a crop could be all padding", side);
+        problems_add(check->problems, "/dataset/augment/crop_padding",
+                     "must be below the images' side of %d: a crop could be all padding", side);
     if (dataset->kind == DATASET_IMAGE_FOLDER && dataset->resize < dataset->size)
-        report(check, "/dataset/resize", "must be at least size, %lld", (long long)dataset->size);
+        problems_add(check->problems, "/dataset/resize", "must be at least size, %lld",
+                     (long long)dataset->size);
     check_room(check, info);
 }
 
@@ -165,8 +154,8 @@ static void check_warmup(struct check *check, int64_t per_epoch, int64_t updates
 
     if (schedule->warmup_updates < updates && schedule->warmup_epochs <= (updates - 1) / per_epoch)
         return;
-    report(check, epochs ? "/schedule/warmup_epochs" : "/schedule/warmup_updates",
-           "the warm-up takes all of the run, which has %lld updates", (long long)updates);
+    problems_add(check->problems, epochs ? "/schedule/warmup_epochs" : "/schedule/warmup_updates",
+                 "the warm-up takes all of the run, which has %lld updates", (long long)updates);
 }
 
 static void check_length(struct check *check, int64_t samples)
@@ -175,10 +164,12 @@ static void check_length(struct check *check, int64_t samples)
     int64_t per_epoch = job_updates_per_epoch(job, samples);
 
     if (job->batch_size > samples)
-        report(check, "/batch_size", "there are only %lld training samples", (long long)samples);
+        problems_add(check->problems, "/batch_size", "there are only %lld training samples",
+                     (long long)samples);
     if (job->epochs > UPDATES_MAX / per_epoch)
-        report(check, "/epochs", "%lld epochs of %lld updates; a job may have %d updates",
-               (long long)job->epochs, (long long)per_epoch, UPDATES_MAX);
+        problems_add(check->problems, "/epochs",
+                     "%lld epochs of %lld updates; a job may have %d updates",
+                     (long long)job->epochs, (long long)per_epoch, UPDATES_MAX);
     else if (!check->unlimited)
         check_warmup(check, per_epoch, job_updates(job, samples));
 }
@@ -224,12 +215,13 @@ static bool check_parts(struct check *check, int64_t samples)
 
     smallest_piece(job, (int)job->world_size, job->batch_size, &idle);
     if (tail < job->method.samples)
-        report(
-            check, "/method/samples",
-            "the last batch of a pass has %lld sample%s for %lld parts: a part needs one at least",
-            (long long)tail, tail == 1 ? "" : "s", (long long)job->method.samples);
+        problems_add(check->problems, "/method/samples",
+                     "the last batch of a pass has %lld sample%s for %lld parts: a part needs one "
+                     "at least",
+                     (long long)tail, tail == 1 ? "" : "s", (long long)job->method.samples);
     else if (idle)
-        report(check, "/world_size", "a batch has not enough samples for all ranks");
+        problems_add(check->problems, "/world_size",
+                     "a batch has not enough samples for all ranks");
     else
         return true;
     return false;
@@ -246,12 +238,12 @@ static bool check_single(struct check *check, const struct dataset_info *info, i
     if (model_forward_graph(&graph, &job->model, &input, true, &err)) {
         bool alone = smallest_pass(job, 1, samples) > 1; /* it would do on one rank */
 
-        report(check, alone ? "/world_size" : "/batch_size",
-               "the last batch of a pass has one sample%s, which the last stage sees at 1×1: "
-               "batch norm cannot normalise a single value",
-               alone                     ? " on a rank"
-               : job->method.samples > 1 ? " a part"
-                                         : "");
+        problems_add(check->problems, alone ? "/world_size" : "/batch_size",
+                     "the last batch of a pass has one sample%s, which the last stage sees at 1×1: "
+                     "batch norm cannot normalise a single value",
+                     alone                     ? " on a rank"
+                     : job->method.samples > 1 ? " a part"
+                                               : "");
         return false;
     }
     graph_free(graph);
@@ -266,7 +258,7 @@ static bool check_model(struct check *check, const struct dataset_info *info, in
     struct model_problem problem;
 
     if (!model_fits(&job->model, &input, &problem)) {
-        report(check, problem.pointer, "%s", problem.message);
+        problems_add(check->problems, problem.pointer, "%s", problem.message);
         return false;
     }
     return smallest_pass(job, (int)job->world_size, samples) > 1 ||
@@ -321,17 +313,17 @@ static void check_memory(struct check *check, const struct dataset_info *info, i
         return;
     real = (double)real_bytes(place.class->real);
     if (model_forward_graph(&graph, &job->model, &input, true, &err)) {
-        report(check, "/model", "%s", err.message);
+        problems_add(check->problems, "/model", "%s", err.message);
         return;
     }
     needed = least_memory(job, graph, real, place.gpu ? 0 : real, place.class->vector_data);
     present = (double)place.memory_bytes;
     graph_free(graph);
     if (needed > present)
-        report(check, "/model",
-               "needs more than %.1f GiB of memory with this batch size; %s has %.1f: a smaller "
-               "batch_size or model would help",
-               needed / 0x1p30, place.gpu ? place.name : "this machine", present / 0x1p30);
+        problems_add(check->problems, "/model",
+                     "needs more than %.1f GiB of memory with this batch size; %s has %.1f: a "
+                     "smaller batch_size or model would help",
+                     needed / 0x1p30, place.gpu ? place.name : "this machine", present / 0x1p30);
 }
 
 void job_first_problem(void *context, const char *pointer, const char *message)
@@ -343,11 +335,10 @@ void job_first_problem(void *context, const char *pointer, const char *message)
     first->seen = true;
 }
 
-int job_check_with(const struct engine_job *job, const struct dataset_info *info,
-                   void (*problem)(void *context, const char *pointer, const char *message),
-                   void *context)
+void job_check_with(const struct engine_job *job, const struct dataset_info *info,
+                    struct problems *problems)
 {
-    struct check check = {job, problem, context, 0, false};
+    struct check check = {job, problems, false};
     int64_t samples = job_train_samples(job, info);
 
     check_plain(&check);
@@ -355,30 +346,38 @@ int job_check_with(const struct engine_job *job, const struct dataset_info *info
     check_length(&check, samples);
     if (check_parts(&check, samples) && check_model(&check, info, samples))
         check_memory(&check, info, samples);
-    return check.n;
 }
 
-int engine_job_check(const struct engine_job *job,
-                     void (*problem)(void *context, const char *pointer, const char *message),
-                     void *context)
+/* Whether there is a dataset; else nothing is known that depends on it. */
+static bool find_dataset(const struct engine_job *job, struct dataset_info *info,
+                         struct problems *problems)
 {
-    struct check check = {job, problem, context, 0, false};
     bool has_path = job->dataset.kind != DATASET_DIGITS;
-    struct dataset_info info;
     struct err err;
 
     if (has_path && job->dataset.path[0] != '/')
-        report(&check, "/dataset/path", "must be an absolute path");
-    else if (dataset_describe(&info, &job->dataset, &err))
-        report(&check,
-               err.code == ERR_UNSUPPORTED ? "/dataset/kind"
-               : has_path                  ? "/dataset/path"
-                                           : "/dataset",
-               "%s", err.message);
-    if (!check.n)
-        return job_check_with(job, &info, problem, context) +
-               job_check_silent(job, problem, context) +
-               job_check_probes(job, job_train_samples(job, &info), problem, context);
-    check_plain(&check);
-    return check.n;
+        problems_add(problems, "/dataset/path", "must be an absolute path");
+    else if (dataset_describe(info, &job->dataset, &err))
+        problems_add(problems,
+                     err.code == ERR_UNSUPPORTED ? "/dataset/kind"
+                     : has_path                  ? "/dataset/path"
+                                                 : "/dataset",
+                     "%s", err.message);
+    else
+        return true;
+    return false;
+}
+
+void engine_job_check(const struct engine_job *job, struct problems *problems)
+{
+    struct check check = {job, problems, false};
+    struct dataset_info info;
+
+    if (!find_dataset(job, &info, problems)) {
+        check_plain(&check);
+        return;
+    }
+    job_check_with(job, &info, problems);
+    job_check_silent(job, problems);
+    job_check_probes(job, job_train_samples(job, &info), problems);
 }

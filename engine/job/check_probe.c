@@ -1,6 +1,5 @@
 /* Combinations of a probe's values that make no sense, and what its presets say. */
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "base/err.h"
@@ -17,23 +16,8 @@
 struct check {
     const struct engine_job *job;
     const struct engine_probe *probe;
-    void (*problem)(void *context, const char *pointer, const char *message);
-    void *context;
-    int n;
+    struct problems *problems;
 };
-
-__attribute__((format(printf, 3, 4))) static void report(struct check *check, const char *pointer,
-                                                         const char *format, ...)
-{
-    char message[512];
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
-    va_end(arguments);
-    check->problem(check->context, pointer, message);
-    check->n++;
-}
 
 static void default_to(int64_t *member, int64_t value)
 {
@@ -77,12 +61,12 @@ static void check_given(struct check *check)
     bool needed = engine_probe_needs_vectors(probe);
 
     if (needed && probe->upload == 0)
-        report(check, "/upload", "a given %s needs an upload",
-               probe->kind == PROBE_SPECTRUM ? "start" : "direction");
+        problems_add(check->problems, "/upload", "a given %s needs an upload",
+                     probe->kind == PROBE_SPECTRUM ? "start" : "direction");
     if (!needed && probe->upload > 0)
-        report(check, "/upload", "nothing is given: %s",
-               probe->kind == PROBE_SPECTRUM ? "start is not \"given\""
-                                             : "no axis has the direction \"given\"");
+        problems_add(check->problems, "/upload", "nothing is given: %s",
+                     probe->kind == PROBE_SPECTRUM ? "start is not \"given\""
+                                                   : "no axis has the direction \"given\"");
 }
 
 /* So many vectors are held in the machine's memory, whatever the device, in single precision. */
@@ -95,9 +79,9 @@ static void check_vectors(struct check *check, const char *pointer, int64_t vect
         return; /* the job's own check says why */
     if ((double)facts.parameters * (double)vectors * (double)sizeof(float) >
         (double)job_host_memory() / 2)
-        report(check, pointer,
-               "%lld vectors as long as the weights take more than half of the memory",
-               (long long)vectors);
+        problems_add(check->problems, pointer,
+                     "%lld vectors as long as the weights take more than half of the memory",
+                     (long long)vectors);
 }
 
 /* How often a pass holds the results of convolutions and other products at the same time: once for
@@ -157,7 +141,8 @@ static double batch_memory(const struct check *check, const struct job_place *pl
 static void check_rows(struct check *check, const char *pointer, double rows)
 {
     if (rows > ROWS_MAX)
-        report(check, pointer, "%.0f rows of results in all; a probe may have %d", rows, ROWS_MAX);
+        problems_add(check->problems, pointer, "%.0f rows of results in all; a probe may have %d",
+                     rows, ROWS_MAX);
 }
 
 /* Of the layers' own measurements. */
@@ -201,8 +186,9 @@ static void check_batch(struct check *check)
     present = (double)place.memory_bytes;
     graph_free(graph);
     if (needed > present)
-        report(check, "/batch_size", "a pass needs more than %.1f GiB of memory; %s has %.1f",
-               needed / 0x1p30, place.gpu ? place.name : "this machine", present / 0x1p30);
+        problems_add(check->problems, "/batch_size",
+                     "a pass needs more than %.1f GiB of memory; %s has %.1f", needed / 0x1p30,
+                     place.gpu ? place.name : "this machine", present / 0x1p30);
 }
 
 static void check_spectrum(struct check *check)
@@ -211,19 +197,20 @@ static void check_spectrum(struct check *check)
     int64_t kept = probe->save_vectors ? probe->top_k : 0;
 
     if (probe->start == START_GIVEN && probe->runs > 1)
-        report(check, "/runs", "a given start makes one run");
+        problems_add(check->problems, "/runs", "a given start makes one run");
     if (probe->top_k > probe->steps)
-        report(check, "/top_k", "%lld steps give no more than as many eigenvalues",
-               (long long)probe->steps);
+        problems_add(check->problems, "/top_k", "%lld steps give no more than as many eigenvalues",
+                     (long long)probe->steps);
     if (probe->trace == TRACE_HUTCHPP && probe->trace_draws > 0 && probe->trace_draws < 6)
-        report(check, "/trace_draws",
-               "hutch++ needs 6 at least: two thirds for the subspace, and two for an error");
+        problems_add(check->problems, "/trace_draws",
+                     "hutch++ needs 6 at least: two thirds for the subspace, and two for an error");
     if (probe->layers == LAYERS_TRACE && probe->trace == TRACE_HUTCHPP)
-        report(check, "/layers", "the traces of layers are hutchinson's");
+        problems_add(check->problems, "/layers", "the traces of layers are hutchinson's");
     if (probe->layers == LAYERS_TRACE && probe->trace_draws == 0)
-        report(check, "/layers", "needs trace_draws above 0");
+        problems_add(check->problems, "/layers", "needs trace_draws above 0");
     if (probe->layers == LAYERS_SPECTRUM && probe->start == START_GIVEN)
-        report(check, "/layers", "a given start is of the whole Hessian, not of its blocks");
+        problems_add(check->problems, "/layers",
+                     "a given start is of the whole Hessian, not of its blocks");
     check_vectors(check, "/steps", probe->steps + kept);
     if (probe->trace == TRACE_HUTCHPP)
         check_vectors(check, "/trace_draws", probe->trace_draws / 3 + kept);
@@ -236,11 +223,12 @@ static void check_axis(struct check *check, const struct probe_axis *axis, const
 
     snprintf(pointer, sizeof pointer, "/%s/to", name);
     if (axis->points > 1 && axis->from >= axis->to)
-        report(check, pointer, "must be above from");
+        problems_add(check->problems, pointer, "must be above from");
     snprintf(pointer, sizeof pointer, "/%s/normalise", name);
     if (axis->direction == DIRECTION_LINE &&
         (axis->normalise == NORMALISE_FILTER || axis->normalise == NORMALISE_UNIT))
-        report(check, pointer, "a line ends at the other weights: it has its length");
+        problems_add(check->problems, pointer,
+                     "a line ends at the other weights: it has its length");
 }
 
 static void check_line(struct check *check)
@@ -250,15 +238,16 @@ static void check_line(struct check *check)
     bool given = other->job > 0 || other->update > 0 || other->upload > 0;
 
     if (probe->x.direction == DIRECTION_LINE && !given)
-        report(check, "/other", "a line needs another end");
+        problems_add(check->problems, "/other", "a line needs another end");
     if (probe->x.direction != DIRECTION_LINE && given)
-        report(check, "/other", "says nothing: x's direction is not \"line\"");
+        problems_add(check->problems, "/other", "says nothing: x's direction is not \"line\"");
     if (other->upload > 0 && (other->job > 0 || other->update > 0))
-        report(check, "/other/upload", "the other weights are those of a checkpoint already");
+        problems_add(check->problems, "/other/upload",
+                     "the other weights are those of a checkpoint already");
     if (probe->x.direction == DIRECTION_LINE && probe->y.direction != DIRECTION_NONE)
-        report(check, "/y/direction", "a line is the only axis");
+        problems_add(check->problems, "/y/direction", "a line is the only axis");
     if (probe->y.direction == DIRECTION_LINE)
-        report(check, "/y/direction", "a line can be the first axis only");
+        problems_add(check->problems, "/y/direction", "a line can be the first axis only");
 }
 
 static void check_landscape(struct check *check)
@@ -267,9 +256,9 @@ static void check_landscape(struct check *check)
     bool two = probe->y.direction != DIRECTION_NONE;
 
     if (probe->x.direction == DIRECTION_NONE)
-        report(check, "/x/direction", "the first axis needs a direction");
+        problems_add(check->problems, "/x/direction", "the first axis needs a direction");
     if (two && probe->x.direction == DIRECTION_GRADIENT && probe->y.direction == DIRECTION_GRADIENT)
-        report(check, "/y/direction", "is the first axis' own");
+        problems_add(check->problems, "/y/direction", "is the first axis' own");
     check_axis(check, &probe->x, "x");
     if (two)
         check_axis(check, &probe->y, "y");
@@ -277,8 +266,8 @@ static void check_landscape(struct check *check)
     if (probe->x.direction == DIRECTION_EIGENVECTOR || probe->y.direction == DIRECTION_EIGENVECTOR)
         check_vectors(check, "/steps", probe->steps);
     if (two && probe->x.points * probe->y.points > POINTS_MAX)
-        report(check, "/y/points", "%lld points in all; a grid may have %d",
-               (long long)(probe->x.points * probe->y.points), POINTS_MAX);
+        problems_add(check->problems, "/y/points", "%lld points in all; a grid may have %d",
+                     (long long)(probe->x.points * probe->y.points), POINTS_MAX);
 }
 
 static void check_fisher(struct check *check)
@@ -287,7 +276,7 @@ static void check_fisher(struct check *check)
 
     recipe_of(&recipe, &check->job->method);
     if (engine_probe_needs_fisher(check->probe) && !recipe.has_fisher)
-        report(check, "/adaptive", "the job's method has no Fisher numbers");
+        problems_add(check->problems, "/adaptive", "the job's method has no Fisher numbers");
 }
 
 static void check_radius(struct check *check)
@@ -297,18 +286,17 @@ static void check_radius(struct check *check)
 
     if (!probe->plain && !probe->filterwise && !probe->adaptive && !probe->adversarial &&
         !probe->suggest)
-        report(check, "/plain", "nothing is asked for");
+        problems_add(check->problems, "/plain", "nothing is asked for");
     if (probe->points > 1 && probe->radius_min >= probe->radius_max)
-        report(check, "/radius_max", "must be above radius_min");
+        problems_add(check->problems, "/radius_max", "must be above radius_min");
     check_rows(check, "/draws", (double)noises * (double)probe->points * (double)probe->draws);
 }
 
-int probe_check_stored(const struct engine_job *job, const struct engine_probe *probe,
-                       void (*problem)(void *context, const char *pointer, const char *message),
-                       void *context)
+void probe_check_stored(const struct engine_job *job, const struct engine_probe *probe,
+                        struct problems *problems)
 {
     struct engine_probe resolved = *probe;
-    struct check check = {job, &resolved, problem, context, 0};
+    struct check check = {job, &resolved, problems};
 
     engine_probe_resolve(&resolved);
     check_given(&check);
@@ -327,16 +315,14 @@ int probe_check_stored(const struct engine_job *job, const struct engine_probe *
         break;
     }
     check_batch(&check);
-    return check.n;
 }
 
-int engine_probe_check(const struct engine_job *job, const struct engine_probe *probe,
-                       void (*problem)(void *context, const char *pointer, const char *message),
-                       void *context)
+void engine_probe_check(const struct engine_job *job, const struct engine_probe *probe,
+                        struct problems *problems)
 {
     struct engine_probe resolved = *probe;
 
     engine_probe_resolve(&resolved);
-    return probe_check_stored(job, probe, problem, context) +
-           probe_check_silent(&resolved, problem, context);
+    probe_check_stored(job, probe, problems);
+    probe_check_silent(&resolved, problems);
 }

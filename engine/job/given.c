@@ -1,5 +1,4 @@
 /* Whether given vectors are those of the model's parameters, before a probe begins with them. */
-#include <stdio.h>
 #include <string.h>
 
 #include "job/resolve.h"
@@ -8,9 +7,8 @@
 struct check {
     const struct graph *graph;
     const struct tensor *tensors;
-    int n, problems;
-    void (*problem)(void *context, const char *pointer, const char *message);
-    void *context;
+    int n;
+    struct problems *problems;
 };
 
 const struct tensor *weights_find_named(const struct tensor *tensors, int n, const char *prefix,
@@ -32,27 +30,26 @@ const char *weights_prefix(const struct graph *graph, const struct tensor *tenso
     return alone && !named ? "" : prefix;
 }
 
-static void check_one(struct check *check, const char *prefix, const struct graph_tensor *wanted)
+static void check_one(const struct check *check, const char *prefix,
+                      const struct graph_tensor *wanted)
 {
     const struct tensor *tensor =
         weights_find_named(check->tensors, check->n, prefix, wanted->name);
-    char message[512], have[100], want[100];
+    char have[100], want[100];
 
     if (tensor && weights_fit(tensor, wanted))
         return;
     if (!tensor)
-        snprintf(message, sizeof message, "%s%s is missing", prefix, wanted->name);
+        problems_add(check->problems, "/upload", "%s%s is missing", prefix, wanted->name);
     else if (tensor->type == TENSOR_I64)
-        snprintf(message, sizeof message, "%s has integers", tensor->name);
+        problems_add(check->problems, "/upload", "%s has integers", tensor->name);
     else
-        snprintf(message, sizeof message, "%s has the shape %s; the parameter's is %s",
-                 tensor->name, weights_shape(tensor->rank, tensor->dim, have),
-                 weights_shape(wanted->shape.rank, wanted->shape.dim, want));
-    check->problem(check->context, "/upload", message);
-    check->problems++;
+        problems_add(check->problems, "/upload", "%s has the shape %s; the parameter's is %s",
+                     tensor->name, weights_shape(tensor->rank, tensor->dim, have),
+                     weights_shape(wanted->shape.rank, wanted->shape.dim, want));
 }
 
-static void check_vector(struct check *check, const char *prefix, bool alone)
+static void check_vector(const struct check *check, const char *prefix, bool alone)
 {
     prefix = weights_prefix(check->graph, check->tensors, check->n, prefix, alone);
     for (int p = 0; p < check->graph->n_params; p++)
@@ -60,22 +57,22 @@ static void check_vector(struct check *check, const char *prefix, bool alone)
 }
 
 int engine_probe_check_vectors(const struct engine_job *job, const struct engine_probe *probe,
-                               const struct tensor *tensors, int n,
-                               void (*problem)(void *context, const char *pointer,
-                                               const char *message),
-                               void *context, struct err *err)
+                               const struct tensor *tensors, int n, struct problems *problems,
+                               struct err *err)
 {
     bool x = probe->x.direction == DIRECTION_GIVEN, y = probe->y.direction == DIRECTION_GIVEN;
-    struct check check = {.tensors = tensors, .n = n, .problem = problem, .context = context};
+    struct check check = {.tensors = tensors, .n = n, .problems = problems};
     struct dataset_info info;
     struct model_input input;
     struct graph *graph;
+    int rc = dataset_describe(&info, &job->dataset, err);
 
-    if (dataset_describe(&info, &job->dataset, err))
-        return -1;
+    if (rc)
+        return rc;
     input = job_model_input(&info, 2);
-    if (model_forward_graph(&graph, &job->model, &input, true, err))
-        return -1;
+    rc = model_forward_graph(&graph, &job->model, &input, true, err);
+    if (rc)
+        return rc;
     check.graph = graph;
     if (probe->kind == PROBE_SPECTRUM) {
         check_vector(&check, "start/", true);
@@ -86,5 +83,5 @@ int engine_probe_check_vectors(const struct engine_job *job, const struct engine
             check_vector(&check, "y/", !x);
     }
     graph_free(graph);
-    return check.problems;
+    return 0;
 }

@@ -18,17 +18,16 @@ bool engine_job_probe_due(const struct engine_job *job, int i, int64_t updates_p
 /* What is wrong within one of them is told with its place in front. */
 struct within {
     int i;
-    void (*problem)(void *context, const char *pointer, const char *message);
-    void *context;
+    struct problems *problems;
 };
 
-static void tell(void *context, const char *pointer, const char *message)
+static void tell(void *to, const char *pointer, const char *message)
 {
-    const struct within *within = context;
+    const struct within *within = to;
     char whole[96];
 
     snprintf(whole, sizeof whole, "/probes/%d%s", within->i, pointer);
-    within->problem(within->context, whole, message);
+    problems_add(within->problems, whole, "%s", message);
 }
 
 /* Whether the run writes a checkpoint after so many updates whatever happens; those by time are
@@ -47,53 +46,41 @@ static bool has_checkpoint(const struct engine_job *job, int64_t per_epoch, int6
 }
 
 /* The other end of a line that is a checkpoint of the job itself. */
-static int check_own_end(const struct engine_job *job, int64_t samples, struct within *within)
+static void check_own_end(const struct engine_job *job, const struct engine_probe *probe,
+                          int64_t samples, struct problems *problems)
 {
-    const struct engine_probe *probe = &job->probes.item[within->i];
     int64_t per_epoch = job_updates_per_epoch(job, samples), updates = job_updates(job, samples);
     int64_t end = probe->other.update, first = probe->every_epochs * per_epoch;
-    char said[160];
 
     if (!engine_probe_needs_other(probe) || probe->other.job || probe->other.upload || end == 0)
-        return 0;
+        return;
     first = first < updates ? first : updates;
     if (!has_checkpoint(job, per_epoch, updates, end))
-        snprintf(said, sizeof said, "the job writes no checkpoint after update %lld",
-                 (long long)end);
+        problems_add(problems, "/other/update", "the job writes no checkpoint after update %lld",
+                     (long long)end);
     else if (end > first)
-        snprintf(said, sizeof said,
-                 "the first line is drawn after update %lld, before that checkpoint is there",
-                 (long long)first);
-    else
-        return 0;
-    tell(within, "/other/update", said);
-    return 1;
+        problems_add(problems, "/other/update",
+                     "the first line is drawn after update %lld, before that checkpoint is there",
+                     (long long)first);
 }
 
-int job_check_probes(const struct engine_job *job, int64_t samples,
-                     void (*problem)(void *context, const char *pointer, const char *message),
-                     void *context)
+void job_check_probes(const struct engine_job *job, int64_t samples, struct problems *problems)
 {
     int64_t epochs, runs = 0;
-    char said[96];
-    int n = 0;
 
     if ((job->epochs > 0) == (job->updates > 0))
-        return 0; /* how long the run is, is not known */
+        return; /* how long the run is, is not known */
     epochs = (job_updates(job, samples) - 1) / job_updates_per_epoch(job, samples) + 1;
-    for (int i = 0; i < job->probes.n; i++) {
+    for (int i = 0; i < job->probes.n && runs <= JOB_PROBE_RUNS_MAX; i++) {
         const struct engine_probe *probe = &job->probes.item[i];
-        struct within within = {i, problem, context};
+        struct within within = {i, problems};
+        struct problems own = {.tell = tell, .to = &within};
 
-        n += engine_probe_check(job, probe, tell, &within);
-        n += check_own_end(job, samples, &within);
+        engine_probe_check(job, probe, &own);
+        check_own_end(job, probe, samples, &own);
         runs += (epochs - 1) / probe->every_epochs + 1;
-        if (runs <= JOB_PROBE_RUNS_MAX)
-            continue;
-        snprintf(said, sizeof said, "the job would have more than %d probes in all",
-                 JOB_PROBE_RUNS_MAX);
-        tell(&within, "/every_epochs", said);
-        return n + 1;
+        if (runs > JOB_PROBE_RUNS_MAX)
+            problems_add(&own, "/every_epochs", "the job would have more than %d probes in all",
+                         JOB_PROBE_RUNS_MAX);
     }
-    return n;
 }

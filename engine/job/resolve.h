@@ -51,22 +51,18 @@ int64_t job_updates(const struct engine_job *job, int64_t samples);
 struct model_input job_model_input(const struct dataset_info *info, int64_t batch);
 
 /* `engine_job_check` of the job's list of probes. */
-int job_check_probes(const struct engine_job *job, int64_t samples,
-                     void (*problem)(void *context, const char *pointer, const char *message),
-                     void *context);
+void job_check_probes(const struct engine_job *job, int64_t samples, struct problems *problems);
 
 /* `engine_job_check` of a job that was taken before, for those who have described the dataset
  * already; says nothing of it, and nothing of members that say nothing. */
-int job_check_with(const struct engine_job *job, const struct dataset_info *info,
-                   void (*problem)(void *context, const char *pointer, const char *message),
-                   void *context);
+void job_check_with(const struct engine_job *job, const struct dataset_info *info,
+                    struct problems *problems);
 
 /* `engine_probe_check` of one that was taken before: it may have members that say nothing. */
-int probe_check_stored(const struct engine_job *job, const struct engine_probe *probe,
-                       void (*problem)(void *context, const char *pointer, const char *message),
-                       void *context);
+void probe_check_stored(const struct engine_job *job, const struct engine_probe *probe,
+                        struct problems *problems);
 
-/* A `problem` for those who can tell of one only: the first one becomes *err. */
+/* Tells a struct first_problem, for those who can tell of one only: the first one becomes *err. */
 struct first_problem {
     struct err *err;
     bool seen;

@@ -6,23 +6,7 @@
  * may be sent again. */
 #include "job/silent.h"
 
-#include <stdio.h>
-
 #include "job/tables.h"
-
-struct told {
-    void (*problem)(void *context, const char *pointer, const char *message);
-    void *context;
-    int n;
-};
-
-static void tell(struct told *told, bool silent, const char *pointer, const char *message)
-{
-    if (!silent)
-        return;
-    told->problem(told->context, pointer, message);
-    told->n++;
-}
 
 /* 0 says that there is none of it, as the other member does. */
 static bool is_set(double member, double plain)
@@ -30,51 +14,44 @@ static bool is_set(double member, double plain)
     return member != plain && member != 0;
 }
 
-int job_check_silent(const struct engine_job *job,
-                     void (*problem)(void *context, const char *pointer, const char *message),
-                     void *context)
+void job_check_silent(const struct engine_job *job, struct problems *problems)
 {
     const struct job_augment *augment = &job->dataset.augment, *plain;
-    struct told told = {problem, context, 0};
     struct engine_job defaults;
 
     engine_job_defaults(&defaults, job->model.kind, job->dataset.kind, job->method.kind);
     plain = &defaults.dataset.augment;
-    tell(&told,
-         augment->crop != CROP_RANDOM_RESIZED &&
-             is_set(augment->crop_area_min, plain->crop_area_min),
-         "/dataset/augment/crop_area_min",
-         "says nothing: it is of the crop \"random_resized\", and crop is another");
-    tell(&told,
-         augment->randaugment == 0 &&
-             is_set((double)augment->randaugment_magnitude, (double)plain->randaugment_magnitude),
-         "/dataset/augment/randaugment_magnitude",
-         "says nothing: randaugment, the operations an image, is 0");
-    tell(&told,
-         augment->cutout == 0 && is_set(augment->cutout_probability, plain->cutout_probability),
-         "/dataset/augment/cutout_probability",
-         "says nothing: cutout, the side of the square, is 0");
-    return told.n;
+    if (augment->crop != CROP_RANDOM_RESIZED &&
+        is_set(augment->crop_area_min, plain->crop_area_min))
+        problems_add(problems, "/dataset/augment/crop_area_min",
+                     "says nothing: it is of the crop \"random_resized\", and crop is another");
+    if (augment->randaugment == 0 &&
+        is_set((double)augment->randaugment_magnitude, (double)plain->randaugment_magnitude))
+        problems_add(problems, "/dataset/augment/randaugment_magnitude",
+                     "says nothing: randaugment, the operations an image, is 0");
+    if (augment->cutout == 0 && is_set(augment->cutout_probability, plain->cutout_probability))
+        problems_add(problems, "/dataset/augment/cutout_probability",
+                     "says nothing: cutout, the side of the square, is 0");
 }
 
-int probe_check_silent(const struct engine_probe *probe,
-                       void (*problem)(void *context, const char *pointer, const char *message),
-                       void *context)
+void probe_check_silent(const struct engine_probe *probe, struct problems *problems)
 {
     static const char says[] = "says nothing: y's direction is \"none\"; give it another one for a "
                                "second axis";
     struct engine_probe plain = {.kind = PROBE_LANDSCAPE, .preset = probe->preset};
     const struct probe_axis *y = &probe->y;
-    struct told told = {problem, context, 0};
 
     if (probe->kind != PROBE_LANDSCAPE || y->direction != DIRECTION_NONE)
-        return 0;
+        return;
     for (int i = 0; i < job_probe_y.n_fields; i++)
         spec_set_default(&job_probe_y.fields[i], (char *)&plain.y + job_probe_y.fields[i].offset);
     engine_probe_resolve(&plain);
-    tell(&told, y->normalise != plain.y.normalise, "/y/normalise", says);
-    tell(&told, y->from != plain.y.from, "/y/from", says);
-    tell(&told, y->to != plain.y.to, "/y/to", says);
-    tell(&told, y->points != plain.y.points, "/y/points", says);
-    return told.n;
+    if (y->normalise != plain.y.normalise)
+        problems_add(problems, "/y/normalise", "%s", says);
+    if (y->from != plain.y.from)
+        problems_add(problems, "/y/from", "%s", says);
+    if (y->to != plain.y.to)
+        problems_add(problems, "/y/to", "%s", says);
+    if (y->points != plain.y.points)
+        problems_add(problems, "/y/points", "%s", says);
 }

@@ -4,14 +4,10 @@
 
 #include "engine/job.h"
 
-/* Call `problem` for each member that is set and says nothing, and return how many there are; as
- * `engine_job_check` and `engine_probe_check`, of which they are a part. */
-int job_check_silent(const struct engine_job *job,
-                     void (*problem)(void *context, const char *pointer, const char *message),
-                     void *context);
+/* Add each member that is set and says nothing. Parts of `engine_job_check` and
+ * `engine_probe_check`. */
+void job_check_silent(const struct engine_job *job, struct problems *problems);
 /* Of a probe that is resolved. */
-int probe_check_silent(const struct engine_probe *probe,
-                       void (*problem)(void *context, const char *pointer, const char *message),
-                       void *context);
+void probe_check_silent(const struct engine_probe *probe, struct problems *problems);
 
 #endif

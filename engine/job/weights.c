@@ -1,29 +1,9 @@
 #include "job/weights.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "job/resolve.h"
-
-struct comparison {
-    void (*problem)(void *context, const char *pointer, const char *message);
-    void *context;
-    int n;
-};
-
-__attribute__((format(printf, 2, 3))) static void report(struct comparison *c, const char *format,
-                                                         ...)
-{
-    char message[512];
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
-    va_end(arguments);
-    c->problem(c->context, "/init_from", message);
-    c->n++;
-}
 
 bool weights_counts(const struct tensor *tensor)
 {
@@ -64,20 +44,20 @@ const char *weights_shape(int rank, const int64_t *dim, char out[100])
     return out;
 }
 
-static void compare_one(struct comparison *c, const struct tensor *tensors, int n,
+static void compare_one(struct problems *problems, const struct tensor *tensors, int n,
                         const struct graph_tensor *wanted)
 {
     const struct tensor *tensor = weights_find(tensors, n, wanted);
     char have[100], want[100];
 
     if (!tensor)
-        report(c, "%s is missing", wanted->name);
+        problems_add(problems, "/init_from", "%s is missing", wanted->name);
     else if (tensor->type == TENSOR_I64)
-        report(c, "%s has integers", wanted->name);
+        problems_add(problems, "/init_from", "%s has integers", wanted->name);
     else if (!weights_fit(tensor, wanted))
-        report(c, "%s has the shape %s; the model's has %s", wanted->name,
-               weights_shape(tensor->rank, tensor->dim, have),
-               weights_shape(wanted->shape.rank, wanted->shape.dim, want));
+        problems_add(problems, "/init_from", "%s has the shape %s; the model's has %s",
+                     wanted->name, weights_shape(tensor->rank, tensor->dim, have),
+                     weights_shape(wanted->shape.rank, wanted->shape.dim, want));
 }
 
 static bool is_models(const struct graph *graph, const struct tensor *tensor)
@@ -91,38 +71,33 @@ static bool is_models(const struct graph *graph, const struct tensor *tensor)
     return false;
 }
 
-int weights_compare(const struct graph *graph, const struct tensor *tensors, int n,
-                    void (*problem)(void *context, const char *pointer, const char *message),
-                    void *context)
+void weights_compare(const struct graph *graph, const struct tensor *tensors, int n,
+                     struct problems *problems)
 {
-    struct comparison c = {problem, context, 0};
-
     for (int i = 0; i < graph->n_params; i++)
-        compare_one(&c, tensors, n, &graph->params[i]);
+        compare_one(problems, tensors, n, &graph->params[i]);
     for (int i = 0; i < graph->n_states; i++)
-        compare_one(&c, tensors, n, &graph->states[i]);
+        compare_one(problems, tensors, n, &graph->states[i]);
     for (int i = 0; i < n; i++)
         if (weights_counts(&tensors[i]) && !is_models(graph, &tensors[i]))
-            report(&c, "%s is none of the model's", tensors[i].name);
-    return c.n;
+            problems_add(problems, "/init_from", "%s is none of the model's", tensors[i].name);
 }
 
 int engine_job_check_weights(const struct engine_job *job, const struct tensor *tensors, int n,
-                             void (*problem)(void *context, const char *pointer,
-                                             const char *message),
-                             void *context, struct err *err)
+                             struct problems *problems, struct err *err)
 {
     struct dataset_info info;
     struct model_input input;
     struct graph *graph;
-    int problems, rc = dataset_describe(&info, &job->dataset, err);
+    int rc = dataset_describe(&info, &job->dataset, err);
 
     if (rc)
-        return -1;
+        return rc;
     input = job_model_input(&info, 2);
-    if (model_forward_graph(&graph, &job->model, &input, true, err))
-        return -1;
-    problems = weights_compare(graph, tensors, n, problem, context);
+    rc = model_forward_graph(&graph, &job->model, &input, true, err);
+    if (rc)
+        return rc;
+    weights_compare(graph, tensors, n, problems);
     graph_free(graph);
-    return problems;
+    return 0;
 }

@@ -2,6 +2,7 @@
 #ifndef ENGINE_JOB_WEIGHTS_H
 #define ENGINE_JOB_WEIGHTS_H
 
+#include "base/problems.h"
 #include "base/tensor.h"
 #include "graph/graph.h"
 
@@ -26,8 +27,7 @@ const char *weights_shape(int rank, const int64_t *dim, char out[100]);
 bool weights_fit(const struct tensor *tensor, const struct graph_tensor *wanted);
 
 /* As `engine_job_check_weights`. */
-int weights_compare(const struct graph *graph, const struct tensor *tensors, int n,
-                    void (*problem)(void *context, const char *pointer, const char *message),
-                    void *context);
+void weights_compare(const struct graph *graph, const struct tensor *tensors, int n,
+                     struct problems *problems);
 
 #endif

@@ -131,11 +131,13 @@ int engine_probe_open(struct engine_probe_run **out, const struct engine_job *jo
                       struct err *err)
 {
     struct first_problem first = {.err = err};
+    struct problems problems = {.tell = job_first_problem, .to = &first};
     struct engine_probe_run *run;
     struct job_place place;
     int rc;
 
-    if (probe_check_stored(job, probe, job_first_problem, &first))
+    probe_check_stored(job, probe, &problems);
+    if (problems.n)
         return ERR_INVALID;
     if (!job_place(&place, job))
         return err_set(err, ERR_DEVICE, "the job's device is gone");

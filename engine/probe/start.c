@@ -50,8 +50,10 @@ static int take_weights(const struct engine_probe_run *run, const struct checkpo
                         const char *whose, double **w, double **s, struct err *err)
 {
     struct complaint complaint = {.err = err, .whose = whose};
+    struct problems problems = {.tell = complain, .to = &complaint};
 
-    if (weights_compare(run->graph, from->tensors, from->n_tensors, complain, &complaint))
+    weights_compare(run->graph, from->tensors, from->n_tensors, &problems);
+    if (problems.n)
         return ERR_INVALID;
     *w = calloc(run->params->size, sizeof **w);
     *s = calloc(run->states_layout->size + 1, sizeof **s);

@@ -229,47 +229,41 @@ static int64_t room_at(const struct job_place *place)
     return place->memory_bytes + (int64_t)machine.totalswap * (int64_t)machine.mem_unit;
 }
 
-static void describe_need(char *message, size_t size, const struct engine_job *job,
-                          const struct job_place *place, int64_t needed)
+static void add_need(struct problems *problems, const struct engine_job *job,
+                     const struct job_place *place, int64_t needed)
 {
     const char *narrower = job->model.width > 0 ? ", a smaller model.width" : "";
     double gib = 0x1p30;
 
     if (place->gpu)
-        snprintf(message, size,
-                 "the job needs %.2f GiB of memory on %s, and CUDA itself %.2f more, but it has "
-                 "%.2f. What helps: a smaller batch_size%s%s",
-                 (double)needed / gib, place->name, (double)place->reserve_bytes / gib,
-                 (double)place->memory_bytes / gib, narrower,
-                 place->compute == COMPUTE_BF16 ? "" : ", precision bf16");
+        problems_add(problems, "/batch_size",
+                     "the job needs %.2f GiB of memory on %s, and CUDA itself %.2f more, but it "
+                     "has %.2f. What helps: a smaller batch_size%s%s",
+                     (double)needed / gib, place->name, (double)place->reserve_bytes / gib,
+                     (double)place->memory_bytes / gib, narrower,
+                     place->compute == COMPUTE_BF16 ? "" : ", precision bf16");
     else
-        snprintf(message, size,
-                 "the job needs %.2f GiB of memory, but this machine has %.2f with its swap. What "
-                 "helps: a smaller batch_size%s",
-                 (double)needed / gib, (double)room_at(place) / gib, narrower);
+        problems_add(problems, "/batch_size",
+                     "the job needs %.2f GiB of memory, but this machine has %.2f with its swap. "
+                     "What helps: a smaller batch_size%s",
+                     (double)needed / gib, (double)room_at(place) / gib, narrower);
 }
 
-int engine_estimate_check(const struct engine_job *job, int threads,
-                          void (*problem)(void *context, const char *pointer, const char *message),
-                          void *context)
+void engine_estimate_check(const struct engine_job *job, int threads, struct problems *problems)
 {
     struct engine_estimate estimate;
     struct job_place place;
-    char message[400];
     double start = clock_seconds();
     int64_t needed;
     int rc;
 
     if (!job_place(&place, job) || !spend(&checking, 0))
-        return 0;
+        return;
     rc = engine_estimate_memory(job, threads, &estimate, NULL);
     spend(&checking, clock_seconds() - start);
     needed = place.gpu ? estimate.device_bytes : estimate.memory_bytes;
-    if (rc || needed <= room_at(&place))
-        return 0;
-    describe_need(message, sizeof message, job, &place, needed);
-    problem(context, "/batch_size", message);
-    return 1;
+    if (!rc && needed > room_at(&place))
+        add_need(problems, job, &place, needed);
 }
 
 int engine_estimate_time(const struct engine_job *job, int threads, struct engine_estimate *out,

@@ -10,11 +10,13 @@
 static int check_job(const struct engine_job *job, struct dataset_info *info, struct err *err)
 {
     struct first_problem first = {.err = err};
+    struct problems problems = {.tell = job_first_problem, .to = &first};
     int rc = dataset_describe(info, &job->dataset, err);
 
     if (rc)
         return rc;
-    return job_check_with(job, info, job_first_problem, &first) ? ERR_INVALID : 0;
+    job_check_with(job, info, &problems);
+    return problems.n ? ERR_INVALID : 0;
 }
 
 static int open_dataset(struct engine_run *run, struct err *err)

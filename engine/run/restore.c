@@ -240,10 +240,11 @@ int engine_run_begin_from(struct engine_run *run, const struct checkpoint *check
                           struct err *err)
 {
     struct complaint complaint = {.err = err};
+    struct problems problems = {.tell = complain, .to = &complaint};
     int rc;
 
-    if (weights_compare(run->graph, checkpoint->tensors, checkpoint->n_tensors, complain,
-                        &complaint))
+    weights_compare(run->graph, checkpoint->tensors, checkpoint->n_tensors, &problems);
+    if (problems.n)
         return ERR_INVALID;
     rc = check_all(run, checkpoint, run->graph->params, run->graph->n_params, err);
     if (!rc)

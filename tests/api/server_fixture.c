@@ -31,17 +31,14 @@ static void look_end(void *context)
     looking = false;
 }
 
-static int check(void *context, const void *job,
-                 void (*problem)(void *to, const char *pointer, const char *message), void *to)
+static void check(void *context, const void *job, struct problems *problems)
 {
     const struct sample_job *sample = job;
 
     (void)context;
     atomic_fetch_add(&fixture.anew, !looking);
-    if (sample->epochs != 13)
-        return 0;
-    problem(to, "/epochs", "13 makes no sense");
-    return 1;
+    if (sample->epochs == 13)
+        problems_add(problems, "/epochs", "13 makes no sense");
 }
 
 static int facts(void *context, const void *job, struct api_facts *out, struct err *err)
@@ -150,9 +147,8 @@ static const struct probe_table *probe_tables(int kind, int *n)
     return tables;
 }
 
-static int prepare_probe(void *context, int64_t job, void *probe,
-                         void (*problem)(void *to, const char *pointer, const char *message),
-                         void *to, struct err *err)
+static int prepare_probe(void *context, int64_t job, void *probe, struct problems *problems,
+                         struct err *err)
 {
     struct sample_probe *sample = probe;
 
@@ -161,11 +157,11 @@ static int prepare_probe(void *context, int64_t job, void *probe,
     if (job != 1)
         return err_set(err, ERR_CONFLICT, "job %lld has no checkpoint yet", (long long)job);
     if (sample->steps == 13)
-        problem(to, "/steps", "13 makes no sense");
+        problems_add(problems, "/steps", "13 makes no sense");
     if (sample->update == 0)
         sample->update = FIXTURE_UPDATES;
     if (sample->update != FIXTURE_UPDATES)
-        problem(to, "/update", "is not there");
+        problems_add(problems, "/update", "is not there");
     return 0;
 }
 

@@ -347,9 +347,9 @@ static void test_a_small_job_is_timed(void **state)
     assert_false(again.timed);
 }
 
-static void keep_pointer(void *context, const char *pointer, const char *message)
+static void keep(void *to, const char *pointer, const char *message)
 {
-    char *kept = context;
+    char *kept = to;
 
     snprintf(kept, 500, "%s: %s", pointer, message);
 }
@@ -359,13 +359,16 @@ static void test_what_no_machine_holds_is_refused(void **state)
 {
     struct engine_job job;
     char problem[500] = "";
+    struct problems problems = {.tell = keep, .to = problem};
 
     (void)state;
     engine_job_defaults(&job, MODEL_RESNET18, DATASET_DIGITS, METHOD_M_ARWP);
     job.device = DEVICE_CPU;
-    assert_int_equal(engine_estimate_check(&job, 1, keep_pointer, problem), 0);
+    engine_estimate_check(&job, 1, &problems);
+    assert_int_equal(problems.n, 0);
     job.model.width = 8192;
-    assert_int_equal(engine_estimate_check(&job, 1, keep_pointer, problem), 1);
+    engine_estimate_check(&job, 1, &problems);
+    assert_int_equal(problems.n, 1);
     assert_non_null(strstr(problem, "/batch_size: the job needs "));
     assert_non_null(strstr(problem, "a smaller model.width"));
 }

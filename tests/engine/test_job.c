@@ -18,39 +18,48 @@
 
 /* --- the check -------------------------------------------------------------------------------- */
 
-struct problems {
+struct list {
     int n;
     char pointer[8][64], message[8][512];
 };
 
-static void collect(void *context, const char *pointer, const char *message)
+static void collect(void *to, const char *pointer, const char *message)
 {
-    struct problems *problems = context;
+    struct list *list = to;
 
-    assert_true(problems->n < 8);
-    snprintf(problems->pointer[problems->n], 64, "%s", pointer);
-    snprintf(problems->message[problems->n++], 512, "%s", message);
+    assert_true(list->n < 8);
+    snprintf(list->pointer[list->n], 64, "%s", pointer);
+    snprintf(list->message[list->n++], 512, "%s", message);
+}
+
+static void check(const struct engine_job *job, struct list *list)
+{
+    struct problems problems = {.tell = collect, .to = list};
+
+    *list = (struct list){0};
+    engine_job_check(job, &problems);
+    assert_int_equal(problems.n, list->n);
 }
 
 static void assert_sound(const struct engine_job *job)
 {
-    struct problems problems = {0};
+    struct list list;
 
-    if (engine_job_check(job, collect, &problems))
-        fail_msg("%s: %s", problems.pointer[0], problems.message[0]);
+    check(job, &list);
+    if (list.n)
+        fail_msg("%s: %s", list.pointer[0], list.message[0]);
 }
 
 /* The only problem is `pointer`'s, and its message says `says`. */
 static void assert_problem(const struct engine_job *job, const char *pointer, const char *says)
 {
-    struct problems problems = {0};
-    int n = engine_job_check(job, collect, &problems);
+    struct list list;
 
-    assert_int_equal(n, problems.n);
-    assert_int_equal(n, 1);
-    assert_string_equal(problems.pointer[0], pointer);
-    if (!strstr(problems.message[0], says))
-        fail_msg("\"%s\" does not say \"%s\"", problems.message[0], says);
+    check(job, &list);
+    assert_int_equal(list.n, 1);
+    assert_string_equal(list.pointer[0], pointer);
+    if (!strstr(list.message[0], says))
+        fail_msg("\"%s\" does not say \"%s\"", list.message[0], says);
 }
 
 static struct engine_job default_job(int method)
@@ -331,12 +340,14 @@ static void augmentation_that_says_nothing_is_refused(void **state)
 {
     struct engine_job job;
     struct job_augment *augment = &job.dataset.augment;
+    struct problems problems = {0};
 
     (void)state;
     engine_job_defaults(&job, MODEL_RESNET18, DATASET_IMAGE_FOLDER, METHOD_SGD);
-    assert_int_equal(job_check_silent(&job, collect, NULL), 0);
+    job_check_silent(&job, &problems);
     augment->crop = CROP_CENTER; /* the rest as it is shown of any such job */
-    assert_int_equal(job_check_silent(&job, collect, NULL), 0);
+    job_check_silent(&job, &problems);
+    assert_int_equal(problems.n, 0);
     engine_job_defaults(&job, MODEL_RESNET18, DATASET_CIFAR100, METHOD_SGD);
     cifar_folder_make(&job.dataset, 100, 200);
     augment->cutout = 16;
@@ -355,15 +366,18 @@ static void augmentation_that_says_nothing_is_refused(void **state)
 static void a_crop_takes_its_own_settings_only(void **state)
 {
     struct engine_job job;
-    struct problems problems = {0};
+    struct list list = {0};
+    struct problems problems = {.tell = collect, .to = &list};
 
     (void)state;
     engine_job_defaults(&job, MODEL_RESNET18, DATASET_IMAGE_FOLDER, METHOD_SGD);
     job.dataset.augment.crop_area_min = 0.5;
-    assert_int_equal(job_check_silent(&job, collect, &problems), 0);
+    job_check_silent(&job, &problems);
+    assert_int_equal(problems.n, 0);
     job.dataset.augment.crop = CROP_RANDOM;
-    assert_int_equal(job_check_silent(&job, collect, &problems), 1);
-    assert_string_equal(problems.pointer[0], "/dataset/augment/crop_area_min");
+    job_check_silent(&job, &problems);
+    assert_int_equal(problems.n, 1);
+    assert_string_equal(list.pointer[0], "/dataset/augment/crop_area_min");
 }
 
 /* What the methods' reference code does to CIFAR, and torchvision's scripts to ImageNet. */
@@ -395,7 +409,7 @@ static void augmentation_by_default(void **state)
 static void all_problems_are_told_at_once(void **state)
 {
     struct engine_job job = default_job(METHOD_SGD);
-    struct problems problems = {0};
+    struct list list;
 
     (void)state;
     job.dataset.train_limit = 1300;
@@ -403,7 +417,8 @@ static void all_problems_are_told_at_once(void **state)
     job.device = DEVICE_CPU;
     job.precision = PRECISION_FP64;
     job.model.blocks = (struct spec_int_list){6, {1, 1, 1, 1, 1, 1}};
-    assert_int_equal(engine_job_check(&job, collect, &problems), 4);
+    check(&job, &list);
+    assert_int_equal(list.n, 4);
 }
 
 /* --- facts, devices --------------------------------------------------------------------------- */

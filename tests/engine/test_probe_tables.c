@@ -92,9 +92,9 @@ struct found {
     char pointer[64];
 };
 
-static void find(void *context, const char *pointer, const char *message)
+static void find(void *to, const char *pointer, const char *message)
 {
-    struct found *found = context;
+    struct found *found = to;
 
     assert_true(strlen(message) > 0);
     found->n++;
@@ -105,9 +105,10 @@ static void assert_blamed(const struct engine_job *job, const struct engine_prob
                           const char *pointer)
 {
     struct found found = {0};
-    int n = engine_probe_check(job, probe, find, &found);
+    struct problems problems = {.tell = find, .to = &found};
 
-    assert_int_equal(n, found.n);
+    engine_probe_check(job, probe, &problems);
+    assert_int_equal(problems.n, found.n);
     assert_int_equal(found.n, pointer ? 1 : 0);
     if (pointer)
         assert_string_equal(found.pointer, pointer);
@@ -195,13 +196,15 @@ static void a_stored_probe_keeps_what_says_nothing(void **state)
 {
     struct engine_job job = tiny_job(METHOD_SGD, DEVICE_REFERENCE);
     struct engine_probe probe = probe_defaults(PROBE_LANDSCAPE);
-    struct found found = {0};
+    struct problems problems = {0};
 
     (void)state;
     probe.y.points = 5;
-    assert_int_equal(probe_check_stored(&job, &probe, find, &found), 0);
+    probe_check_stored(&job, &probe, &problems);
+    assert_int_equal(problems.n, 0);
     probe.x.direction = DIRECTION_NONE;
-    assert_int_equal(probe_check_stored(&job, &probe, find, &found), 1);
+    probe_check_stored(&job, &probe, &problems);
+    assert_int_equal(problems.n, 1);
 }
 
 /* Many large images, of which only the headers are written. */

@@ -455,9 +455,9 @@ struct list {
     char message[80][200];
 };
 
-static void collect(void *context, const char *pointer, const char *message)
+static void collect(void *to, const char *pointer, const char *message)
 {
-    struct list *list = context;
+    struct list *list = to;
 
     assert_string_equal(pointer, "/init_from");
     assert_true(list->n < 80);
@@ -479,20 +479,22 @@ static void all_that_does_not_fit_is_named(void **state)
     struct engine_sink sink = record_sink(record);
     struct engine_run *run;
     struct list list = {0};
+    struct problems problems = {.tell = collect, .to = &list};
     struct err err;
-    int n;
 
     (void)state;
     record_run_well(source, &small, NULL);
     assert_int_equal(engine_job_check_weights(&small, source->checkpoint.tensors,
-                                              source->checkpoint.n_tensors, collect, &list, &err),
+                                              source->checkpoint.n_tensors, &problems, &err),
                      0);
+    assert_int_equal(problems.n, 0);
     other.model.blocks = (struct spec_int_list){2, {2, 1}};
     other.model.width = 5;
     source->checkpoint.tensors[0].name[0] = 'x'; /* conv1.weight */
-    n = engine_job_check_weights(&other, source->checkpoint.tensors, source->checkpoint.n_tensors,
-                                 collect, &list, &err);
-    assert_int_equal(n, list.n);
+    assert_int_equal(engine_job_check_weights(&other, source->checkpoint.tensors,
+                                              source->checkpoint.n_tensors, &problems, &err),
+                     0);
+    assert_int_equal(problems.n, list.n);
     assert_true(says(&list, "conv1.weight is missing"));
     assert_true(says(&list, "xonv1.weight is none of the model's"));
     assert_true(says(&list, "bn1.weight has the shape [4]; the model's has [5]"));

@@ -16,6 +16,7 @@
 #include "base/device.h"
 #include "base/err.h"
 #include "base/probe.h"
+#include "base/problems.h"
 #include "base/spec.h"
 #include "db/db.h"
 
@@ -69,14 +70,11 @@ struct api_service {
     void *context;
     const struct spec_object *job_spec; /* describes a job; has members model, dataset, method, … */
     size_t job_bytes;
-    /* Calls `problem` for each combination of values that makes no sense; returns their number. */
-    int (*check)(void *context, const void *job,
-                 void (*problem)(void *to, const char *pointer, const char *message), void *to);
+    /* Adds to *problems each combination of values that makes no sense. */
+    void (*check)(void *context, const void *job, struct problems *problems);
     /* After a check that found nothing: fills in what only the service knows (the newest
-     * checkpoint, say), and calls `problem` for what is named and not there. May be NULL. */
-    int (*prepare)(void *context, void *job,
-                   void (*problem)(void *to, const char *pointer, const char *message), void *to,
-                   struct err *err);
+     * checkpoint, say), and adds what is named and not there. May be NULL. */
+    int (*prepare)(void *context, void *job, struct problems *problems, struct err *err);
     int (*facts)(void *context, const void *job, struct api_facts *out, struct err *err);
     int (*submit)(void *context, const struct api_submission *submission, int64_t *id,
                   bool *existing, struct err *err);
@@ -111,11 +109,10 @@ struct api_service {
     /* The tables that a kind of probe (its place in probe_spec->kinds) fills; table 0 is the
      * summary. Static. */
     const struct probe_table *(*probe_tables)(int kind, int *n);
-    /* For a job that is there: fills in what only the service knows and calls `problem` for what
-     * makes no sense or is not there. ERR_CONFLICT: the job has no checkpoint. */
-    int (*prepare_probe)(void *context, int64_t job, void *probe,
-                         void (*problem)(void *to, const char *pointer, const char *message),
-                         void *to, struct err *err);
+    /* For a job that is there: fills in what only the service knows and adds what makes no sense or
+     * is not there. ERR_CONFLICT: the job has no checkpoint. */
+    int (*prepare_probe)(void *context, int64_t job, void *probe, struct problems *problems,
+                         struct err *err);
     int (*submit_probe)(void *context, const struct api_probe_submission *submission,
                         int64_t *number, bool *existing, struct err *err);
     int (*cancel_probe)(void *context, int64_t job, int64_t number, const char **what,

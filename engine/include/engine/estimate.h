@@ -35,13 +35,11 @@ struct engine_estimate {
 int engine_estimate_memory(const struct engine_job *job, int threads, struct engine_estimate *out,
                            struct err *err);
 
-/* Calls `problem`, with a pointer into the job and what would help, if a job that was checked needs
- * more memory than its GPU has in all, or than the machine has with its swap; what others use at
- * the moment does not matter. Returns how many problems there were. That is 0, too, where memory
- * cannot be forecast, and while such forecasts have taken a quarter of the time. */
-int engine_estimate_check(const struct engine_job *job, int threads,
-                          void (*problem)(void *context, const char *pointer, const char *message),
-                          void *context);
+/* Adds a problem, which says what would help, if a job that was checked needs more memory than its
+ * GPU has in all, or than the machine has with its swap; what others use at the moment does not
+ * matter. There is none, too, where memory cannot be forecast, and while such forecasts have taken
+ * a quarter of the time. */
+void engine_estimate_check(const struct engine_job *job, int threads, struct problems *problems);
 
 /* Adds the time to what engine_estimate_memory has filled in. Takes about a second at most, of all
  * `threads`, and a fraction of the run's memory. One job is timed at a time, and in the long run a

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/device.h"
+#include "base/problems.h"
 #include "base/spec.h"
 
 struct engine_job;
@@ -270,12 +271,10 @@ const struct spec_object *engine_job_probe_kinds(int *n);
  * a probe is shown to people. */
 void engine_probe_resolve(struct engine_probe *probe);
 
-/* Calls `problem` for each combination of values that makes no sense for this job, with the RFC
- * 6901 pointer of the member to blame within the probe ("/top_k"). Returns how many there were.
- * Looks at no file. */
-int engine_probe_check(const struct engine_job *job, const struct engine_probe *probe,
-                       void (*problem)(void *context, const char *pointer, const char *message),
-                       void *context);
+/* Adds to *problems each combination of values that makes no sense for this job, with the pointer
+ * of the member to blame within the probe ("/top_k"). Looks at no file. */
+void engine_probe_check(const struct engine_job *job, const struct engine_probe *probe,
+                        struct problems *problems);
 
 /* What else a probe has to be given when it is opened. */
 static inline bool engine_probe_needs_other(const struct engine_probe *probe)
@@ -330,30 +329,23 @@ const struct spec_object *engine_job_spec(void);
  * that its kinds lack are 0. */
 void engine_job_defaults(struct engine_job *out, int model, int dataset, int method);
 
-/* Calls `problem` for each combination of values that makes no sense (model too deep for the
- * images, a dataset folder that cannot be read, a precision that the device lacks, …), with the
- * RFC 6901 JSON pointer of the member to blame ("/dataset/path"). Opens and checks the dataset's
- * files but trains nothing. Returns how many there were. */
-int engine_job_check(const struct engine_job *job,
-                     void (*problem)(void *context, const char *pointer, const char *message),
-                     void *context);
+/* Adds to *problems each combination of values that makes no sense (model too deep for the images,
+ * a dataset folder that cannot be read, a precision that the device lacks, …). Opens and checks the
+ * dataset's files but trains nothing. */
+void engine_job_check(const struct engine_job *job, struct problems *problems);
 
-/* Calls `problem` with the pointer "/init_from" for each way in which these tensors do not fit the
- * job's model: a parameter or running statistic that is missing, has another shape, or is none of
- * the model's. Their data is not looked at; tensors of other roles and num_batches_tracked are
- * ignored. Returns how many problems there were; -1 with *err when the model cannot be built. */
+/* Adds, with the pointer "/init_from", each way in which these tensors do not fit the job's model:
+ * a parameter or running statistic that is missing, has another shape, or is none of the model's.
+ * Their data is not looked at; tensors of other roles and num_batches_tracked are ignored. Fails
+ * when the model cannot be built. */
 int engine_job_check_weights(const struct engine_job *job, const struct tensor *tensors, int n,
-                             void (*problem)(void *context, const char *pointer,
-                                             const char *message),
-                             void *context, struct err *err);
+                             struct problems *problems, struct err *err);
 
 /* The same, with the pointer "/upload", for vectors that a probe is given: each parameter's part
  * has to be there, in its shape, named as engine/probe.h says. */
 int engine_probe_check_vectors(const struct engine_job *job, const struct engine_probe *probe,
-                               const struct tensor *tensors, int n,
-                               void (*problem)(void *context, const char *pointer,
-                                               const char *message),
-                               void *context, struct err *err);
+                               const struct tensor *tensors, int n, struct problems *problems,
+                               struct err *err);
 
 /* Between these two calls a thread looks at the files of a dataset once, as long as one job after
  * the other has the same one: for checks of many jobs, and for a run while it is opened, which asks

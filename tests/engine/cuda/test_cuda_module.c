@@ -23,17 +23,44 @@
 
 #define GPU(number) (DEVICE_CUDA + 1 + (number))
 
+/* The last one. */
 static struct problem {
-    int n;
     char pointer[100], message[512];
 } problem;
 
-static void keep(void *context, const char *pointer, const char *message)
+static void keep(void *to, const char *pointer, const char *message)
 {
-    (void)context;
-    problem.n++;
+    (void)to;
     snprintf(problem.pointer, sizeof problem.pointer, "%s", pointer);
     snprintf(problem.message, sizeof problem.message, "%s", message);
+}
+
+/* Each begins without one and returns how many there are. */
+static int check_job(const struct engine_job *job)
+{
+    struct problems problems = {.tell = keep};
+
+    problem = (struct problem){0};
+    engine_job_check(job, &problems);
+    return problems.n;
+}
+
+static int check_estimate(const struct engine_job *job)
+{
+    struct problems problems = {.tell = keep};
+
+    problem = (struct problem){0};
+    engine_estimate_check(job, 1, &problems);
+    return problems.n;
+}
+
+static int check_probe(const struct engine_job *job, const struct engine_probe *probe)
+{
+    struct problems problems = {.tell = keep};
+
+    problem = (struct problem){0};
+    engine_probe_check(job, probe, &problems);
+    return problems.n;
 }
 
 static struct engine_job job_on(int device, int precision)
@@ -57,16 +84,14 @@ static void assert_place(int device, int precision, const char *name, const char
     assert_true(job_place(&place, &job));
     assert_string_equal(place.name, name);
     assert_string_equal(place.precision, precision_name);
-    problem = (struct problem){0};
-    assert_int_equal(engine_job_check(&job, keep, NULL), 0);
+    assert_int_equal(check_job(&job), 0);
 }
 
 static void assert_problem(int device, int precision, const char *pointer, const char *text)
 {
     struct engine_job job = job_on(device, precision);
 
-    problem = (struct problem){0};
-    assert_int_equal(engine_job_check(&job, keep, NULL), 1);
+    assert_int_equal(check_job(&job), 1);
     assert_string_equal(problem.pointer, pointer);
     if (!strstr(problem.message, text))
         fail_msg("\"%s\" does not contain \"%s\"", problem.message, text);
@@ -139,18 +164,16 @@ static void memory_of_the_device(void **state)
 
     (void)state;
     job.batch_size = 1000;
-    problem = (struct problem){0};
-    assert_int_equal(engine_job_check(&job, keep, NULL), 0);
-    assert_int_equal(engine_estimate_check(&job, 1, keep, NULL), 1);
+    assert_int_equal(check_job(&job), 0);
+    assert_int_equal(check_estimate(&job), 1);
     assert_string_equal(problem.pointer, "/batch_size");
     assert_non_null(strstr(problem.message, "on cuda:1"));
     assert_non_null(strstr(problem.message, "a smaller model.width, precision bf16"));
     job.device = DEVICE_CPU;
-    assert_int_equal(engine_estimate_check(&job, 1, keep, NULL), 0);
+    assert_int_equal(check_estimate(&job), 0);
     job.device = DEVICE_CUDA + 2;
     job.model.width = 128;
-    problem = (struct problem){0};
-    assert_int_equal(engine_job_check(&job, keep, NULL), 1);
+    assert_int_equal(check_job(&job), 1);
     assert_string_equal(problem.pointer, "/model");
     assert_non_null(strstr(problem.message, "cuda:1 has 0.0"));
 }
@@ -162,14 +185,13 @@ static void memory_of_a_probe(void **state)
     struct engine_job job = job_on(DEVICE_CUDA + 2, PRECISION_AUTO);
 
     (void)state;
-    problem = (struct problem){0};
-    assert_int_equal(engine_probe_check(&job, &probe, keep, NULL), 1);
+    assert_int_equal(check_probe(&job, &probe), 1);
     assert_string_equal(problem.pointer, "/batch_size");
     assert_non_null(strstr(problem.message, "cuda:1 has 0.0"));
     job.device = DEVICE_CUDA + 1;
-    assert_int_equal(engine_probe_check(&job, &probe, keep, NULL), 0);
+    assert_int_equal(check_probe(&job, &probe), 0);
     job.device = DEVICE_CPU;
-    assert_int_equal(engine_probe_check(&job, &probe, keep, NULL), 0);
+    assert_int_equal(check_probe(&job, &probe), 0);
 }
 
 static void load(void **state)
@@ -404,8 +426,7 @@ static void check_ranks(int device, int ranks, const char *pointer, const char *
     struct engine_job job = job_on(device, PRECISION_FP32);
 
     job.world_size = ranks;
-    problem = (struct problem){0};
-    assert_int_equal(engine_job_check(&job, keep, NULL), pointer[0] != 0);
+    assert_int_equal(check_job(&job), pointer[0] != 0);
     assert_string_equal(problem.pointer, pointer);
     if (!strstr(problem.message, text))
         fail_msg("\"%s\" does not contain \"%s\"", problem.message, text);
