@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "db/probe.h"
+#include "jobs.h"
 #include "json_write.h"
 #include "range.h"
 #include "routes.h"
@@ -388,26 +389,15 @@ static int add(void *context, const struct db_checkpoint *checkpoint)
     return 0;
 }
 
-int checkpoint_list(struct request *request, struct reply *reply, struct err *err)
+static int put_all(struct request *request, struct reply *reply, struct db_reader *reader,
+                   struct err *err)
 {
     struct list list = {request, &reply->body};
-    struct db_reader *reader;
-    struct db_job job;
-    int rc = readers_take(request->api->readers, &reader, err);
 
-    if (rc)
-        return rc;
-    rc = db_job_get(reader, request->id, &job, err);
-    if (rc == 0) {
-        db_job_free(&job);
-        json_open(&reply->body, '{');
-        json_key(&reply->body, "checkpoints");
-        json_open(&reply->body, '[');
-        rc = db_checkpoints_each(reader, request->id, add, &list, err);
-        json_close(&reply->body, ']');
-        json_close(&reply->body, '}');
-        text_append(&reply->body, "\n");
-    }
-    readers_give(request->api->readers, reader);
-    return rc;
+    return db_checkpoints_each(reader, request->id, add, &list, err);
+}
+
+int checkpoint_list(struct request *request, struct reply *reply, struct err *err)
+{
+    return job_list_reply(request, reply, "checkpoints", put_all, err);
 }

@@ -44,6 +44,32 @@ int job_get(struct request *request, struct reply *reply, struct err *err)
     return job_reply(request, reply, err);
 }
 
+int job_list_reply(struct request *request, struct reply *reply, const char *key,
+                   int (*put)(struct request *request, struct reply *reply,
+                              struct db_reader *reader, struct err *err),
+                   struct err *err)
+{
+    struct db_reader *reader;
+    struct db_job job;
+    int rc = readers_take(request->api->readers, &reader, err);
+
+    if (rc)
+        return rc;
+    rc = db_job_get(reader, request->id, &job, err);
+    if (rc == 0) {
+        db_job_free(&job);
+        json_open(&reply->body, '{');
+        json_key(&reply->body, key);
+        json_open(&reply->body, '[');
+        rc = put(request, reply, reader, err);
+        json_close(&reply->body, ']');
+        json_close(&reply->body, '}');
+        text_append(&reply->body, "\n");
+    }
+    readers_give(request->api->readers, reader);
+    return rc;
+}
+
 /* A page under way. */
 struct page {
     const struct api *api;

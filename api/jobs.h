@@ -6,6 +6,13 @@
 /* Appends the job of request->id, with its facts, to the reply. */
 int job_reply(struct request *request, struct reply *reply, struct err *err);
 
+/* Answers with an object whose one member, `key`, is a list of something that the job of
+ * request->id has; `put` appends its items to the reply. */
+int job_list_reply(struct request *request, struct reply *reply, const char *key,
+                   int (*put)(struct request *request, struct reply *reply,
+                              struct db_reader *reader, struct err *err),
+                   struct err *err);
+
 /* Something that can be controlled, the one that a request names. */
 struct controlled {
     const char *key; /* under which the answer has it */

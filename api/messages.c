@@ -1,4 +1,5 @@
 /* What the runs of a job said in words: where they ran, which images could not be used. */
+#include "jobs.h"
 #include "json_write.h"
 #include "routes.h"
 
@@ -15,25 +16,13 @@ static int add(void *context, const struct db_event *event)
     return 0;
 }
 
+static int put_all(struct request *request, struct reply *reply, struct db_reader *reader,
+                   struct err *err)
+{
+    return db_messages_each(reader, request->id, MOST, add, &reply->body, err);
+}
+
 int message_list(struct request *request, struct reply *reply, struct err *err)
 {
-    struct db_reader *reader;
-    struct db_job job;
-    int rc = readers_take(request->api->readers, &reader, err);
-
-    if (rc)
-        return rc;
-    rc = db_job_get(reader, request->id, &job, err);
-    if (rc == 0) {
-        db_job_free(&job);
-        json_open(&reply->body, '{');
-        json_key(&reply->body, "messages");
-        json_open(&reply->body, '[');
-        rc = db_messages_each(reader, request->id, MOST, add, &reply->body, err);
-        json_close(&reply->body, ']');
-        json_close(&reply->body, '}');
-        text_append(&reply->body, "\n");
-    }
-    readers_give(request->api->readers, reader);
-    return rc;
+    return job_list_reply(request, reply, "messages", put_all, err);
 }
