@@ -72,6 +72,7 @@ static int find_other_checkpoint(const struct search *s, int64_t *out)
 {
     struct probe_other *other = &s->probe->other;
     struct db_checkpoint found;
+    struct db_job job;
     int rc;
 
     *out = 0;
@@ -79,11 +80,18 @@ static int find_other_checkpoint(const struct search *s, int64_t *out)
         other->job = s->id;
     if (other->job == 0)
         return 0; /* the job's own, later */
+    rc = db_job_get(s->reader, other->job, &job, s->err);
+    if (rc == ERR_NOT_FOUND) {
+        problems_add(s->problems, "/other/job", "there is no job %lld", (long long)other->job);
+        return 0;
+    }
+    if (rc)
+        return rc;
+    db_job_free(&job);
     if (other->update == 0) {
         rc = find_newest(s, other->job, &found);
         if (!rc && !found.id)
-            problems_add(s->problems, "/other/job",
-                         "there is no job %lld, or it has no checkpoint yet",
+            problems_add(s->problems, "/other/job", "job %lld has no checkpoint yet",
                          (long long)other->job);
         other->update = (int64_t)found.update;
     } else {

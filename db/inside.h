@@ -10,6 +10,9 @@
  * asks it is not there: jobs that are have states from 0 on. */
 #define DB_JOB_GONE (-1)
 
+/* Whose a checkpoint is from the moment that its first tensor is removed. */
+#define DB_REMOVED_JOB INT64_MIN
+
 struct db {
     struct db_folder folder;
     struct db_queue *queue;

@@ -6,6 +6,7 @@
 
 #include "base/array.h"
 #include "checksum.h"
+#include "inside.h"
 #include "reader.h"
 
 #define CHECKPOINT_COLUMNS "id, updates, final, wall_ms, bytes"
@@ -146,8 +147,8 @@ static int describe(struct sql *sql, int64_t checkpoint, struct described **out,
 
 static int check_there(struct sql *sql, int64_t checkpoint, struct err *err)
 {
-    static const char text[] = "SELECT 1 FROM checkpoint WHERE id = ?";
-    int code = sql_integer(sql, NULL, err, text, "i", checkpoint);
+    static const char text[] = "SELECT 1 FROM checkpoint WHERE id = ? AND job <> ?";
+    int code = sql_integer(sql, NULL, err, text, "ii", checkpoint, DB_REMOVED_JOB);
 
     if (code < 0)
         return code;

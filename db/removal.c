@@ -35,16 +35,29 @@ static bool time_is_over(const struct piece *piece)
 
 /* ---- checkpoints.db ---- */
 
+/* One that a piece has begun goes before others. */
 static int find_checkpoint(struct db_writer *writer, struct piece *piece, struct err *err)
 {
+    static const char begun[] = "SELECT id FROM checkpoint WHERE job = ? LIMIT 1";
     static const char text[] =
         "SELECT id FROM checkpoint WHERE job = ? AND updates BETWEEN ? AND ? LIMIT 1";
-    int code = sql_integer(&writer->checkpoints, &piece->checkpoint, err, text, "iii", piece->owner,
-                           piece->first, piece->last);
+    struct sql *sql = &writer->checkpoints;
+    int code = sql_integer(sql, &piece->checkpoint, err, begun, "i", DB_REMOVED_JOB);
 
+    if (code == 0)
+        code = sql_integer(sql, &piece->checkpoint, err, text, "iii", piece->owner, piece->first,
+                           piece->last);
     if (code <= 0)
         piece->checkpoint = 0;
     return code < 0 ? code : 0;
+}
+
+/* A reader would take one that lacks a tensor for a damaged one. */
+static int hide(struct sql *sql, int64_t checkpoint, struct err *err)
+{
+    static const char text[] = "UPDATE checkpoint SET job = ? WHERE id = ?";
+
+    return sql_run(sql, err, text, "ii", DB_REMOVED_JOB, checkpoint);
 }
 
 /* A tensor may be large, so each is a step of its own. */
@@ -55,16 +68,20 @@ static int remove_tensors(struct db_writer *writer, void *context, struct err *e
     static const char checkpoint[] = "DELETE FROM checkpoint WHERE id = ?";
     struct sql *sql = &writer->checkpoints;
     struct piece *piece = context;
-    int code;
+    int code = hide(sql, piece->checkpoint, err);
 
-    do {
+    while (!code && piece->checkpoint) {
         code = sql_run(sql, err, tensor, "i", piece->checkpoint);
-        if (code || sqlite3_changes64(sql->handle))
-            continue;
-        code = sql_run(sql, err, checkpoint, "i", piece->checkpoint);
-        if (!code)
-            code = find_checkpoint(writer, piece, err);
-    } while (!code && piece->checkpoint && !time_is_over(piece));
+        if (!code && !sqlite3_changes64(sql->handle)) {
+            code = sql_run(sql, err, checkpoint, "i", piece->checkpoint);
+            if (!code)
+                code = find_checkpoint(writer, piece, err);
+            if (!code && piece->checkpoint)
+                code = hide(sql, piece->checkpoint, err);
+        }
+        if (time_is_over(piece))
+            break;
+    }
     return code;
 }
 

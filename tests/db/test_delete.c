@@ -256,13 +256,35 @@ static void the_next_start_goes_on(void **state)
               "DELETE FROM loss WHERE job = 2 AND updates < 1200;"
               "UPDATE store SET losses = losses - 1199");
     place_sql(place, "checkpoints.db",
+              "UPDATE checkpoint SET job = -9223372036854775808 WHERE job = 2 AND final = 0;"
               "DELETE FROM tensor WHERE number = 2 AND checkpoint IN "
-              "(SELECT id FROM checkpoint WHERE job = 2)");
+              "(SELECT id FROM checkpoint WHERE job = -9223372036854775808)");
     place_open(place, NULL);
     assert_gone(place, 2);
     settle(place);
     assert_counts(place, &before, 0);
     assert_other(place, other);
+}
+
+/* Who has found a checkpoint before its removal began is told that it went. */
+static void what_is_half_removed_is_not_there(void **state)
+{
+    struct place *place = *state;
+    struct db_checkpoint found;
+    struct tensor *tensors;
+    int64_t job;
+    int n;
+
+    place_open(place, NULL);
+    job = other_job(place);
+    assert_ok(db_checkpoint_get(place->reader, job, 500, &found, err));
+    place_close(place);
+    place_sql(
+        place, "checkpoints.db",
+        "UPDATE checkpoint SET job = -9223372036854775808; DELETE FROM tensor WHERE number = 0");
+    place_open(place, NULL);
+    assert_refused(db_checkpoint_tensors(place->reader, found.id, &tensors, &n, err), ERR_NOT_FOUND,
+                   "no longer");
 }
 
 /* As many as a job may have, each looked for by itself. */
@@ -600,6 +622,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(all_of_it_goes_and_nothing_else, place_setup,
                                         place_teardown),
         cmocka_unit_test_setup_teardown(the_next_start_goes_on, place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(what_is_half_removed_is_not_there, place_setup,
+                                        place_teardown),
         cmocka_unit_test_setup_teardown(many_probes_are_no_hindrance, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(trouble_that_passes_delays_it, place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(events_tell_of_it, place_setup, place_teardown),
