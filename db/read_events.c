@@ -10,7 +10,8 @@
 #define EVENT_COLUMNS   "sequence, job, kind, wall_ms, state, number, text"
 #define DELETED_COLUMNS "sequence, job, 8, wall_ms, NULL, NULL, NULL"
 
-_Static_assert(EVENT_DELETED == 8, "the statements here have it as a number");
+_Static_assert(EVENT_MESSAGE == 4 && EVENT_DELETED == 8,
+               "the schema and statements here have them as numbers");
 
 static int read_epoch(struct db_reader *reader, int64_t job, int64_t number, struct db_epoch *out,
                       struct err *err)
@@ -264,11 +265,11 @@ int db_messages_each(struct db_reader *reader, int64_t job, int64_t limit,
                      int (*each)(void *context, const struct db_event *event), void *context,
                      struct err *err)
 {
-    static const char text[] = "SELECT " EVENT_COLUMNS " FROM event INDEXED BY event_of_job "
-                               "WHERE job = ? AND kind = ? ORDER BY sequence DESC LIMIT ?";
+    static const char text[] = "SELECT " EVENT_COLUMNS " FROM event INDEXED BY event_of_message "
+                               "WHERE job = ? AND kind = 4 ORDER BY sequence DESC LIMIT ?";
     sqlite3_stmt *row;
-    int stop = 0, code = sql_query(&reader->rows, &row, err, text, "iii", job,
-                                   (int64_t)EVENT_MESSAGE, limit > 0 ? limit : 0);
+    int code = sql_query(&reader->rows, &row, err, text, "ii", job, limit > 0 ? limit : 0);
+    int stop = 0;
 
     if (code)
         return code;

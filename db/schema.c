@@ -17,13 +17,13 @@
 
 extern const char db_schema_rwpd_1[], db_schema_rwpd_2[], db_schema_rwpd_3[], db_schema_rwpd_4[],
     db_schema_rwpd_5[], db_schema_rwpd_6[], db_schema_rwpd_7[], db_schema_rwpd_8[],
-    db_schema_rwpd_9[], db_schema_rwpd_10[], db_schema_rwpd_11[], db_schema_checkpoints_1[],
-    db_schema_checkpoints_2[], db_schema_checkpoints_3[];
+    db_schema_rwpd_9[], db_schema_rwpd_10[], db_schema_rwpd_11[], db_schema_rwpd_12[],
+    db_schema_checkpoints_1[], db_schema_checkpoints_2[], db_schema_checkpoints_3[];
 
-static const char *const rwpd_steps[] = {db_schema_rwpd_1,  db_schema_rwpd_2, db_schema_rwpd_3,
-                                         db_schema_rwpd_4,  db_schema_rwpd_5, db_schema_rwpd_6,
-                                         db_schema_rwpd_7,  db_schema_rwpd_8, db_schema_rwpd_9,
-                                         db_schema_rwpd_10, db_schema_rwpd_11};
+static const char *const rwpd_steps[] = {db_schema_rwpd_1,  db_schema_rwpd_2,  db_schema_rwpd_3,
+                                         db_schema_rwpd_4,  db_schema_rwpd_5,  db_schema_rwpd_6,
+                                         db_schema_rwpd_7,  db_schema_rwpd_8,  db_schema_rwpd_9,
+                                         db_schema_rwpd_10, db_schema_rwpd_11, db_schema_rwpd_12};
 static const char *const checkpoints_steps[] = {db_schema_checkpoints_1, db_schema_checkpoints_2,
                                                 db_schema_checkpoints_3};
 

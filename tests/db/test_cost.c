@@ -1,7 +1,7 @@
 /* What questions and changes cost when there is much in the database, in SQLite's own counters
- * instead of seconds: no statement walks through a table or takes more steps for more rows. Four
- * do and are not here: db_jobs_count counts jobs, db_job_insert the queue, if that has a limit,
- * db_sweep_get reads the sweep's jobs, a thousand at most, and db_messages_each a job's events.
+ * instead of seconds: no statement walks through a table or takes more steps for more rows. Three
+ * do and are not here: db_jobs_count counts jobs, db_job_insert the queue, if that has a limit, and
+ * db_sweep_get reads the sweep's jobs, a thousand at most.
  *
  * Each connection that the database opens is watched by a hook that SQLite calls for new ones. */
 #include <stdatomic.h>
@@ -67,6 +67,8 @@ static void fill(struct place *place)
         "INSERT INTO epoch SELECT 2500, i, 100 * i, 0.5, 0.5, 0.5, 0.5, 0.5, 1, 1, 1 FROM n "
         "WHERE i <= 1000;"
         "INSERT INTO event SELECT 200 * i + 1, 2500, 2, 1, NULL, i, NULL FROM n WHERE i <= 1000;"
+        "INSERT INTO event VALUES (1, 2500, 4, 1, NULL, NULL, 'one'), (3, 2500, 4, 1, NULL, NULL, "
+        "'two');"
         "INSERT INTO event SELECT 400000 + i, i, 0, 1, 0, NULL, NULL FROM n WHERE i <= 5000;"
         "INSERT INTO sweep (name, max_running, created_ms, points, spec) VALUES "
         "('full', 1, 1, 1000, '{}'), ('full', 1, 1, 1000, '{}');"
@@ -167,6 +169,17 @@ static void pages_of_jobs_cost_the_same_at_any_depth(void **state)
     assert_int_equal(page(place, JOB_QUEUED, 2500), 0);
     assert_int_equal(page(place, JOB_FAILED, 0), 0);
     assert_true(atomic_load(&watched) >= 11);
+    assert_int_equal(atomic_load(&faults), 0);
+}
+
+static void messages_cost_nothing_of_the_other_events(void **state)
+{
+    struct place *place = *state;
+    int n = 0;
+
+    assert_ok(db_messages_each(place->reader, 2500, 50, ignore_event, &n, err));
+    assert_int_equal(n, 2);
+    assert_true(atomic_load(&watched) >= 1);
     assert_int_equal(atomic_load(&faults), 0);
 }
 
@@ -284,6 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(pages_of_jobs_cost_the_same_at_any_depth),
+        TEST(messages_cost_nothing_of_the_other_events),
         TEST(series_and_events_cost_the_same_at_any_depth),
         TEST(going_on_costs_the_same_with_a_long_history),
         TEST(changes_cost_the_same_in_a_long_queue),

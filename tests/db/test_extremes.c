@@ -160,7 +160,7 @@ static void an_older_database_gets_its_spans(void **state)
               "CREATE TABLE kept AS SELECT * FROM span; DROP TABLE span; DROP TABLE telemetry;"
               "DROP TABLE estimate; DROP TABLE death; DROP TABLE deleted;"
               "DROP INDEX job_of_init_job; DROP INDEX job_of_init_upload;"
-              "DROP INDEX job_of_lines;"
+              "DROP INDEX job_of_lines; DROP INDEX event_of_message;"
               "ALTER TABLE job DROP COLUMN init_job; ALTER TABLE job DROP COLUMN init_update;"
               "ALTER TABLE job DROP COLUMN init_upload; DROP TABLE probe_row; DROP TABLE probe;"
               "ALTER TABLE job DROP COLUMN keep; DROP TABLE sweep;"

@@ -14,7 +14,7 @@
 #include "support.h"
 
 /* Steps of the present schema. */
-#define ROWS_VERSION        11
+#define ROWS_VERSION        12
 #define CHECKPOINTS_VERSION 3
 
 static void a_folder_is_made_for_its_owner_alone(void **state)
