@@ -20,7 +20,9 @@ int sweep_points_open(struct sweep_points *out, const struct api *api,
     out->digests = calloc(n, sizeof *out->digests);
     out->submissions = calloc(n, sizeof *out->submissions);
     out->found = calloc(1, sizeof *out->found);
-    if (out->asked && out->jobs && out->specs && out->digests && out->submissions && out->found)
+    out->silent = calloc(1, sizeof *out->silent);
+    if (out->asked && out->jobs && out->specs && out->digests && out->submissions && out->found &&
+        out->silent)
         return 0;
     sweep_points_close(out);
     return err_no_memory(err);
@@ -36,6 +38,7 @@ void sweep_points_close(struct sweep_points *points)
     free(points->digests);
     free(points->submissions);
     free(points->found);
+    free(points->silent);
     *points = (struct sweep_points){0};
 }
 
@@ -75,12 +78,40 @@ static void tell(struct sweep_points *points, int point, const char *pointer, co
     problems->item[problems->n++] = problem;
 }
 
-static void tell_found(struct sweep_points *points, int point, struct spec_problems *problems)
+static void tell_all(struct sweep_points *points, int point, const struct spec_problems *found,
+                     struct spec_problems *problems)
 {
-    for (int i = 0; i < points->found->n; i++)
-        tell(points, point, points->found->item[i].pointer, points->found->item[i].message,
-             problems);
-    problems->more += points->found->more;
+    for (int i = 0; i < found->n; i++)
+        tell(points, point, found->item[i].pointer, found->item[i].message, problems);
+    problems->more += found->more;
+}
+
+static bool has_pointer(const struct spec_problems *problems, const char *pointer)
+{
+    for (int i = 0; i < problems->n; i++)
+        if (strcmp(problems->item[i].pointer, pointer) == 0)
+            return true;
+    return false;
+}
+
+/* What says nothing in this point may do so in another one, for which it was set. */
+static void keep_silent(struct sweep_points *points, int point, const void *job)
+{
+    struct spec_problems *silent = points->silent, *found = points->found;
+    int n = 0;
+
+    if (point == 1) {
+        submit_check_silent(points->api, job, silent);
+        return;
+    }
+    if (silent->n == 0)
+        return;
+    *found = (struct spec_problems){0};
+    submit_check_silent(points->api, job, found);
+    for (int i = 0; i < silent->n; i++)
+        if (has_pointer(found, silent->item[i].pointer))
+            silent->item[n++] = silent->item[i];
+    silent->n = n;
 }
 
 /* ---- Making ---- */
@@ -138,9 +169,13 @@ int sweep_points_make(struct sweep_points *points, struct spec_problems *problem
 
     for (int point = 1; !rc && point <= points->n && problems->n < SPEC_PROBLEMS_MAX; point++) {
         rc = make_one(points, point, err);
-        if (!rc)
-            tell_found(points, point, problems);
+        if (rc)
+            break;
+        tell_all(points, point, points->found, problems);
+        keep_silent(points, point, job_at(points, points->asked, point - 1));
     }
+    if (!rc)
+        tell_all(points, 1, points->silent, problems);
     if (!rc && problems->n == 0)
         find_equal(points, problems);
     return rc;
@@ -185,7 +220,7 @@ int sweep_points_prepare(struct sweep_points *points, struct spec_problems *prob
 
         *points->found = (struct spec_problems){0};
         rc = submit_prepare_job(points->api, job, points->found, err);
-        tell_found(points, i + 1, problems);
+        tell_all(points, i + 1, points->found, problems);
         free(points->specs[i]);
         points->specs[i] = NULL;
         if (!rc)

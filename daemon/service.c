@@ -36,6 +36,12 @@ static void check(void *context, const void *job, struct problems *problems)
     engine_job_check(job, problems);
 }
 
+static void check_silent(void *context, const void *job, struct problems *problems)
+{
+    (void)context;
+    engine_job_check_silent(job, problems);
+}
+
 static int prepare(void *context, void *job, struct problems *problems, struct err *err)
 {
     return queue_prepare(context, job, problems, err);
@@ -188,6 +194,7 @@ void service_fill(struct api_service *out, struct queue *queue, int workers)
                                 .job_spec = engine_job_spec(),
                                 .job_bytes = sizeof(struct engine_job),
                                 .check = check,
+                                .check_silent = check_silent,
                                 .prepare = prepare,
                                 .facts = facts,
                                 .submit = submit,

@@ -378,6 +378,5 @@ void engine_job_check(const struct engine_job *job, struct problems *problems)
         return;
     }
     job_check_with(job, &info, problems);
-    job_check_silent(job, problems);
     job_check_probes(job, job_train_samples(job, &info), problems);
 }

@@ -14,7 +14,7 @@ static bool is_set(double member, double plain)
     return member != plain && member != 0;
 }
 
-void job_check_silent(const struct engine_job *job, struct problems *problems)
+void engine_job_check_silent(const struct engine_job *job, struct problems *problems)
 {
     const struct job_augment *augment = &job->dataset.augment, *plain;
     struct engine_job defaults;

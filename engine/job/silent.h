@@ -1,13 +1,11 @@
-/* What is refused of new jobs and probes only. */
+/* What is refused of new probes only; of new jobs, engine_job_check_silent. */
 #ifndef ENGINE_JOB_SILENT_H
 #define ENGINE_JOB_SILENT_H
 
 #include "engine/job.h"
 
-/* Add each member that is set and says nothing. Parts of `engine_job_check` and
+/* Adds each member that is set and says nothing, of a probe that is resolved. A part of
  * `engine_probe_check`. */
-void job_check_silent(const struct engine_job *job, struct problems *problems);
-/* Of a probe that is resolved. */
 void probe_check_silent(const struct engine_probe *probe, struct problems *problems);
 
 #endif

@@ -81,6 +81,20 @@ class Datasets(support.Case):
                 "cutout": 16, "cutout_probability": 0.5})
             self.assertTrue(daemon.checkpoint(number))
 
+    def test_a_sweep_may_switch_off_what_is_set_for_the_others(self):
+        daemon = self.start()
+        augment = {"cutout": 0, "cutout_probability": 1}
+        one = job(model=SMALL, epochs=1, dataset={
+            "kind": "cifar10", "path": self.cifar_folder(), "augment": augment})
+        pointer = "/dataset/augment/cutout_probability"
+        answer = daemon.post("/v1/jobs", one, 422)
+        self.assertEqual([error["pointer"] for error in answer["errors"]], [pointer])
+        answer = daemon.post("/v1/sweeps", {"job": one, "grid": {"/seed": [1, 2]}}, 422)
+        self.assertEqual([error["pointer"] for error in answer["errors"]], ["/job" + pointer])
+        self.assertIn("says nothing", answer["errors"][0]["detail"])
+        sweep = daemon.post("/v1/sweeps", {"job": one, "grid": {"/dataset/augment/cutout": [0, 8]}}, 201)
+        self.assertEqual(sweep["points"], 2)
+
     def test_augmentation_changes_what_is_learnt_from(self):
         daemon = self.start()
         plain = {"flip": False, "crop_padding": 0, "cutout": 0}

@@ -334,6 +334,10 @@ void engine_job_defaults(struct engine_job *out, int model, int dataset, int met
  * dataset's files but trains nothing. */
 void engine_job_check(const struct engine_job *job, struct problems *problems);
 
+/* Adds each setting that is set and says nothing because of another one. For new jobs: stored ones
+ * have run with it. */
+void engine_job_check_silent(const struct engine_job *job, struct problems *problems);
+
 /* Adds, with the pointer "/init_from", each way in which these tensors do not fit the job's model:
  * a parameter or running statistic that is missing, has another shape, or is none of the model's.
  * Their data is not looked at; tensors of other roles and num_batches_tracked are ignored. Fails
