@@ -28,16 +28,33 @@ bool spec_hint_place(const struct spec_object *object, const char *name, char *o
     return false;
 }
 
+static bool add(char *out, size_t size, size_t *used, const char *name)
+{
+    int n = snprintf(out + *used, size - *used, "%s%s", *used ? ", " : "", name);
+
+    if (n < 0 || (size_t)n >= size - *used)
+        return false;
+    *used += (size_t)n;
+    return true;
+}
+
+bool spec_hint_kinds(const struct spec_field *variant, const char *name, char *out, size_t size)
+{
+    size_t used = 0;
+
+    for (int i = 0; i < variant->n_kinds; i++)
+        if (spec_field_find(&variant->kinds[i], name) >= 0 &&
+            !add(out, size, &used, variant->kinds[i].name))
+            return false;
+    return used > 0;
+}
+
 bool spec_hint_names(const struct spec_object *object, char *out, size_t size)
 {
     size_t used = 0;
 
-    for (int i = 0; i < object->n_fields; i++) {
-        int n = snprintf(out + used, size - used, "%s%s", i ? ", " : "", object->fields[i].name);
-
-        if (n < 0 || (size_t)n >= size - used)
+    for (int i = 0; i < object->n_fields; i++)
+        if (!add(out, size, &used, object->fields[i].name))
             return false;
-        used += (size_t)n;
-    }
     return used > 0;
 }

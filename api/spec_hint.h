@@ -11,6 +11,10 @@
  * its variants "augment/name". False: nowhere. */
 bool spec_hint_place(const struct spec_object *object, const char *name, char *out, size_t size);
 
+/* The kinds of the variant that have such a member, "a, b, c". False: none has, or too many for
+ * `out`. */
+bool spec_hint_kinds(const struct spec_field *variant, const char *name, char *out, size_t size);
+
 /* The names of its members, "a, b, c". False: there are none, or too many for `out`. */
 bool spec_hint_names(const struct spec_object *object, char *out, size_t size);
 

@@ -168,9 +168,10 @@ static void parse_list(struct parse *parse, const struct place *place,
         *out = list;
 }
 
+/* `variant`: of which the object is a kind; NULL: of none. */
 static void parse_object(struct parse *parse, const struct place *place,
-                         const struct spec_object *object, const cJSON *json, bool variant,
-                         char *out);
+                         const struct spec_object *object, const cJSON *json,
+                         const struct spec_field *variant, char *out);
 
 static void parse_variant(struct parse *parse, const struct place *place,
                           const struct spec_field *field, const cJSON *item, char *out)
@@ -186,7 +187,7 @@ static void parse_variant(struct parse *parse, const struct place *place,
     for (int i = 0; cJSON_IsString(kind) && i < field->n_kinds; i++)
         if (strcmp(field->kinds[i].name, kind->valuestring) == 0) {
             *(int *)(void *)out = i;
-            parse_object(parse, place, &field->kinds[i], item, true, out);
+            parse_object(parse, place, &field->kinds[i], item, field, out);
             return;
         }
     spec_choices_text(field, names, sizeof names);
@@ -231,10 +232,10 @@ static void set_absent(struct parse *parse, const struct place *place,
         return;
     }
     if (field->type == SPEC_OBJECT) {
-        parse_object(parse, place, field->object, NULL, false, out);
+        parse_object(parse, place, field->object, NULL, NULL, out);
     } else if (field->type == SPEC_VARIANT) {
         *(int *)(void *)out = field->default_kind;
-        parse_object(parse, place, &field->kinds[field->default_kind], NULL, true, out);
+        parse_object(parse, place, &field->kinds[field->default_kind], NULL, field, out);
     }
 }
 
@@ -267,7 +268,7 @@ static void parse_field(struct parse *parse, const struct place *place,
         break;
     case SPEC_OBJECT:
         if (cJSON_IsObject(item))
-            parse_object(parse, place, field->object, item, false, out);
+            parse_object(parse, place, field->object, item, NULL, out);
         else
             report(parse, place, "must be an object");
         break;
@@ -280,13 +281,13 @@ static void parse_field(struct parse *parse, const struct place *place,
     }
 }
 
-/* The nearest place that has such a member: beside it, or further out. */
+/* The nearest place that has such a member: beside it, or further out, but not out of a list. */
 static bool find_elsewhere(const struct place *place, char out[160])
 {
     char beyond[80];
 
-    for (const struct place *at = place; at; at = at->up)
-        if (at->object && spec_hint_place(at->object, place->name, beyond, sizeof beyond)) {
+    for (const struct place *at = place; at && at->object; at = at->up)
+        if (spec_hint_place(at->object, place->name, beyond, sizeof beyond)) {
             size_t used = put_pointer(at->up, out, 80);
 
             snprintf(out + used, 160 - used, "/%s", beyond);
@@ -295,24 +296,25 @@ static bool find_elsewhere(const struct place *place, char out[160])
     return false;
 }
 
-static void report_unknown(struct parse *parse, const struct place *place, bool variant)
+static void report_unknown(struct parse *parse, const struct place *place,
+                           const struct spec_field *variant)
 {
-    const char *kind = variant ? place->object->name : NULL;
+    const char *says = variant ? " has no such member" : "unknown member", *more = "; known are ";
     char hint[160];
-    bool elsewhere = find_elsewhere(place, hint);
-    bool known = !elsewhere && spec_hint_names(place->object, hint, sizeof hint);
 
-    report(parse, place, "%s%s%s%s", kind ? kind : "",
-           kind ? " has no such member" : "unknown member",
-           elsewhere ? "; there is "
-           : known   ? "; known are "
-                     : "",
-           elsewhere || known ? hint : "");
+    if (variant && spec_hint_kinds(variant, place->name, hint, sizeof hint))
+        more = "; it belongs to ";
+    else if (find_elsewhere(place, hint))
+        more = "; there is ";
+    else if (!spec_hint_names(place->object, hint, sizeof hint))
+        more = "", hint[0] = '\0';
+    report(parse, place, "%s%s%s%s", variant ? place->object->name : "", says, more, hint);
 }
 
 /* Members that the object does not have, and those that come twice. */
 static void check_names(struct parse *parse, const struct place *place,
-                        const struct spec_object *object, const cJSON *json, bool variant)
+                        const struct spec_object *object, const cJSON *json,
+                        const struct spec_field *variant)
 {
     uint64_t seen = 0;
     const cJSON *item;
@@ -371,8 +373,8 @@ static void clear_replaced(struct parse *parse, const struct place *place,
 }
 
 static void parse_object(struct parse *parse, const struct place *place,
-                         const struct spec_object *object, const cJSON *json, bool variant,
-                         char *out)
+                         const struct spec_object *object, const cJSON *json,
+                         const struct spec_field *variant, char *out)
 {
     if (json)
         check_names(parse, place, object, json, variant);
@@ -397,7 +399,7 @@ void spec_tree_parse(const struct spec_object *spec, const cJSON *tree, void *ou
     struct parse parse = {.problems = problems};
 
     if (cJSON_IsObject(tree))
-        parse_object(&parse, NULL, spec, tree, false, out);
+        parse_object(&parse, NULL, spec, tree, NULL, out);
     else
         report(&parse, NULL, "must be a JSON object");
 }

@@ -88,7 +88,7 @@ static void test_what_is_wrong_is_named(void **state)
         {"{}", "\"/kind\",\"detail\":\"is missing: it must be one of lines, ball\""},
         {"{\"kind\":\"x\"}", "\"/kind\",\"detail\":\"must be one of lines, ball\""},
         {"{\"kind\":\"ball\",\"steps\":1}",
-         "\"/steps\",\"detail\":\"ball has no such member; known are update, rho\""},
+         "\"/steps\",\"detail\":\"ball has no such member; it belongs to lines\""},
         {"{\"kind\":\"ball\",\"every\":1}", "\"/every\""},
         {"{\"kind\":\"lines\",\"steps\":0}", "\"/steps\",\"detail\":\"must be at least 1"},
         {"{\"kind\":\"lines\",\"steps\":13}", "\"/steps\",\"detail\":\"13 makes no sense\""},
