@@ -190,12 +190,18 @@ static bool check_shape(struct request *request, struct reply *reply)
     return false;
 }
 
+/* Whether its body may be as long as a file's, and take as long: for a stranger nobody reads that
+ * much. */
+static bool sends_file(const struct request *request)
+{
+    return request->admitted && request->route && request->route->flags & ROUTE_FILE_BODY;
+}
+
 static size_t body_limit(const struct request *request)
 {
     const struct api_options *options = &request->api->options;
-    bool file = request->route && request->route->flags & ROUTE_FILE_BODY;
 
-    return file ? options->upload_bytes : options->body_bytes;
+    return sends_file(request) ? options->upload_bytes : options->body_bytes;
 }
 
 static const char *body_type(const struct request *request)
@@ -285,9 +291,9 @@ static bool begin(struct request *request, const char *method)
         return false;
     }
     request->route = route_find(request, allow);
-    return guard_check(request, reply) && find_route(request, reply, allow) &&
-           check_accept(request, reply) && query_parse(request, reply) &&
-           check_body(request, reply);
+    request->admitted = guard_check(request, reply);
+    return request->admitted && find_route(request, reply, allow) && check_accept(request, reply) &&
+           query_parse(request, reply) && check_body(request, reply);
 }
 
 static void run_handler(struct request *request)
@@ -367,9 +373,9 @@ static enum MHD_Result take_body(struct request *request, const char *data, size
         text_append_bytes(&request->body, data, *size);
         if (request->body.failed)
             return MHD_NO;
-        if (request->uploads)
-            watch_file(request->api->watch, request->watched, *size);
     }
+    if (sends_file(request))
+        watch_file(request->api->watch, request->watched, *size);
     *size = 0;
     return MHD_YES;
 }

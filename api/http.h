@@ -151,7 +151,8 @@ struct request {
     char *accept, *range, *if_range, *if_none_match, *if_match, *idempotency_key, *last_event_id;
     char *host, *origin, *site, *mode, *authorization, *cookie, *content_type;
     struct text body;
-    bool uploads; /* its body is the file that is being taken */
+    bool admitted; /* by the guard */
+    bool uploads;  /* its body is the file that is being taken */
     size_t discarded;
     bool decided; /* the reply is there, the rest of the body is read and dropped */
     int refused;  /* the status of a refusal that waits for the end of the body */

@@ -145,7 +145,9 @@ int hub_join(struct hub *hub, struct hub_wait *wait, struct MHD_Connection *conn
 
     *wait = (struct hub_wait){.connection = connection, .fd = info ? info->connect_fd : -1};
     pthread_mutex_lock(&hub->lock);
-    if (hub->ended || hub->n >= hub->most) {
+    if (hub->ended) {
+        rc = err_set(err, ERR_LIMIT, "the server is stopping");
+    } else if (hub->n >= hub->most) {
         rc = err_set(err, ERR_LIMIT, "there are %d event streams already", hub->n);
     } else {
         hub->n++;

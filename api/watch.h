@@ -31,7 +31,7 @@ void watch_remove(struct watch *watch, struct watched *watched);
 
 /* A request's first line is there. */
 void watch_begun(struct watch *watch, struct watched *watched);
-/* So many more bytes are there of a file that a client uploads. */
+/* So many more bytes are there of a file that a client uploads, be it taken or not. */
 void watch_file(struct watch *watch, struct watched *watched, size_t bytes);
 /* All of it is there, or its answer is on its way. False: it came too late, the connection has
  * been ended. */

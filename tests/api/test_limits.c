@@ -158,6 +158,7 @@ static bool put_chunk(int fd, int n)
 
 struct sender {
     int fd;
+    size_t left; /* send_file: of the body */
     atomic_bool enough;
     struct text got;
 };
@@ -205,6 +206,58 @@ static void test_long_uploads(void **state)
     close(stalled);
     for (int i = 0; i < 3; i++)
         api_close(api[i]);
+}
+
+#define FILE_BYTES (3 << 20) /* twice as long as other bodies may be, and more */
+
+/* So that it takes about two seconds. */
+static void *send_file(void *context)
+{
+    static const char zeros[32768];
+    struct sender *sender = context;
+
+    while (sender->left > 0 && send(sender->fd, zeros, sizeof zeros, MSG_NOSIGNAL) > 0) {
+        sender->left -= sizeof zeros;
+        usleep(20000);
+    }
+    http_await(sender->fd, &sender->got, "\r\n\r\n", PATIENCE);
+    return NULL;
+}
+
+/* Who sends a file that is refused learns that and why when it has sent it, or at once. */
+static void test_refused_files(void **state)
+{
+    const struct api_options options = {.idle_seconds = NEVER, .request_seconds = 1};
+    struct api *api = fixture_serve(options), *closed;
+    struct sender second = {.fd = http_open(api_port(api), 1), .left = FILE_BYTES};
+    int first = http_open(api_port(api), 1);
+    struct text got = {0};
+    char start[400];
+
+    (void)state;
+    assert_true(http_put(first, upload));
+    assert_true(put_chunk(first, 10));
+    usleep(300000);
+    snprintf(start, sizeof start,
+             "POST /v1/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+             "application/octet-stream\r\nContent-Length: %d\r\n\r\n",
+             FILE_BYTES);
+    assert_true(http_put(second.fd, start));
+    send_file(&second);
+    assert_memory_equal(second.got.data, "HTTP/1.1 503 ", 13);
+    text_free(&second.got);
+    close(second.fd);
+    close(first);
+    api_close(api);
+    closed = fixture_serve((struct api_options){
+        .idle_seconds = NEVER, .request_seconds = 1, .token = "0123456789abcdef"});
+    first = http_open(api_port(closed), 1);
+    assert_true(http_put(first, start)); /* and nothing more */
+    assert_true(http_await(first, &got, "\r\n\r\n", PATIENCE));
+    assert_memory_equal(got.data, "HTTP/1.1 401 ", 13);
+    text_free(&got);
+    close(first);
+    api_close(closed);
 }
 
 /* The deadline is of requests, not of answers. A client that closes its sending half meanwhile may
@@ -482,6 +535,7 @@ int main(void)
         cmocka_unit_test(test_half_closed_reads),
         cmocka_unit_test(test_slow_senders),
         cmocka_unit_test(test_long_uploads),
+        cmocka_unit_test(test_refused_files),
         cmocka_unit_test(test_slow_answers),
         cmocka_unit_test(test_connections_of_an_address),
         cmocka_unit_test(test_connections_in_all),
