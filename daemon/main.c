@@ -1,10 +1,10 @@
 /* rwpd: options, signals, exit codes. */
-#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -18,26 +18,17 @@
  * work training is ten times as slow then. */
 #define SPIN_COUNT "1000"
 
-static const char *last_part(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? slash + 1 : path;
-}
-
-/* libgomp reads its environment when it is loaded, so the program begins once more, by its own
- * path, from which it has the name that ps shows. What another program (ld.so, say) runs stays as
- * it is, with libgomp's own count, and so does what cannot begin again. */
+/* libgomp reads its environment when it is loaded, so the program begins once more, by the same
+ * path, of which ps and others make its name. Where ld.so was told to run it, the path is ld.so's:
+ * then, and where it cannot begin again, libgomp's count stays. */
 static void spin_briefly(char **argv)
 {
-    char path[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    const char *path = (const char *)getauxval(AT_EXECFN);
+    bool by_itself = getauxval(AT_BASE) != 0; /* that has an ld.so beside it */
 
-    if (n <= 0 || !argv[0] || getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
+    if (!path || !by_itself || getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
         return;
-    path[n] = '\0';
-    if (strcmp(last_part(path), last_part(argv[0])) == 0 &&
-        !setenv("GOMP_SPINCOUNT", SPIN_COUNT, 1))
+    if (!setenv("GOMP_SPINCOUNT", SPIN_COUNT, 1))
         execv(path, argv);
 }
 

@@ -100,11 +100,15 @@ static int begin_anew(struct db_writer *writer, int64_t job, struct err *err)
  *                ^----------------- pause -----------'
  *
  * A run that cannot read its data pauses itself. SUCCEEDED and CANCELLED are final. Each change
- * that is not drawn is ERR_CONFLICT. db_job_insert     the first state db_job_claim      QUEUED →
- * RUNNING db_recover        RUNNING → QUEUED, PAUSED, CANCELLED or FAILED, after a daemon that was
- * killed db_job_lost       RUNNING → the same, when the daemon has to end because of a GPU
+ * that is not drawn is ERR_CONFLICT.
+ *
+ *   db_job_insert     the first state
+ *   db_job_claim      QUEUED → RUNNING
+ *   db_recover        RUNNING → QUEUED, PAUSED, CANCELLED or FAILED, after a daemon that was killed
+ *   db_job_lost       RUNNING → the same, when the daemon has to end because of a GPU
  *   db_job_set_state  each of these; it alone FAILED → QUEUED
  *   db_sweep_change   those between QUEUED, PAUSED and CANCELLED, of all of a sweep's jobs
+ *
  * Becoming RUNNING removes what is recorded beyond the latest checkpoint, so that the run that
  * starts now continues the one history.
  */
