@@ -41,16 +41,13 @@ function daemon(n, stateOf = () => "running") {
 }
 
 // Timers ring when a test says so; their callback's promise is done when what they began is.
-let due = null;
-globalThis.setTimeout = (callback) => {
-  due = callback;
-  return 1;
-};
+let due = [];
+globalThis.setTimeout = (callback) => due.push(callback);
 
 async function ring() {
-  const callback = due;
-  due = null;
-  await callback();
+  const callbacks = due;
+  due = [];
+  for (const callback of callbacks) await callback();
 }
 
 test("changed jobs beyond the newest page are all asked for, a few at a time", async () => {
@@ -61,13 +58,13 @@ test("changed jobs beyond the newest page are all asked for, a few at a time", a
     versions[id] = 1;
     store.touch(id);
   }
-  for (let rings = 0; due && rings < 20; rings++) {
+  for (let rings = 0; due.length && rings < 20; rings++) {
     const before = requests.length;
     await ring();
     assert.ok(requests.length - before <= 5, "one list and four jobs at a time");
   }
   for (const id of changed) assert.equal(store.jobs.get(id)?.version, 1, `job ${id}`);
-  assert.equal(due, null, "nothing is left to ask for");
+  assert.deepEqual(due, [], "nothing is left to ask for");
 });
 
 test("jobs that change all the time do not keep others waiting", async () => {
@@ -124,7 +121,7 @@ test("counts are asked for when a state has changed, and an answer that is late 
   const states = ["", "queued", "queued"];
   const { requests } = daemon(2, (id) => states[id]);
   const store = new Store();
-  due = null;
+  due = [];
   await store.reload();
   assert.deepEqual(store.counts, { queued: 2 });
   const { fetch } = globalThis;
@@ -137,13 +134,33 @@ test("counts are asked for when a state has changed, and an answer that is late 
   globalThis.fetch = fetch;
   states[1] = "running";
   store.recount();
-  while (due) await ring();
+  while (due.length) await ring();
   assert.deepEqual(store.counts, { queued: 1, running: 1 });
   answer(new Response(JSON.stringify({ jobs: [], counts: { queued: 2 }, next: null })));
   await overtaken;
   assert.deepEqual(store.counts, { queued: 1, running: 1 });
   const before = requests.length;
   store.touch(1);
-  while (due) await ring();
+  while (due.length) await ring();
   assert.deepEqual(requests.slice(before), ["/v1/jobs/1"]);
+});
+
+test("jobs that are deleted together are told of together", async () => {
+  daemon(900, () => "cancelled");
+  const store = new Store();
+  due = [];
+  await store.reload();
+  while (store.next) await store.older();
+  const told = { changed: [], deleted: [] };
+  for (const [type, list] of Object.entries(told)) {
+    store.addEventListener(type, ({ detail }) => list.push(detail));
+  }
+  for (const id of down(900, 2)) store.onEvent({ type: "deleted", data: { job: id } });
+  assert.deepEqual(ids(store.list()), [1]);
+  assert.deepEqual(told, { changed: [], deleted: [] });
+  daemon(1, () => "cancelled");
+  while (due.length) await ring();
+  assert.deepEqual(told.deleted, [down(900, 2)]);
+  assert.deepEqual(told.changed.filter((each) => each.length > 1), [down(900, 2)]);
+  assert.ok(told.changed.length <= 2, "and the counts");
 });

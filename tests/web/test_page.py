@@ -287,6 +287,19 @@ class Page(PageCase):
         self.wait("the list", "return location.hash === '#/'")
         self.wait_text("#job h1", "kept")
 
+    def test_rows_that_go_together_leave_the_focus_to_one_that_stays(self):
+        daemon = self.start()
+        many_jobs(daemon, 120)
+        daemon.post("/v1/sweeps/1/cancel")
+        self.open(daemon)
+        self.wait("a page of rows", STATES + ".length === 51")
+        self.browser.click("#older")
+        self.wait("two pages of rows", STATES + ".length === 101")
+        self.browser.run("document.querySelectorAll('#rows a.row')[50].focus()")
+        daemon.expect(204, "DELETE", "/v1/sweeps/1")
+        self.wait("no row of it", STATES + ".join() === 'running'")
+        self.assertEqual(self.browser.run("return document.activeElement.dataset.state"), "running")
+
     def test_keyboard_alone(self):
         daemon = self.start()
         first = daemon.submit(slow_job(name="one"))

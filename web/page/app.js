@@ -207,8 +207,8 @@ store.addEventListener("changed", () => {
   title();
   if (detail) detail.show();
 });
-store.addEventListener("deleted", ({ detail: id }) => {
-  if (detail instanceof Detail && detail.id === id) leave();
+store.addEventListener("deleted", ({ detail: ids }) => {
+  if (detail instanceof Detail && ids.includes(detail.id)) leave();
 });
 store.addEventListener("probe", ({ detail: { job } }) => {
   if (detail?.id === job) detail.onProbe();

@@ -44,8 +44,8 @@ const ACTIONS = {
 };
 
 export class Detail {
-  constructor(store, id, host, { announce, confirm }) {
-    Object.assign(this, { store, id, host, announce, confirm });
+  constructor(store, id, host, { announce, confirm, leave }) {
+    Object.assign(this, { store, id, host, announce, confirm, leave });
     this.history = new History();
     this.closed = false;
     this.over = false;   // its stream has ended for good
@@ -220,6 +220,7 @@ export class Detail {
 
   draw() {
     const job = this.store.jobs.get(this.id);
+    if (!job) return; // it was deleted a moment ago
     const { history } = this;
     const { lastUpdate } = history;
     const wild = history.rise > WILD;
@@ -303,6 +304,7 @@ export class Detail {
 
   async act(action) {
     const job = this.store.jobs.get(this.id);
+    if (!job) return;
     if (["cancel", "delete"].includes(action) && !(await this.confirm(job, action, "job"))) return;
     this.busy = true;
     this.show();
@@ -311,6 +313,7 @@ export class Detail {
         await remove(`/v1/jobs/${this.id}`);
         this.announce(`${job.name}: deleted`);
         this.store.forget(this.id);
+        if (!this.closed) this.leave();
         return;
       }
       const answer = await post(`/v1/jobs/${this.id}/${action}`);

@@ -120,14 +120,17 @@ export class List {
     this.counts.show();
   }
 
-  // The focus goes to a neighbour.
+  // The focus goes to the nearest that stays: below it, or else above.
   leaveOut(listed) {
-    for (const [id, { item, link }] of this.rows) {
+    const links = [...this.host.querySelectorAll("a.row")];
+    const at = links.indexOf(document.activeElement);
+    const stays = (link) => listed.has(Number(link.dataset.job));
+    for (const [id, { item }] of this.rows) {
       if (listed.has(id)) continue;
-      const near = item.nextElementSibling ?? item.previousElementSibling;
-      if (link === document.activeElement) near?.firstElementChild.focus();
       item.remove();
       this.rows.delete(id);
     }
+    if (at < 0 || stays(links[at])) return;
+    (links.slice(at).find(stays) ?? links.slice(0, at).findLast(stays))?.focus();
   }
 }

@@ -26,20 +26,23 @@ export class Store extends EventTarget {
     this.asked = this.counted = 0; // pages that were asked for; the one that they are of
     this.dirty = new Set();
     this.gone = new Set(); // deleted; an answer that was under way may still have them
-    this.timer = 0;
+    this.dropped = [];     // of which nobody was told yet
+    this.timer = this.telling = 0;
   }
 
   start() {
     this.stop = events("/v1/events", {
-      event: ({ type, data }) => {
-        if (type === "state" || type === "deleted") this.recount();
-        if (type === "probe") this.dispatchEvent(new CustomEvent("probe", { detail: data }));
-        else if (type === "deleted") this.forget(data.job);
-        else this.touch(data.job);
-      },
+      event: (event) => this.onEvent(event),
       state: (state, seconds) => this.onLink(state, seconds),
     });
     this.looking = setInterval(() => this.look(), LOOK_MS);
+  }
+
+  onEvent({ type, data }) {
+    if (type === "state" || type === "deleted") this.recount();
+    if (type === "probe") this.dispatchEvent(new CustomEvent("probe", { detail: data }));
+    else if (type === "deleted") this.forget(data.job);
+    else this.touch(data.job);
   }
 
   // Newest first.
@@ -142,13 +145,21 @@ export class Store extends EventTarget {
     this.changed(there.map((job) => job.id));
   }
 
-  // There is no such job any more.
+  // There is no such job any more. They are deleted by the hundred, with their sweep; whoever shows
+  // them is told of all that go together.
   forget(id) {
-    const known = this.jobs.delete(id);
     this.gone.add(id);
+    this.jobs.delete(id);
     this.dirty.delete(id);
-    if (known) this.dispatchEvent(new CustomEvent("deleted", { detail: id }));
-    this.changed([id]);
+    this.dropped.push(id);
+    this.telling ||= setTimeout(() => this.tell(), GATHER_MS);
+  }
+
+  tell() {
+    const ids = this.dropped;
+    [this.dropped, this.telling] = [[], 0];
+    this.dispatchEvent(new CustomEvent("deleted", { detail: ids }));
+    this.changed(ids);
   }
 
   // Asks for a job again, soon.
