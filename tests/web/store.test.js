@@ -164,3 +164,71 @@ test("jobs that are deleted together are told of together", async () => {
   assert.deepEqual(told.changed.filter((each) => each.length > 1), [down(900, 2)]);
   assert.ok(told.changed.length <= 2, "and the counts");
 });
+
+test("hundreds of jobs that change at once cost a page for each two hundred", async () => {
+  const states = new Array(1001).fill("queued"), { requests } = daemon(1000, (id) => states[id]);
+  const store = new Store();
+  await store.reload();
+  await store.choose("queued");
+  while (store.next) await store.older();
+  assert.equal(store.listed(null).length, 1000);
+  due = [];
+  requests.length = 0;
+  for (let id = 1; id <= 1000; id++) {
+    states[id] = "cancelled";
+    store.onEvent({ type: "state", data: { job: id, state: "cancelled" } });
+  }
+  await ring();
+  assert.deepEqual(ids(store.listed(null)), []);
+  assert.deepEqual(store.counts, { cancelled: 1000 });
+  assert.equal(requests.length, 5);
+  assert.deepEqual(due, [], "nothing is left to ask for");
+});
+
+test("jobs that no list shows are not asked for when they change", async () => {
+  const states = new Array(1001).fill("queued"), { requests } = daemon(1000, (id) => states[id]);
+  const change = (id, state) => {
+    states[id] = state;
+    store.onEvent({ type: "state", data: { job: id, state } });
+  };
+  const store = new Store(), told = [];
+  await store.reload();
+  due = [];
+  requests.length = 0;
+  store.addEventListener("changed", ({ detail }) => told.push(...detail));
+  for (let id = 1; id <= 900; id++) change(id, "cancelled");
+  await ring();
+  assert.deepEqual(requests, ["/v1/jobs?limit=1"], "for the counts alone");
+  assert.deepEqual(told.filter((id) => id <= 900), down(900, 1).reverse(), "sweeps hear of them");
+  assert.deepEqual(due, []);
+  // What runs is always shown, and a filter has jobs older than the newest of all.
+  await store.choose("failed");
+  change(1, "running");
+  change(2, "failed");
+  change(3, "succeeded");
+  while (due.length) await ring();
+  const known = [1, 2, 3].map((id) => store.jobs.get(id)?.state);
+  assert.deepEqual(known, ["running", "failed", undefined]);
+});
+
+test("a change while a list is under way is asked for, however old the job", async () => {
+  const { requests } = daemon(100, () => "queued");
+  const store = new Store();
+  await store.reload();
+  due = [];
+  const older = store.older();
+  store.onEvent({ type: "state", data: { job: 1, state: "queued" } });
+  await Promise.all([ring(), older]);
+  assert.ok(requests.includes("/v1/jobs/1"));
+});
+
+test("one that changed and then is in no page was deleted", async () => {
+  const store = new Store();
+  daemon(20);
+  await store.reload();
+  due = [];
+  for (let id = 11; id <= 20; id++) store.touch(id);
+  daemon(15);
+  while (due.length) await ring();
+  assert.deepEqual(ids(store.list()), down(15, 1));
+});

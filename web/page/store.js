@@ -6,12 +6,17 @@ import { events, get } from "./daemon.js";
 const PAGE = 50, MOST = 200;    // jobs a request; the daemon's limit
 const GATHER_MS = 300;          // events that come close together become one request
 const LOOK_MS = 2000;           // progress within an epoch has no event of its own
-const FEW = 4;                  // up to so many changed jobs are asked for one by one
+const FEW = 4;                  // so many jobs are asked for one by one; a page costs as much
 
 export const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 
 // The newest jobs, of all states or of one.
 const newest = (state) => `/v1/jobs?limit=${PAGE}${state ? `&state=${state}` : ""}`;
+
+// Whether some of these jobs lie so close below `end` that the pages down to them cost less.
+function dense(ids, end) {
+  return [...ids].sort((a, b) => b - a).some((id, i) => i >= FEW * Math.ceil((end - id) / MOST));
+}
 
 export class Store extends EventTarget {
   constructor() {
@@ -24,7 +29,8 @@ export class Store extends EventTarget {
     this.counts = {};       // of all jobs, by state
     this.stale = false;     // something has changed them
     this.asked = this.counted = 0; // pages that were asked for; the one that they are of
-    this.dirty = new Set();
+    this.pending = 0;       // pages that are under way
+    this.dirty = new Map(); // jobs that have changed, and the state that each was said to be in
     this.gone = new Set(); // deleted; an answer that was under way may still have them
     this.dropped = [];     // of which nobody was told yet
     this.timer = this.telling = 0;
@@ -42,7 +48,7 @@ export class Store extends EventTarget {
     if (type === "state" || type === "deleted") this.recount();
     if (type === "probe") this.dispatchEvent(new CustomEvent("probe", { detail: data }));
     else if (type === "deleted") this.forget(data.job);
-    else this.touch(data.job);
+    else this.touch(data.job, data.state);
   }
 
   // Newest first.
@@ -89,6 +95,7 @@ export class Store extends EventTarget {
   async page(path) {
     const asked = ++this.asked;
     this.stale = false;
+    this.pending++;
     try {
       const page = await get(path);
       if (asked > this.counted) [this.counts, this.counted] = [page.counts, asked];
@@ -96,6 +103,8 @@ export class Store extends EventTarget {
     } catch (error) {
       this.stale = true;
       throw error;
+    } finally {
+      this.pending--;
     }
   }
 
@@ -145,10 +154,15 @@ export class Store extends EventTarget {
     this.changed(there.map((job) => job.id));
   }
 
-  // There is no such job any more. They are deleted by the hundred, with their sweep; whoever shows
-  // them is told of all that go together.
+  // A job was deleted.
   forget(id) {
     this.gone.add(id);
+    this.drop(id);
+  }
+
+  // There is no such job any more. They go by the hundred, with their sweep; whoever shows them is
+  // told of all that go together.
+  drop(id) {
     this.jobs.delete(id);
     this.dirty.delete(id);
     this.dropped.push(id);
@@ -162,11 +176,19 @@ export class Store extends EventTarget {
     this.changed(ids);
   }
 
-  // Asks for a job again, soon.
-  touch(id) {
+  // Asks for a job again, soon. state: that it is in now, if somebody said so
+  touch(id, state) {
     if (!Number.isInteger(id)) return;
-    this.dirty.add(id);
+    this.dirty.set(id, state);
     this.soon();
+  }
+
+  // Whether a job that has changed is listed, or is to be. While a page is under way nobody knows
+  // how far down that list will go, nor whether it has the change.
+  wanted(id, state) {
+    if (this.jobs.has(id) || !state || state === "running" || this.pending) return true;
+    return [null, ...this.views.keys()].some((filter) => (filter === null || filter === state)
+      && id >= (this.views.get(filter)?.floor ?? 0));
   }
 
   // Asks for the counts again, soon.
@@ -185,27 +207,36 @@ export class Store extends EventTarget {
   }
 
   async flush() {
-    const ids = [...this.dirty];
-    this.dirty.clear();
+    const { dirty } = this, ids = [], others = [];
+    for (const [id, state] of dirty) (this.wanted(id, state) ? ids : others).push(id);
+    this.dirty = new Map();
+    if (others.length) this.changed(others); // which may be a sweep's
     try {
-      if (ids.length <= FEW) await Promise.all(ids.map((id) => this.ask(id)));
-      else await this.fetchMany(ids);
+      await this.fetchMany(ids);
       if (this.stale) this.merge((await this.page("/v1/jobs?limit=1")).jobs);
     } catch {
-      ids.forEach((id) => this.dirty.add(id)); // the stream's state tells the user
+      this.dirty = new Map([...dirty, ...this.dirty]); // the stream's state tells the user
     } finally {
-      this.timer = this.dirty.size || this.stale ? setTimeout(() => this.flush(), LOOK_MS) : 0;
+      const more = this.dirty.size || this.stale;
+      this.timer = more ? setTimeout(() => this.flush(), LOOK_MS) : 0;
     }
   }
 
-  // The newest at once, and a few of the others; the rest comes first the next time.
+  // By the page where they lie close together, and a few of the others; the rest comes first the
+  // next time.
   async fetchMany(ids) {
-    const page = await this.page(`/v1/jobs?limit=${MOST}`);
-    this.merge(page.jobs);
-    const got = new Set(page.jobs.map((job) => job.id));
-    const others = ids.filter((id) => !got.has(id));
-    for (const id of others.slice(0, FEW)) await this.ask(id);
-    this.dirty = new Set([...others.slice(FEW), ...this.dirty]);
+    let left = ids, path = `/v1/jobs?limit=${MOST}`;
+    let end = Math.max(...ids, ...this.jobs.keys()) + 1;
+    while (path && dense(left, end)) {
+      const page = await this.page(path), got = new Set(page.jobs.map(({ id }) => id));
+      this.merge(page.jobs);
+      [path, end] = [page.next, page.next ? page.jobs.at(-1).id : 0];
+      // One that would be in this page or before, and is not, was deleted.
+      left.filter((id) => id >= end && !got.has(id)).forEach((id) => this.drop(id));
+      left = left.filter((id) => id < end);
+    }
+    await Promise.all(left.slice(0, FEW).map((id) => this.ask(id)));
+    this.dirty = new Map([...left.slice(FEW).map((id) => [id]), ...this.dirty]);
   }
 
   async fetch(id) {
@@ -219,7 +250,7 @@ export class Store extends EventTarget {
       await this.fetch(id);
     } catch (error) {
       if (error.status !== 404) throw error;
-      this.forget(id);
+      this.drop(id);
     }
   }
 }
