@@ -232,3 +232,19 @@ test("one that changed and then is in no page was deleted", async () => {
   while (due.length) await ring();
   assert.deepEqual(ids(store.list()), down(15, 1));
 });
+
+test("a filter that is chosen while a connection comes back keeps its list", async () => {
+  daemon(200, (id) => (id % 2 ? "failed" : "queued"));
+  const store = new Store();
+  await store.reload();
+  // The second time it was chosen before, too, and has a list that is old by then.
+  for (const n of [400, 600]) {
+    daemon(n, (id) => (id % 2 ? "failed" : "queued"));
+    const reloaded = store.reload();
+    await store.choose("failed");
+    await reloaded;
+    assert.deepEqual(ids(store.listed(null)), down(n, n - 99).filter((id) => id % 2));
+    assert.ok(store.next);
+    await store.choose(null);
+  }
+});

@@ -69,10 +69,11 @@ export class Store extends EventTarget {
   async reload() {
     const { filter } = this, states = [...new Set([null, "running", filter])];
     const top = Math.max(0, ...this.jobs.keys()); // before anything new is heard of
+    // At once: a filter that is chosen while these are under way has its list asked for anew.
+    for (const state of this.views.keys()) if (!states.includes(state)) this.views.delete(state);
     await this.trying(async () => {
       const pages = await Promise.all(states.map((state) => this.page(newest(state))));
       this.loaded = true;
-      for (const state of this.views.keys()) if (!states.includes(state)) this.views.delete(state);
       // What runs is known before somebody is shown the newest for want of it.
       states.reverse().forEach((state, i) => this.renew(state, pages.at(-1 - i), top));
       // Jobs beyond those pages may have changed as well while nobody listened.
