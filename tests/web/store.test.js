@@ -12,9 +12,9 @@ globalThis.CustomEvent ??= class extends Event {
 };
 
 // Answers as the daemon does; jobs have the ids 1 to `n`, and a `version` that counts their changes.
-function daemon(n, stateOf = () => "running") {
+function daemon(n, stateOf = () => "running", created = "yesterday") {
   const versions = new Array(n + 1).fill(0);
-  const job = (id) => ({ id, state: stateOf(id), version: versions[id] });
+  const job = (id) => ({ id, state: stateOf(id), version: versions[id], created_at: created });
   const requests = [];
 
   // A cursor is the id that the page before ended with.
@@ -247,4 +247,51 @@ test("a filter that is chosen while a connection comes back keeps its list", asy
     assert.ok(store.next);
     await store.choose(null);
   }
+});
+
+test("another state folder's jobs have nothing to do with those before", async () => {
+  const deleted = async () => {
+    const store = new Store();
+    store.onEvent({ type: "start", data: { sequence: 0 } });
+    daemon(300, () => "succeeded");
+    await store.reload();
+    store.onEvent({ type: "deleted", data: { job: 3 } });
+    store.onEvent({ type: "deleted", data: { job: 299 } });
+    store.emptied = 0;
+    store.addEventListener("emptied", () => store.emptied++);
+    return store;
+  };
+  // It has come less far, which the daemon sees by the last event's id.
+  const less = await deleted();
+  daemon(4, () => "succeeded", "today");
+  due = [];
+  const reloaded = less.reload();
+  less.onEvent({ type: "start", data: { sequence: 9 } });
+  await reloaded;
+  while (due.length || less.pending) await ring();
+  assert.deepEqual(ids(less.list()), [4, 3, 2, 1]);
+  assert.equal(less.emptied, 1);
+  assert.equal(less.loaded, true);
+  // It has come further, which nobody but the page sees.
+  for (const [date, n] of [["today", 300], ["yesterday", 320]]) {
+    const more = await deleted();
+    daemon(n, () => "succeeded", date);
+    await more.reload();
+    assert.equal(more.emptied, 1, `${n} jobs of ${date}`);
+    assert.deepEqual(ids(more.list()), down(n, n - 49));
+  }
+});
+
+test("a connection that comes back empties nothing", async () => {
+  daemon(300, () => "succeeded");
+  const store = new Store();
+  await store.reload();
+  store.addEventListener("emptied", () => assert.fail("emptied"));
+  const late = store.reload();
+  store.onEvent({ type: "start", data: { sequence: 0 } });
+  // Deleted after this was asked for.
+  store.onEvent({ type: "deleted", data: { job: 299 } });
+  await late;
+  assert.equal(store.jobs.has(299), false);
+  assert.equal(store.jobs.size, 49);
 });

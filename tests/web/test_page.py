@@ -354,6 +354,33 @@ class Page(PageCase):
         self.wait("no complaint", "return document.querySelector('#banner').hidden")
         self.assertFalse(self.browser.run(blocked))
 
+    def test_daemon_comes_back_with_another_state_folder(self):
+        daemon = self.start()
+        self.expected = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING",
+                         "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", "ERR_SOCKET_NOT_CONNECTED",
+                         "404")
+        for name in ("one", "two", "three"):
+            daemon.wait(daemon.submit(support.job("sgd", name=name)))
+        self.open(daemon, "/#/jobs/3")
+        self.wait_points("loss", 15)
+        self.wait("three rows", STATES + ".length === 3")
+        daemon.expect(204, "DELETE", "/v1/jobs/2")
+        self.wait("two rows", STATES + ".length === 2")
+        daemon.stop()
+        other = os.path.join(self.folder, "other")
+        os.mkdir(other)
+        again = support.Daemon(other, "--listen", f"127.0.0.1:{daemon.port}")
+        self.daemons.append(again)
+        self.wait_live()
+        self.wait_text("#job", "There is no such job")
+        self.wait("no row", STATES + ".length === 0")
+        for name in ("first", "second"):
+            again.wait(again.submit(support.job("sgd", name=name)))
+        self.wait("two rows", STATES + ".join() === 'succeeded,succeeded'")
+        self.browser.click("a.row[data-job='2']")
+        self.wait_text("#job h1", "second")
+        self.wait_points("loss", 15)
+
     def test_login_where_a_token_is_asked_for(self):
         path = os.path.join(self.folder, "token")
         with open(path, "w", encoding="ascii") as file:

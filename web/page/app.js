@@ -207,6 +207,11 @@ store.addEventListener("changed", () => {
   title();
   if (detail) detail.show();
 });
+store.addEventListener("emptied", () => {
+  detail?.close();
+  detail = null;
+  route();
+});
 store.addEventListener("deleted", ({ detail: ids }) => {
   if (detail instanceof Detail && ids.includes(detail.id)) leave();
 });

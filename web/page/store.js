@@ -22,7 +22,7 @@ export class Store extends EventTarget {
   constructor() {
     super();
     this.jobs = new Map();
-    this.loaded = false;
+    this.loaded = this.begun = false;
     this.offline = false; // for so long that what is here may be old
     this.filter = null;     // the state whose jobs alone are listed
     this.views = new Map(); // by filter: `next`, where older jobs are; `floor`, the oldest so far
@@ -48,7 +48,34 @@ export class Store extends EventTarget {
     if (type === "state" || type === "deleted") this.recount();
     if (type === "probe") this.dispatchEvent(new CustomEvent("probe", { detail: data }));
     else if (type === "deleted") this.forget(data.job);
+    else if (type === "start") this.onStart();
     else this.touch(data.job, data.state);
+  }
+
+  // The daemon does not know the event that was the last one here: it has another state folder now.
+  onStart() {
+    if (this.begun) {
+      this.empty();
+      this.reload();
+    }
+    this.begun = true;
+  }
+
+  // What is here are jobs of a state folder that was left.
+  empty() {
+    for (const all of [this.jobs, this.gone, this.views, this.dirty]) all.clear();
+    this.dropped = [];
+    this.loaded = false;
+    this.dispatchEvent(new Event("emptied"));
+  }
+
+  // Whether some of these jobs are others than those known by their ids, or than those deleted: a
+  // folder gives each id once. gone: the deleted ones when they were asked for
+  others(jobs, gone) {
+    return jobs.some(({ id, created_at: at }) => {
+      const known = this.jobs.get(id);
+      return known ? known.created_at !== at : gone.has(id) && this.gone.has(id);
+    });
   }
 
   // Newest first.
@@ -69,10 +96,12 @@ export class Store extends EventTarget {
   async reload() {
     const { filter } = this, states = [...new Set([null, "running", filter])];
     const top = Math.max(0, ...this.jobs.keys()); // before anything new is heard of
+    const gone = new Set(this.gone);
     // At once: a filter that is chosen while these are under way has its list asked for anew.
     for (const state of this.views.keys()) if (!states.includes(state)) this.views.delete(state);
     await this.trying(async () => {
       const pages = await Promise.all(states.map((state) => this.page(newest(state))));
+      if (pages.some(({ jobs }) => this.others(jobs, gone))) this.empty();
       this.loaded = true;
       // What runs is known before somebody is shown the newest for want of it.
       states.reverse().forEach((state, i) => this.renew(state, pages.at(-1 - i), top));
