@@ -287,6 +287,41 @@ class Page(PageCase):
         self.wait("the list", "return location.hash === '#/'")
         self.wait_text("#job h1", "kept")
 
+    def test_deleting_by_the_keyboard_keeps_the_focus(self):
+        daemon = self.start()
+        self.expected = ("404",)
+        for name in ("one", "two", "three", "four"):
+            daemon.wait(daemon.submit(support.job("sgd", name=name)))
+        base = support.job("sgd")
+        del base["seed"]
+        for n in (1, 2, 3):
+            daemon.post("/v1/sweeps", {"name": f"sweep {n}", "job": base, "grid": {"/seed": [n]}}, 201)
+            daemon.wait(4 + n)
+        focus = "return document.activeElement.id"
+        # On a phone the list has the place of what was shown.
+        for width, pane, paths in ((1400, "job", ("jobs/1", "sweeps/1")),
+                                   (390, "jobs", ("jobs/2", "sweeps/2", "jobs/3", "jobs/4"))):
+            self.browser.size(width, 800, phone=width < 500)
+            for path in paths:
+                self.open(daemon, f"/#/{path}")
+                self.wait("the button", "return document.querySelector('[data-action=delete]')"
+                          "?.offsetParent && location.hash === arguments[0]", f"#/{path}")
+                self.wait_text("#job .badge", "succeeded")
+                self.browser.run("document.querySelector('[data-action=delete]').focus()")
+                self.browser.keys(ENTER + TAB + ENTER)
+                self.wait("the list", "return location.hash === '#/'")
+                self.wait(f"the focus in {path}'s place", focus + " === arguments[0]", pane)
+                daemon.get(f"/v1/{path}", 404)
+                time.sleep(0.5)  # the row goes, and the focus stays
+                self.assertEqual(self.browser.run(focus), pane)
+        # The last of all; its job may be listed for a moment.
+        self.open(daemon, "/#/sweeps/3")
+        self.wait_text("#job h1", "sweep 3")
+        self.browser.run("document.querySelector('[data-action=delete]').focus()")
+        self.browser.keys(ENTER + TAB + ENTER)
+        self.wait("the focus where there is no job", focus + " === 'empty'")
+        self.wait_text("#empty", "No job yet")
+
     def test_rows_that_go_together_leave_the_focus_to_one_that_stays(self):
         daemon = self.start()
         many_jobs(daemon, 120)

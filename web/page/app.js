@@ -118,19 +118,26 @@ function copyButton() {
 
 function showEmpty() {
   const empty = store.loaded && store.jobs.size === 0 && chosen() === null;
+  const focused = empty && at("jobs").contains(document.activeElement); // which is hidden then
   document.body.dataset.empty = String(empty);
   if (empty && !at("empty").children.length) at("empty").append(first());
   if (!empty) at("empty").replaceChildren();
+  if (focused) at("empty").focus();
 }
 
-// What was chosen is there no more.
+// What was chosen is there no more. The focus goes to what is shown in its place.
 function leave() {
-  const focused = at("job").contains(document.activeElement);
+  const { activeElement, body } = document;
+  // An action's button is disabled while that is under way, and has lost it.
+  const focused = at("job").contains(activeElement) || (detail?.busy && activeElement === body);
   detail?.close();
   detail = null;
-  if (chosen() === null) route();
-  else location.hash = "#/";
-  if (focused) at("job").focus({ preventScroll: true });
+  if (chosen() !== null) location.hash = "#/";
+  route();
+  showEmpty();
+  if (!focused) return;
+  const shown = ["job", "jobs", "empty"].map(at).find((pane) => pane.offsetParent);
+  shown.focus({ preventScroll: true });
 }
 
 // What an action takes away, of a job or a sweep.

@@ -194,7 +194,7 @@ export class SweepDetail {
         await remove(`/v1/sweeps/${this.id}`);
         this.announce(`${this.sweep.name}: deleted`);
         this.sweeps.touch();
-        this.leave();
+        if (!this.closed) this.leave();
         return;
       }
       const { result, sweep } = await post(`/v1/sweeps/${this.id}/${action}`);
