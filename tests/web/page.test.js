@@ -7,7 +7,7 @@ import { History, POINTS } from "../../web/page/history.js";
 import { nameOf } from "../../web/page/list.js";
 import { read } from "../../web/page/stream.js";
 import { Measurements } from "../../web/page/telemetry.js";
-import { ago, bytes, compact, count, counted, duration, number, percent, short }
+import { ago, bytes, called, compact, count, counted, duration, number, percent, short }
   from "../../web/page/text.js";
 
 const filled = (n, loss, perturbed = () => null) => {
@@ -181,4 +181,10 @@ test("a sweep's job is called by what is its own", () => {
 test("one of something is not several", () => {
   assert.deepEqual([0, 1, 2, 12345].map((n) => counted(n, "update")),
     ["0 updates", "1 update", "2 updates", "12\u202f345 updates"]);
+});
+
+test("what has no name is called by its number", () => {
+  assert.equal(called({ id: 7, name: "noise" }), "noise");
+  assert.equal(called({ id: 7, name: "" }), "job 7");
+  assert.equal(called({ id: 3, name: "" }, "sweep"), "sweep 3");
 });

@@ -322,6 +322,31 @@ class Page(PageCase):
         self.wait("the focus where there is no job", focus + " === 'empty'")
         self.wait_text("#empty", "No job yet")
 
+    def test_what_has_no_name_is_called_by_its_number(self):
+        daemon = self.start()
+        self.expected = ("404",)
+        base = support.job("sgd")
+        del base["name"], base["seed"]
+        daemon.wait(daemon.submit(base))
+        daemon.post("/v1/sweeps", {"job": base, "grid": {"/seed": [1]}}, 201)
+        daemon.wait(2)
+        for path, name in (("jobs/1", "job 1"), ("sweeps/1", "sweep 1")):
+            self.open(daemon, f"/#/{path}")
+            self.wait_text("#job h1", name)
+            self.wait_text("#job .badge", "succeeded")
+            self.browser.click("[data-action=delete]")
+            self.wait_text("#sure-text", f"“{name}” and all")
+            self.browser.click("#sure [value=delete]")
+            self.wait("what is spoken", SERVED + " === arguments[1]", "#spoken", f"{name}: deleted")
+        slow = slow_job()
+        del slow["name"]
+        number = daemon.submit(slow)
+        self.wait("the title", "return document.title.includes(arguments[0])", f"job {number} · rwpd")
+        self.browser.click(f"a.row[data-job='{number}']")
+        self.wait_text("#job .badge", "running")
+        self.browser.click("[data-action=pause]")
+        self.wait("what is spoken", SERVED + " === arguments[1]", "#spoken", f"job {number} is paused")
+
     def test_rows_that_go_together_leave_the_focus_to_one_that_stays(self):
         daemon = self.start()
         many_jobs(daemon, 120)

@@ -6,7 +6,7 @@ import { List, progressOf } from "./list.js";
 import { Store } from "./store.js";
 import { SweepDetail } from "./sweep.js";
 import { Sweeps } from "./sweeps.js";
-import { make, say } from "./text.js";
+import { called, make, say } from "./text.js";
 
 const HEALTH_MS = 10000, TICK_MS = 15000;
 const PATIENCE_MS = 2000; // a break that is shorter than this is no news
@@ -80,7 +80,7 @@ function title() {
   let text = "rwpd";
   if (running.length > 1) text = `${running.length} running · rwpd`;
   if (running.length === 1) {
-    text = `${Math.floor(100 * progressOf(running[0]))} % · ${running[0].name} · rwpd`;
+    text = `${Math.floor(100 * progressOf(running[0]))} % · ${called(running[0])} · rwpd`;
   }
   if (document.title !== text) document.title = text;
 }
@@ -154,7 +154,7 @@ function confirm(thing, action, what) {
   say(at("sure-title"), `${verb} this ${what}?`);
   say(yes, `${verb} the ${what}`);
   yes.value = action;
-  say(at("sure-text"), `“${thing.name}” ${LOST[action][what]}`);
+  say(at("sure-text"), `“${called(thing, what)}” ${LOST[action][what]}`);
   dialog.returnValue = "keep";
   dialog.showModal();
   return new Promise((resolve) => {

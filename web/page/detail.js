@@ -9,7 +9,7 @@ import { Probes } from "./probes.js";
 import { ENDED } from "./store.js";
 import { Telemetry } from "./telemetry.js";
 import { tiles } from "./tiles.js";
-import { compact, count, duration, make, number, percent, say, short } from "./text.js";
+import { called, compact, count, duration, make, number, percent, say, short } from "./text.js";
 
 const MESSAGES = 50; // as many as the daemon lists
 const DRAW_MS = 150; // updates come by the thousand; eyes do not
@@ -248,9 +248,9 @@ export class Detail {
     if (this.over && this.ended && !ended) this.follow();
     this.ended = ended;
     const state = stateText(job);
-    if (this.state && this.state !== state) this.announce(`${job.name} is ${state}`);
+    if (this.state && this.state !== state) this.announce(`${called(job)} is ${state}`);
     this.state = state;
-    say(this.title, job.name || `job ${job.id}`);
+    say(this.title, called(job));
     say(this.badge, state);
     this.badge.dataset.state = job.state;
     this.body.dataset.state = job.state;
@@ -311,13 +311,13 @@ export class Detail {
     try {
       if (action === "delete") {
         await remove(`/v1/jobs/${this.id}`);
-        this.announce(`${job.name}: deleted`);
+        this.announce(`${called(job)}: deleted`);
         this.store.forget(this.id);
         if (!this.closed) this.leave();
         return;
       }
       const answer = await post(`/v1/jobs/${this.id}/${action}`);
-      this.announce(`${job.name}: ${answer.result}`);
+      this.announce(`${called(job)}: ${answer.result}`);
     } catch (error) {
       this.announce(error.message, true);
     }

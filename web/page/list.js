@@ -1,7 +1,7 @@
 // The list of jobs: a row a job, changed in place, so that nothing flickers and the focus stays.
 import { Counts } from "./counts.js";
 import { ENDED } from "./store.js";
-import { ago, clock, duration, make, number, percent, say } from "./text.js";
+import { ago, called, clock, duration, make, number, percent, say } from "./text.js";
 
 const MARKS = {
   queued: "◌", running: "●", paused: "‖", succeeded: "✓", failed: "✕", cancelled: "–",
@@ -44,7 +44,7 @@ function tail(job) {
 export function nameOf({ id, name, sweep }) {
   const colon = sweep ? name.indexOf(": ") : -1;
   if (colon > 0) return [name.slice(colon + 2), name.slice(0, colon)];
-  return [name || `job ${id}`, ""];
+  return [called({ id, name }), ""];
 }
 
 class Row {

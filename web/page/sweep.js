@@ -5,7 +5,8 @@ import { settings } from "./facts.js";
 import { makeBar } from "./list.js";
 import { countsText } from "./sweeps.js";
 import { table } from "./table.js";
-import { clock, count, counted, duration, make, number, percent, say, short } from "./text.js";
+import { called, clock, count, counted, duration, make, number, percent, say, short }
+  from "./text.js";
 
 const AGAIN_MS = 1000;
 
@@ -135,7 +136,9 @@ export class SweepDetail {
   take(sweep) {
     if (this.closed) return;
     const before = this.sweep?.state;
-    if (before && before !== sweep.state) this.announce(`${sweep.name} is ${sweep.state}`);
+    if (before && before !== sweep.state) {
+      this.announce(`${called(sweep, "sweep")} is ${sweep.state}`);
+    }
     this.sweep = sweep;
     this.show();
   }
@@ -149,7 +152,7 @@ export class SweepDetail {
   show() {
     const { sweep } = this;
     if (!sweep || this.closed) return;
-    say(this.title, sweep.name || `sweep ${sweep.id}`);
+    say(this.title, called(sweep, "sweep"));
     say(this.badge, sweep.state);
     this.badge.dataset.state = this.body.dataset.state = sweep.state;
     this.actions.show(sweep, this.busy || this.sweeps.store.offline);
@@ -192,13 +195,13 @@ export class SweepDetail {
     try {
       if (action === "delete") {
         await remove(`/v1/sweeps/${this.id}`);
-        this.announce(`${this.sweep.name}: deleted`);
+        this.announce(`${called(this.sweep, "sweep")}: deleted`);
         this.sweeps.touch();
         if (!this.closed) this.leave();
         return;
       }
       const { result, sweep } = await post(`/v1/sweeps/${this.id}/${action}`);
-      this.announce(`${sweep.name}: ${result}`);
+      this.announce(`${called(sweep, "sweep")}: ${result}`);
       this.busy = false;
       this.take(sweep);
     } catch (error) {

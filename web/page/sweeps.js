@@ -1,7 +1,7 @@
 // The sweeps as the page knows them, newest first, and their list above that of the jobs.
 import { get } from "./daemon.js";
 import { makeBar, stateMark } from "./list.js";
-import { count, make, number, say } from "./text.js";
+import { called, count, make, number, say } from "./text.js";
 
 const MOST = 50;        // sweeps of the list
 const GATHER_MS = 500;  // events that come close together become one request
@@ -88,7 +88,7 @@ class Row {
     say(this.mark, stateMark(sweep.state));
     this.mark.title = sweep.state;
     say(this.state, `, ${sweep.state},`);
-    say(this.name, sweep.name || `sweep ${sweep.id}`);
+    say(this.name, called(sweep, "sweep"));
     say(this.about, countsText(sweep));
     this.bar.value = number(sweep.progress) ?? 0;
     this.bar.hidden = !["running", "queued", "paused"].includes(sweep.state);

@@ -32,6 +32,9 @@ export function count(value) {
 // "1 epoch", "2 epochs"
 export const counted = (n, noun) => `${count(n)} ${noun}${number(n) === 1 ? "" : "s"}`;
 
+// What a job is called, or a sweep: whoever submits one need not name it.
+export const called = ({ name, id }, what = "job") => name || `${what} ${id}`;
+
 // For axes: 250000 → 250k, 6.9e12 stays one.
 export function compact(value) {
   const size = Math.abs(value);
