@@ -220,7 +220,7 @@ static int run_on_device(struct attempt *attempt, struct work_result *out)
         db_place_add(attempt->slot->queue->db, attempt->claim->id, attempt->facts.device,
                      attempt->facts.precision, NULL);
         if (on_gpu(&attempt->facts))
-            queue_probes_go_on(attempt->slot->queue);
+            queue_gpu_runs(attempt->slot->queue);
         rc = train(attempt, out);
         if (rc && !out->database_failed)
             rc = job_device_failed(job, &attempt->aside, &out->err);

@@ -191,7 +191,7 @@ static int measure(struct slot *slot, const struct db_probe_claim *claim, struct
         if (rc && !recorder->failed)
             rc = job_device_failed(&material.job, aside, err);
         if (!rc && material.job.device >= DEVICE_CUDA)
-            queue_probes_go_on(slot->queue);
+            queue_gpu_runs(slot->queue);
         engine_device_release(&material.job);
     }
     material_free(&material);

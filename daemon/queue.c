@@ -110,11 +110,16 @@ bool queue_lose(struct queue *queue)
     return first;
 }
 
+void queue_gpu_runs(struct queue *queue)
+{
+    atomic_fetch_add(&queue->gpu_runs, 1);
+    queue_probes_go_on(queue);
+}
+
 void queue_probes_go_on(struct queue *queue)
 {
     int n;
 
-    atomic_fetch_add(&queue->gpu_runs, 1);
     if (!atomic_exchange(&queue->probes_wait, false))
         return;
     if (db_probes_go_on(queue->db, &n, NULL))

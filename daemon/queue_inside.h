@@ -69,6 +69,8 @@ int queue_thread_share(const struct queue *queue);
  * before. */
 bool queue_lose(struct queue *queue);
 /* Something runs on a GPU: probes that wait for theirs may try again. */
+void queue_gpu_runs(struct queue *queue);
+/* They may try again. */
 void queue_probes_go_on(struct queue *queue);
 
 /* job.c: a stored description. */
