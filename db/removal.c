@@ -13,6 +13,7 @@
 #include "steps.h"
 
 #define PIECE_SECONDS 0.03
+#define RETRY_SECONDS 1.0 /* after trouble: a try may wait for a lock, and others for it */
 /* Between two looks at the clock. */
 #define ROWS          1000
 
@@ -239,13 +240,16 @@ static int apply_removal(struct db_writer *writer, struct db_op *op, struct err 
     own->more = false;
     if (writer->removing)
         return 0;
-    writer->removing = true;
+    writer->removing = own->more = true;
+    if (writer->removal_waits && clock_seconds() < writer->removal_retry)
+        return 0;
     code = remove_piece(writer, own, &local);
     waits = code && !writer->rows.failed && db_worth_a_retry(code);
     if (code && !writer->rows.failed && !writer->removal_waits)
         log_warning("what deleted jobs have recorded stays %s: %s",
                     waits ? "for now" : "until the next deletion or start", local.message);
     writer->removal_waits = waits;
+    writer->removal_retry = clock_seconds() + RETRY_SECONDS;
     if (waits)
         return 0;
     *err = local;
