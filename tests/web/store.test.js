@@ -222,6 +222,17 @@ test("a change while a list is under way is asked for, however old the job", asy
   assert.ok(requests.includes("/v1/jobs/1"));
 });
 
+test("a change of an old job while it is under way is asked for", async () => {
+  const { requests } = daemon(100, () => "paused");
+  const store = new Store();
+  await store.reload();
+  due = [];
+  const chosen = store.fetch(1);
+  store.onEvent({ type: "state", data: { job: 1, state: "queued" } });
+  await Promise.all([ring(), chosen]);
+  assert.equal(requests.filter((path) => path === "/v1/jobs/1").length, 2);
+});
+
 test("one that changed and then is in no page was deleted", async () => {
   const store = new Store();
   daemon(20);

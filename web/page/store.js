@@ -29,7 +29,7 @@ export class Store extends EventTarget {
     this.counts = {};       // of all jobs, by state
     this.stale = false;     // something has changed them
     this.asked = this.counted = 0; // pages that were asked for; the one that they are of
-    this.pending = 0;       // pages that are under way
+    this.pending = 0;       // pages and jobs that are under way
     this.dirty = new Map(); // jobs that have changed, and the state that each was said to be in
     this.gone = new Set(); // deleted; an answer that was under way may still have them
     this.dropped = [];     // of which nobody was told yet
@@ -213,8 +213,8 @@ export class Store extends EventTarget {
     this.soon();
   }
 
-  // Whether a job that has changed is listed, or is to be. While a page is under way nobody knows
-  // how far down that list will go, nor whether it has the change.
+  // Whether a job that has changed is listed, or is to be. While a page or a job is under way nobody
+  // knows how far down that list will go, nor whether it has the change.
   wanted(id, state) {
     if (this.jobs.has(id) || !state || state === "running" || this.pending) return true;
     return [null, ...this.views.keys()].some((filter) => (filter === null || filter === state)
@@ -270,9 +270,14 @@ export class Store extends EventTarget {
   }
 
   async fetch(id) {
-    const job = await get(`/v1/jobs/${id}`);
-    this.merge([job]);
-    return job;
+    this.pending++;
+    try {
+      const job = await get(`/v1/jobs/${id}`);
+      this.merge([job]);
+      return job;
+    } finally {
+      this.pending--;
+    }
   }
 
   async ask(id) {
