@@ -106,25 +106,23 @@ static bool kinds_are_known(const struct spec_object *spec, const struct spec_pr
     return true;
 }
 
-static void check_with(const struct api *api,
-                       void (*check)(void *context, const void *job, struct problems *problems),
-                       const void *job, struct spec_problems *problems)
+void submit_check_job(const struct api *api, const void *job, struct spec_problems *problems)
 {
     struct submit_problems combination = {problems, problems->n};
     struct problems found = {.tell = submit_add_problem, .to = &combination};
 
-    if (check && kinds_are_known(api->service->job_spec, problems))
-        check(api->service->context, job, &found);
+    if (kinds_are_known(api->service->job_spec, problems))
+        api->service->check(api->service->context, job, &found);
 }
 
-void submit_check_job(const struct api *api, const void *job, struct spec_problems *problems)
+void submit_check_silent(const struct api *api, const void *job, bool plain_too,
+                         struct spec_problems *problems)
 {
-    check_with(api, api->service->check, job, problems);
-}
+    struct submit_problems combination = {problems, problems->n};
+    struct problems found = {.tell = submit_add_problem, .to = &combination};
 
-void submit_check_silent(const struct api *api, const void *job, struct spec_problems *problems)
-{
-    check_with(api, api->service->check_silent, job, problems);
+    if (api->service->check_silent && kinds_are_known(api->service->job_spec, problems))
+        api->service->check_silent(api->service->context, job, plain_too, &found);
 }
 
 /* False: the reply says what is wrong. */
@@ -133,7 +131,7 @@ static bool read_job(struct request *request, struct reply *reply, void *job)
     if (!body_parse(request, reply, request->api->service->job_spec, job))
         return false;
     submit_check_job(request->api, job, reply->problems);
-    submit_check_silent(request->api, job, reply->problems);
+    submit_check_silent(request->api, job, false, reply->problems);
     submit_tell_problems(reply, "job");
     return reply->problems->n == 0;
 }

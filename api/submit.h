@@ -23,8 +23,9 @@ void submit_tell_problems(struct reply *reply, const char *thing);
 
 /* Adds what is wrong with the combination of a job's values to what is wrong with single ones. */
 void submit_check_job(const struct api *api, const void *job, struct spec_problems *problems);
-/* The settings that say nothing because of others. */
-void submit_check_silent(const struct api *api, const void *job, struct spec_problems *problems);
+/* The settings that say nothing because of others, as api_service.check_silent. */
+void submit_check_silent(const struct api *api, const void *job, bool plain_too,
+                         struct spec_problems *problems);
 
 /* Fills in what only the service knows; adds what is named and not there. */
 int submit_prepare_job(const struct api *api, void *job, struct spec_problems *problems,

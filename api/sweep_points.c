@@ -20,9 +20,10 @@ int sweep_points_open(struct sweep_points *out, const struct api *api,
     out->digests = calloc(n, sizeof *out->digests);
     out->submissions = calloc(n, sizeof *out->submissions);
     out->found = calloc(1, sizeof *out->found);
+    out->off = calloc(1, sizeof *out->off);
     out->silent = calloc(1, sizeof *out->silent);
     if (out->asked && out->jobs && out->specs && out->digests && out->submissions && out->found &&
-        out->silent)
+        out->off && out->silent)
         return 0;
     sweep_points_close(out);
     return err_no_memory(err);
@@ -38,6 +39,7 @@ void sweep_points_close(struct sweep_points *points)
     free(points->digests);
     free(points->submissions);
     free(points->found);
+    free(points->off);
     free(points->silent);
     *points = (struct sweep_points){0};
 }
@@ -94,24 +96,37 @@ static bool has_pointer(const struct spec_problems *problems, const char *pointe
     return false;
 }
 
-/* What says nothing in this point may do so in another one, for which it was set. */
-static void keep_silent(struct sweep_points *points, int point, const void *job)
+/* What says nothing in one point may say something in another one, for which it was set. */
+static void note_silent(struct sweep_points *points, int point, const void *job)
 {
-    struct spec_problems *silent = points->silent, *found = points->found;
+    struct spec_problems *off = points->off, *silent = points->silent, *found = points->found;
     int n = 0;
 
-    if (point == 1) {
-        submit_check_silent(points->api, job, silent);
-        return;
-    }
-    if (silent->n == 0)
-        return;
     *found = (struct spec_problems){0};
-    submit_check_silent(points->api, job, found);
+    submit_check_silent(points->api, job, true, found);
+    if (point == 1)
+        *off = *found;
+    for (int i = 0; i < off->n; i++)
+        if (has_pointer(found, off->item[i].pointer))
+            off->item[n++] = off->item[i];
+    off->n = n;
+    *found = (struct spec_problems){0};
+    submit_check_silent(points->api, job, false, found);
+    for (int i = 0; i < found->n; i++)
+        if (silent->n < SPEC_PROBLEMS_MAX && !has_pointer(silent, found->item[i].pointer)) {
+            points->silent_at[silent->n] = point;
+            silent->item[silent->n++] = found->item[i];
+        }
+}
+
+static void tell_silent(struct sweep_points *points, struct spec_problems *problems)
+{
+    const struct spec_problems *silent = points->silent;
+
     for (int i = 0; i < silent->n; i++)
-        if (has_pointer(found, silent->item[i].pointer))
-            silent->item[n++] = silent->item[i];
-    silent->n = n;
+        if (has_pointer(points->off, silent->item[i].pointer))
+            tell(points, points->silent_at[i], silent->item[i].pointer, silent->item[i].message,
+                 problems);
 }
 
 /* ---- Making ---- */
@@ -172,10 +187,10 @@ int sweep_points_make(struct sweep_points *points, struct spec_problems *problem
         if (rc)
             break;
         tell_all(points, point, points->found, problems);
-        keep_silent(points, point, job_at(points, points->asked, point - 1));
+        note_silent(points, point, job_at(points, points->asked, point - 1));
     }
     if (!rc)
-        tell_all(points, 1, points->silent, problems);
+        tell_silent(points, problems);
     if (!rc && problems->n == 0)
         find_equal(points, problems);
     return rc;

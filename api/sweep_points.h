@@ -16,8 +16,10 @@ struct sweep_points {
     char **specs;        /* those as JSON */
     char (*digests)[65]; /* of the jobs as asked for, without names of ours */
     struct api_submission *submissions;
-    struct spec_problems *found;  /* of one point */
-    struct spec_problems *silent; /* settings that say nothing in any point so far */
+    struct spec_problems *found;      /* of one point */
+    struct spec_problems *off;        /* settings that say nothing in any point so far */
+    struct spec_problems *silent;     /* those that say nothing in a point where they are set */
+    int silent_at[SPEC_PROBLEMS_MAX]; /* the first such point */
 };
 
 int sweep_points_open(struct sweep_points *out, const struct api *api,

@@ -36,10 +36,10 @@ static void check(void *context, const void *job, struct problems *problems)
     engine_job_check(job, problems);
 }
 
-static void check_silent(void *context, const void *job, struct problems *problems)
+static void check_silent(void *context, const void *job, bool plain_too, struct problems *problems)
 {
     (void)context;
-    engine_job_check_silent(job, problems);
+    engine_job_check_silent(job, plain_too, problems);
 }
 
 static int prepare(void *context, void *job, struct problems *problems, struct err *err)

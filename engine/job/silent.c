@@ -14,7 +14,8 @@ static bool is_set(double member, double plain)
     return member != plain && member != 0;
 }
 
-void engine_job_check_silent(const struct engine_job *job, struct problems *problems)
+void engine_job_check_silent(const struct engine_job *job, bool plain_too,
+                             struct problems *problems)
 {
     const struct job_augment *augment = &job->dataset.augment, *plain;
     struct engine_job defaults;
@@ -22,14 +23,15 @@ void engine_job_check_silent(const struct engine_job *job, struct problems *prob
     engine_job_defaults(&defaults, job->model.kind, job->dataset.kind, job->method.kind);
     plain = &defaults.dataset.augment;
     if (augment->crop != CROP_RANDOM_RESIZED &&
-        is_set(augment->crop_area_min, plain->crop_area_min))
+        (plain_too || is_set(augment->crop_area_min, plain->crop_area_min)))
         problems_add(problems, "/dataset/augment/crop_area_min",
                      "says nothing: it is of the crop \"random_resized\", and crop is another");
-    if (augment->randaugment == 0 &&
-        is_set((double)augment->randaugment_magnitude, (double)plain->randaugment_magnitude))
+    if (augment->randaugment == 0 && (plain_too || is_set((double)augment->randaugment_magnitude,
+                                                          (double)plain->randaugment_magnitude)))
         problems_add(problems, "/dataset/augment/randaugment_magnitude",
                      "says nothing: randaugment, the operations an image, is 0");
-    if (augment->cutout == 0 && is_set(augment->cutout_probability, plain->cutout_probability))
+    if (augment->cutout == 0 &&
+        (plain_too || is_set(augment->cutout_probability, plain->cutout_probability)))
         problems_add(problems, "/dataset/augment/cutout_probability",
                      "says nothing: cutout, the side of the square, is 0");
 }

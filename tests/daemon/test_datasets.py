@@ -92,6 +92,9 @@ class Datasets(support.Case):
         answer = daemon.post("/v1/sweeps", {"job": one, "grid": {"/seed": [1, 2]}}, 422)
         self.assertEqual([error["pointer"] for error in answer["errors"]], ["/job" + pointer])
         self.assertIn("says nothing", answer["errors"][0]["detail"])
+        answer = daemon.post("/v1/sweeps", {"job": one, "grid": {pointer: [0.5, 1]}}, 422)
+        self.assertEqual([error["pointer"] for error in answer["errors"]],
+                         ["/grid/" + pointer.replace("/", "~1") + "/1"])
         sweep = daemon.post("/v1/sweeps", {"job": one, "grid": {"/dataset/augment/cutout": [0, 8]}}, 201)
         self.assertEqual(sweep["points"], 2)
 

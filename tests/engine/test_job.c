@@ -37,7 +37,7 @@ static void check(const struct engine_job *job, struct list *list)
 
     *list = (struct list){0};
     engine_job_check(job, &problems);
-    engine_job_check_silent(job, &problems);
+    engine_job_check_silent(job, false, &problems);
     assert_int_equal(problems.n, list->n);
 }
 
@@ -344,9 +344,9 @@ static void augmentation_that_says_nothing_is_refused(void **state)
 
     (void)state;
     engine_job_defaults(&job, MODEL_RESNET18, DATASET_IMAGE_FOLDER, METHOD_SGD);
-    engine_job_check_silent(&job, &problems);
+    engine_job_check_silent(&job, false, &problems);
     augment->crop = CROP_CENTER; /* the rest as it is shown of any such job */
-    engine_job_check_silent(&job, &problems);
+    engine_job_check_silent(&job, false, &problems);
     assert_int_equal(problems.n, 0);
     engine_job_defaults(&job, MODEL_RESNET18, DATASET_CIFAR100, METHOD_SGD);
     cifar_folder_make(&job.dataset, 100, 200);
@@ -372,10 +372,10 @@ static void a_crop_takes_its_own_settings_only(void **state)
     (void)state;
     engine_job_defaults(&job, MODEL_RESNET18, DATASET_IMAGE_FOLDER, METHOD_SGD);
     job.dataset.augment.crop_area_min = 0.5;
-    engine_job_check_silent(&job, &problems);
+    engine_job_check_silent(&job, false, &problems);
     assert_int_equal(problems.n, 0);
     job.dataset.augment.crop = CROP_RANDOM;
-    engine_job_check_silent(&job, &problems);
+    engine_job_check_silent(&job, false, &problems);
     assert_int_equal(problems.n, 1);
     assert_string_equal(list.pointer[0], "/dataset/augment/crop_area_min");
 }

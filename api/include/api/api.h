@@ -72,8 +72,9 @@ struct api_service {
     size_t job_bytes;
     /* Adds to *problems each combination of values that makes no sense. */
     void (*check)(void *context, const void *job, struct problems *problems);
-    /* Adds each setting that says nothing because of another one. May be NULL. */
-    void (*check_silent)(void *context, const void *job, struct problems *problems);
+    /* Adds each setting that says nothing because of another one, if it is set or, with
+     * `plain_too`, whatever it is. May be NULL. */
+    void (*check_silent)(void *context, const void *job, bool plain_too, struct problems *problems);
     /* After a check that found nothing: fills in what only the service knows (the newest
      * checkpoint, say), and adds what is named and not there. May be NULL. */
     int (*prepare)(void *context, void *job, struct problems *problems, struct err *err);

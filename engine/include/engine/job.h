@@ -334,9 +334,10 @@ void engine_job_defaults(struct engine_job *out, int model, int dataset, int met
  * dataset's files but trains nothing. */
 void engine_job_check(const struct engine_job *job, struct problems *problems);
 
-/* Adds each setting that is set and says nothing because of another one. For new jobs: stored ones
- * have run with it. */
-void engine_job_check_silent(const struct engine_job *job, struct problems *problems);
+/* Adds each setting that says nothing because of another one, if it is set or, with `plain_too`,
+ * whatever it is. For new jobs: stored ones have run with it. */
+void engine_job_check_silent(const struct engine_job *job, bool plain_too,
+                             struct problems *problems);
 
 /* Adds, with the pointer "/init_from", each way in which these tensors do not fit the job's model:
  * a parameter or running statistic that is missing, has another shape, or is none of the model's.
