@@ -151,25 +151,6 @@ static bool is_latest(const struct request *request)
     return strcmp(request->item, "latest") == 0;
 }
 
-static int keep_last(void *context, const struct db_checkpoint *checkpoint)
-{
-    *(struct db_checkpoint *)context = *checkpoint;
-    return 0;
-}
-
-/* What the job says of its latest one may be older than what is there. */
-static int find_latest(struct db_reader *reader, int64_t job, struct db_checkpoint *out,
-                       struct err *err)
-{
-    int rc;
-
-    *out = (struct db_checkpoint){0};
-    rc = db_checkpoints_each(reader, job, keep_last, out, err);
-    if (rc == 0 && out->update == 0)
-        rc = err_set(err, ERR_NOT_FOUND, "the job has no checkpoint yet");
-    return rc;
-}
-
 static int find(struct request *request, struct db_reader *reader, struct db_checkpoint *out,
                 struct err *err)
 {
@@ -180,7 +161,7 @@ static int find(struct request *request, struct db_reader *reader, struct db_che
         return rc;
     db_job_free(&job);
     if (is_latest(request))
-        return find_latest(reader, request->id, out, err);
+        return db_checkpoint_newest(reader, request->id, out, err);
     return db_checkpoint_get(reader, request->id, strtoull(request->item, NULL, 10), out, err);
 }
 

@@ -16,3 +16,12 @@ void problems_add(struct problems *problems, const char *pointer, const char *fo
     va_end(arguments);
     problems->tell(problems->to, pointer, message);
 }
+
+void problems_tell_item(void *to, const char *pointer, const char *message)
+{
+    const struct problems_item *item = to;
+    char place[96];
+
+    snprintf(place, sizeof place, "%s/%d%s", item->list, item->i, pointer);
+    problems_add(item->whole, place, "%s", message);
+}

@@ -1,11 +1,11 @@
 /* What a probe needs: found, checked and named when it is asked for. */
 #include "probe.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/spec_json.h"
+#include "find.h"
 #include "queue_inside.h"
 
 struct search {
@@ -23,28 +23,15 @@ static void tell_of_weights(void *to, const char *pointer, const char *message)
     problems_add(to, "/other", "%s", message);
 }
 
-static int keep_last(void *context, const struct db_checkpoint *checkpoint)
-{
-    *(struct db_checkpoint *)context = *checkpoint;
-    return 0;
-}
-
-/* found->id stays 0 where there is none. */
-static int find_newest(const struct search *s, int64_t job, struct db_checkpoint *found)
-{
-    *found = (struct db_checkpoint){0};
-    return db_checkpoints_each(s->reader, job, keep_last, found, s->err);
-}
-
 static int find_update(const struct search *s)
 {
     struct db_checkpoint found;
-    int rc = find_newest(s, s->id, &found);
+    int rc = db_checkpoint_newest(s->reader, s->id, &found, s->err);
 
+    if (rc == ERR_NOT_FOUND)
+        return err_set(s->err, ERR_CONFLICT, "job %lld has no checkpoint yet", (long long)s->id);
     if (rc)
         return rc;
-    if (!found.id)
-        return err_set(s->err, ERR_CONFLICT, "job %lld has no checkpoint yet", (long long)s->id);
     if (s->probe->update == 0)
         s->probe->update = (int64_t)found.update;
     rc = db_checkpoint_get(s->reader, s->id, (uint64_t)s->probe->update, &found, s->err);
@@ -55,55 +42,20 @@ static int find_update(const struct search *s)
     return 0;
 }
 
-/* *out is 0 when there is no such upload, and the problem is told. */
-static int find_upload(const struct search *s, int64_t upload, const char *pointer, int64_t *out)
-{
-    struct db_checkpoint found = {0};
-    int rc = db_checkpoint_get(s->reader, -upload, DB_UPLOAD_UPDATE, &found, s->err);
-
-    *out = rc ? 0 : found.id;
-    if (rc != ERR_NOT_FOUND)
-        return rc;
-    problems_add(s->problems, pointer, "there is no upload %lld", (long long)upload);
-    return 0;
-}
-
-static int find_other_checkpoint(const struct search *s, int64_t *out)
+/* found->id is 0 for the job's own checkpoint that is still to come. */
+static int find_other(const struct search *s, struct db_checkpoint *found)
 {
     struct probe_other *other = &s->probe->other;
-    struct db_checkpoint found;
-    struct db_job job;
-    int rc;
 
-    *out = 0;
+    *found = (struct db_checkpoint){0};
+    if (other->upload)
+        return find_upload(s->reader, other->upload, "/other/upload", s->problems, found, s->err);
     if (other->job == 0)
         other->job = s->id;
     if (other->job == 0)
-        return 0; /* the job's own, later */
-    rc = db_job_get(s->reader, other->job, &job, s->err);
-    if (rc == ERR_NOT_FOUND) {
-        problems_add(s->problems, "/other/job", "there is no job %lld", (long long)other->job);
         return 0;
-    }
-    if (rc)
-        return rc;
-    db_job_free(&job);
-    if (other->update == 0) {
-        rc = find_newest(s, other->job, &found);
-        if (!rc && !found.id)
-            problems_add(s->problems, "/other/job", "job %lld has no checkpoint yet",
-                         (long long)other->job);
-        other->update = (int64_t)found.update;
-    } else {
-        rc = db_checkpoint_get(s->reader, other->job, (uint64_t)other->update, &found, s->err);
-        if (rc == ERR_NOT_FOUND) {
-            problems_add(s->problems, "/other/update", "job %lld has no checkpoint of update %lld",
-                         (long long)other->job, (long long)other->update);
-            return 0;
-        }
-    }
-    *out = rc ? 0 : found.id;
-    return rc;
+    return find_checkpoint(s->reader, other->job, &other->update, "/other", s->problems, found,
+                           s->err);
 }
 
 /* Whether the weights at the other end are the model's. */
@@ -137,17 +89,16 @@ static int compare_vectors(const struct search *s, int64_t upload)
 static int find_others(const struct search *s)
 {
     const struct engine_probe *probe = s->probe;
-    int64_t checkpoint = 0, vectors = 0;
+    struct db_checkpoint other = {0}, vectors = {0};
     int rc = 0;
 
     if (engine_probe_needs_other(probe))
-        rc = probe->other.upload ? find_upload(s, probe->other.upload, "/other/upload", &checkpoint)
-                                 : find_other_checkpoint(s, &checkpoint);
-    if (!rc && checkpoint)
-        rc = compare(s, checkpoint);
+        rc = find_other(s, &other);
+    if (!rc && other.id)
+        rc = compare(s, other.id);
     if (!rc && engine_probe_needs_vectors(probe) && probe->upload)
-        rc = find_upload(s, probe->upload, "/upload", &vectors);
-    return rc || !vectors ? rc : compare_vectors(s, vectors);
+        rc = find_upload(s->reader, probe->upload, "/upload", s->problems, &vectors, s->err);
+    return rc || !vectors.id ? rc : compare_vectors(s, vectors.id);
 }
 
 int probe_prepare(struct db *db, int64_t job, struct engine_probe *probe, struct problems *problems,
@@ -177,26 +128,11 @@ int probe_prepare(struct db *db, int64_t job, struct engine_probe *probe, struct
     return rc;
 }
 
-/* What is wrong with one of a list is told with its place in front. */
-struct within {
-    int i;
-    struct problems *problems;
-};
-
-static void tell_of_one(void *to, const char *pointer, const char *message)
-{
-    const struct within *within = to;
-    char whole[96];
-
-    snprintf(whole, sizeof whole, "/probes/%d%s", within->i, pointer);
-    problems_add(within->problems, whole, "%s", message);
-}
-
 int probe_prepare_list(struct db *db, struct engine_job *job, struct problems *problems,
                        struct err *err)
 {
-    struct within within = {.problems = problems};
-    struct problems own = {.tell = tell_of_one, .to = &within};
+    struct problems_item item = {.whole = problems, .list = "/probes"};
+    struct problems own = {.tell = problems_tell_item, .to = &item};
     struct search search = {.job = job, .problems = &own, .err = err};
     int rc;
 
@@ -205,7 +141,7 @@ int probe_prepare_list(struct db *db, struct engine_job *job, struct problems *p
     rc = db_reader_open(&search.reader, db, err);
     for (int i = 0; !rc && i < job->probes.n; i++) {
         search.probe = &job->probes.item[i];
-        within.i = i;
+        item.i = i;
         engine_probe_resolve(search.probe);
         rc = find_others(&search);
     }

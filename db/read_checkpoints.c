@@ -46,26 +46,46 @@ int db_checkpoints_each(struct db_reader *reader, int64_t job,
     return code < 0 ? code : 0;
 }
 
-int db_checkpoint_get(struct db_reader *reader, int64_t job, uint64_t update,
-                      struct db_checkpoint *out, struct err *err)
+/* 1: *out is set; 0: there is none; negative: an error. `text` has the job and an update. */
+static int read_one(struct db_reader *reader, const char *text, int64_t job, int64_t update,
+                    struct db_checkpoint *out, struct err *err)
 {
-    static const char text[] =
-        "SELECT " CHECKPOINT_COLUMNS " FROM checkpoint WHERE job = ? AND updates = ?";
-    int64_t updates = update > INT64_MAX ? -1 : (int64_t)update;
     sqlite3_stmt *row;
     struct sql *sql;
     int code = db_reader_checkpoints(reader, &sql, err);
 
     if (!code)
-        code = sql_first(sql, &row, err, text, "ii", job, updates);
-    if (code < 0)
+        code = sql_first(sql, &row, err, text, "ii", job, update);
+    if (code <= 0)
         return code;
+    read_checkpoint(row, out);
+    sql_done(row);
+    return 1;
+}
+
+int db_checkpoint_get(struct db_reader *reader, int64_t job, uint64_t update,
+                      struct db_checkpoint *out, struct err *err)
+{
+    static const char text[] =
+        "SELECT " CHECKPOINT_COLUMNS " FROM checkpoint WHERE job = ? AND updates = ?";
+    int code = read_one(reader, text, job, update > INT64_MAX ? -1 : (int64_t)update, out, err);
+
     if (code == 0)
         return err_set(err, ERR_NOT_FOUND, "job %lld has no checkpoint of update %llu",
                        (long long)job, (unsigned long long)update);
-    read_checkpoint(row, out);
-    sql_done(row);
-    return 0;
+    return code < 0 ? code : 0;
+}
+
+int db_checkpoint_newest(struct db_reader *reader, int64_t job, struct db_checkpoint *out,
+                         struct err *err)
+{
+    static const char text[] = "SELECT " CHECKPOINT_COLUMNS " FROM checkpoint "
+                               "WHERE job = ? AND updates <= ? ORDER BY updates DESC LIMIT 1";
+    int code = read_one(reader, text, job, INT64_MAX, out, err);
+
+    if (code == 0)
+        return err_set(err, ERR_NOT_FOUND, "the job has no checkpoint yet");
+    return code < 0 ? code : 0;
 }
 
 /* ---- Tensors without their data ---- */

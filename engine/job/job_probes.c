@@ -1,5 +1,4 @@
 /* The list of probes that is part of a job: when each is due, and what makes no sense. */
-#include <stdio.h>
 
 #include "job/resolve.h"
 
@@ -13,21 +12,6 @@ bool engine_job_probe_due(const struct engine_job *job, int i, int64_t updates_p
     return update == (uint64_t)updates ||
            (update % per_epoch == 0 &&
             update / per_epoch % (uint64_t)job->probes.item[i].every_epochs == 0);
-}
-
-/* What is wrong within one of them is told with its place in front. */
-struct within {
-    int i;
-    struct problems *problems;
-};
-
-static void tell(void *to, const char *pointer, const char *message)
-{
-    const struct within *within = to;
-    char whole[96];
-
-    snprintf(whole, sizeof whole, "/probes/%d%s", within->i, pointer);
-    problems_add(within->problems, whole, "%s", message);
 }
 
 /* Whether the run writes a checkpoint after so many updates whatever happens; those by time are
@@ -73,8 +57,8 @@ void job_check_probes(const struct engine_job *job, int64_t samples, struct prob
     epochs = (job_updates(job, samples) - 1) / job_updates_per_epoch(job, samples) + 1;
     for (int i = 0; i < job->probes.n && runs <= JOB_PROBE_RUNS_MAX; i++) {
         const struct engine_probe *probe = &job->probes.item[i];
-        struct within within = {i, problems};
-        struct problems own = {.tell = tell, .to = &within};
+        struct problems_item item = {problems, "/probes", i};
+        struct problems own = {.tell = problems_tell_item, .to = &item};
 
         engine_probe_check(job, probe, &own);
         check_own_end(job, probe, samples, &own);

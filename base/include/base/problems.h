@@ -15,4 +15,13 @@ struct problems {
 void problems_add(struct problems *problems, const char *pointer, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* For what is wrong with an item of a list: `tell` of its problems is problems_tell_item, `to`
+ * this. `whole` gets them with the item's place in front, "/probes/3/rho". */
+struct problems_item {
+    struct problems *whole;
+    const char *list; /* "/probes" */
+    int i;
+};
+void problems_tell_item(void *to, const char *pointer, const char *message);
+
 #endif

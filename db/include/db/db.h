@@ -412,6 +412,9 @@ int db_checkpoints_each(struct db_reader *reader, int64_t job,
                         void *context, struct err *err);
 int db_checkpoint_get(struct db_reader *reader, int64_t job, uint64_t update,
                       struct db_checkpoint *out, struct err *err);
+/* ERR_NOT_FOUND: there is none. What the job says of its latest one may be older. */
+int db_checkpoint_newest(struct db_reader *reader, int64_t job, struct db_checkpoint *out,
+                         struct err *err);
 /* Its tensors without their data (`data` is NULL), in order. The caller frees *tensors. */
 int db_checkpoint_tensors(struct db_reader *reader, int64_t checkpoint, struct tensor **tensors,
                           int *n, struct err *err);
