@@ -241,15 +241,14 @@ static int apply_removal(struct db_writer *writer, struct db_op *op, struct err 
     if (writer->removing)
         return 0;
     writer->removing = own->more = true;
-    if (writer->removal_waits && clock_seconds() < writer->removal_retry)
+    if (clock_seconds() < writer->removal_retry)
         return 0;
     code = remove_piece(writer, own, &local);
     waits = code && !writer->rows.failed && db_worth_a_retry(code);
-    if (code && !writer->rows.failed && !writer->removal_waits)
+    if (code && !writer->rows.failed && writer->removal_retry == 0)
         log_warning("what deleted jobs have recorded stays %s: %s",
                     waits ? "for now" : "until the next deletion or start", local.message);
-    writer->removal_waits = waits;
-    writer->removal_retry = clock_seconds() + RETRY_SECONDS;
+    writer->removal_retry = waits ? clock_seconds() + RETRY_SECONDS : 0;
     if (waits)
         return 0;
     *err = local;

@@ -31,8 +31,7 @@ struct db_writer {
     int64_t losses;         /* rows added less rows removed in this transaction */
     int n_starting;         /* jobs that become running in this transaction */
     bool removing;          /* a piece of what deleted jobs recorded goes in this transaction */
-    bool removal_waits;     /* for trouble with checkpoints.db, which was logged, to pass */
-    double removal_retry;   /* then: when it is tried again */
+    double removal_retry;   /* when, after trouble with checkpoints.db, which was logged; 0: none */
     bool checkpoints_moved; /* checkpoints.db's WAL holds what can go to the file */
     int wal_pages;          /* in that of rwpd.db, after the last commit */
     int wal_patience;       /* from so many pages on, readers are waited for */

@@ -91,16 +91,10 @@ static void fill(void *at, const struct spec_object *object)
 
         switch (field->type) {
         case SPEC_INT:
-            *(int64_t *)member = (int64_t)field->number;
-            break;
         case SPEC_REAL:
-            *(double *)member = field->number;
-            break;
         case SPEC_BOOL:
-            *(bool *)member = field->number != 0;
-            break;
         case SPEC_CHOICE:
-            *(int *)member = (int)field->number;
+            spec_set_default(field, member);
             break;
         case SPEC_OBJECT:
             fill(member, field->object);
